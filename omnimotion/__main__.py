@@ -1,0 +1,5 @@
+"""``python -m omnimotion COMMAND``."""
+
+from omnimotion.cli import run
+
+run()

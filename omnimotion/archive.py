@@ -1,0 +1,141 @@
+"""The archive format, on open binary files: named arrays and one JSON object, without pickles.
+
+Convention. An uncompressed zip of ``<name>.npy`` members and ``meta.json``, in this order: the
+object, then the arrays by name; equal contents give equal bytes. A reader accepts only what
+`write_members` writes. Zip keeps a CRC-32 of each member, checked here before a member is parsed,
+so a flipped bit is found (``torch.load`` does not look at it). `omnimotion.files` has the
+functions on paths.
+"""
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import IO, Any
+
+import numpy as np
+
+META_NAME = "meta.json"
+ARRAY_KINDS = "biuf"  # bool, int, uint, float: nothing that could hold an object
+MAX_MEMBERS = 10_000
+MAX_DIRECTORY_BYTES = 4 << 20  # of the central directory, which zipfile reads before any check
+
+_MEMBER_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no part begins with a dot
+_MAX_NAME = 200
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+_MAX_HEADER = 10_000  # of a .npy file: numpy's own bound
+_CHUNK = 16 << 20
+_ENTRY_BYTES = 30  # of a zip's local header, before its name
+
+
+def write_members(
+    file: IO[bytes], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
+) -> None:
+    """Write an archive; ValueError for a name, dtype or value that it cannot hold."""
+    text = json.dumps(meta, sort_keys=True, allow_nan=False).encode("ascii")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(_member(META_NAME), text)
+        for name, value in sorted(arrays.items()):
+            array = np.asarray(value, order="C")
+            if not _is_name(name) or array.dtype.kind not in ARRAY_KINDS:
+                raise ValueError(f"cannot archive {name!r} of dtype {array.dtype}")
+            large = array.nbytes + _MAX_HEADER > zipfile.ZIP64_LIMIT
+            with archive.open(_member(f"{name}.npy"), "w", force_zip64=large) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_members(file: IO[bytes], size: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The writable arrays and the JSON object of an archive of `size` bytes.
+
+    Raises ValueError for compressed, repeated, overlapping or oddly named members and for objects,
+    and lets through what `zipfile` raises on damage. Takes no more memory than the file has bytes.
+    """
+    _check_directory_size(file, size)
+    with zipfile.ZipFile(file) as archive:
+        members = _checked_members(archive.infolist(), size)
+        contents = {info.filename: _read_member(archive, info) for info in members}
+    meta = parse_object(bytes(contents.pop(META_NAME)))
+    arrays = {name.removesuffix(".npy"): _array(name, data) for name, data in contents.items()}
+    return arrays, meta
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """A JSON object from UTF-8 bytes; ValueError for another value, NaN or infinity."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"holds {constant}")
+
+    obj = json.loads(data.decode("utf-8"), parse_constant=refuse)
+    if not isinstance(obj, dict):
+        raise ValueError(f"holds {type(obj).__name__}, expected an object")
+    return obj
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= _MAX_NAME and _MEMBER_NAME.fullmatch(name) is not None
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
+
+
+def _check_directory_size(file: IO[bytes], size: int) -> None:
+    """Bound what `zipfile` allocates on opening, by the end records it will believe."""
+    file.seek(max(size - 98, 0))  # zip64 end record (56), its locator (20), end record (22)
+    tail = file.read().rjust(98, b"\0")
+    if tail[76:80] != b"PK\x05\x06":
+        raise ValueError("no archive, or cut off")
+    directory = int.from_bytes(tail[88:92], "little")
+    if tail[56:60] == b"PK\x06\x07":
+        directory = int.from_bytes(tail[40:48], "little")
+    if directory > MAX_DIRECTORY_BYTES:
+        raise ValueError(f"directory of {directory} bytes, at most {MAX_DIRECTORY_BYTES}")
+
+
+def _checked_members(members: list[zipfile.ZipInfo], size: int) -> list[zipfile.ZipInfo]:
+    names = [info.filename for info in members]
+    if len(names) > MAX_MEMBERS or len(set(names)) != len(names):
+        raise ValueError(f"{len(names)} members, {len(set(names))} names")
+    if META_NAME not in names:
+        raise ValueError(f"{META_NAME} is missing")
+    end = 0
+    for info in sorted(members, key=lambda info: info.header_offset):
+        name = info.filename
+        if name != META_NAME and not (name.endswith(".npy") and _is_name(name[: -len(".npy")])):
+            raise ValueError(f"unexpected member {name!r}")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise ValueError(f"member {name!r} is compressed")
+        if info.header_offset < end:
+            raise ValueError(f"member {name!r} overlaps another")
+        end = info.header_offset + _ENTRY_BYTES + len(name) + info.file_size
+    if end > size:
+        raise ValueError("members reach beyond the end")
+    return members
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
+    """The member's bytes, its CRC checked; `bytearray`, so that arrays on it can be written."""
+    data = bytearray(info.file_size)
+    with archive.open(info) as member, memoryview(data) as view:
+        done = 0
+        while chunk := member.read(_CHUNK):
+            view[done : done + len(chunk)] = chunk
+            done += len(chunk)
+    if done != len(data):
+        raise ValueError(f"member {info.filename!r} is cut off")
+    return data
+
+
+def _array(name: str, data: bytearray) -> np.ndarray:
+    header = io.BytesIO(data[: _MAX_HEADER + 12])
+    if np.lib.format.read_magic(header) != (1, 0):
+        raise ValueError(f"member {name!r} is no .npy file of version 1.0")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(header, _MAX_HEADER)
+    if dtype.kind not in ARRAY_KINDS or is_fortran:
+        raise ValueError(f"member {name!r} has dtype {dtype}, Fortran order {is_fortran}")
+    expected = header.tell() + math.prod(shape) * dtype.itemsize
+    if expected != len(data) or any(side < 0 for side in shape):
+        raise ValueError(f"member {name!r} of shape {shape} has {len(data)} bytes, not {expected}")
+    return np.ndarray(shape, dtype, buffer=data, offset=header.tell())

@@ -1,0 +1,135 @@
+"""The state of a fit on disk, and how a scene is built from it.
+
+A checkpoint is an archive of arrays (no pickle) that holds everything the next step depends on:
+parameters, Adam's moments, the pairs' running errors and the step. Random draws depend on seed
+and step only, so there is no generator to save. Its meta ties it to a video and a config.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimotion.config import Config, config_from_values
+from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.files import read_archive, write_archive
+from omnimotion.geometry import Frame
+from omnimotion.scene import Scene
+from omnimotion.seeds import Purpose, generator
+
+log = logging.getLogger(__name__)
+
+KIND, FORMAT = "omnimotion-checkpoint", 1
+KEPT = 2  # newest checkpoints that stay
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One state of a fit."""
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    fingerprint: str  # of the scene's video
+    config: Config
+    complete: bool  # the fit had reached its last step
+
+
+def build_scene(
+    frame: Frame, cameras: Tensor, config: Config, backend: str, device: torch.device
+) -> Scene:
+    """A scene as it starts; the seed decides its random parameters."""
+    random = generator(config.fit.seed, 0, Purpose.WEIGHTS)
+    return Scene(frame, cameras, config.model, backend, random).to(device)
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the state after ``step`` steps is stored."""
+    return run / "checkpoints" / f"step_{step:08d}.npz"
+
+
+def save_checkpoint(run: Path, state: Checkpoint) -> Path:
+    """Write the state and, once it is read back whole, remove all but the newest."""
+    path = checkpoint_path(run, state.step)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = {
+        "kind": KIND, "format": FORMAT, "step": state.step, "fingerprint": state.fingerprint,
+        "config": state.config.values(), "complete": state.complete,
+    }  # fmt: skip
+    write_archive(path, state.arrays, meta)
+    load_checkpoint(path)
+    for old in checkpoints(run)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Checkpoint files of a run, oldest first."""
+    return sorted((run / "checkpoints").glob("step_*.npz"))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint; CheckpointError naming the file when it is damaged or not one."""
+    arrays, meta = read_archive(path, error=CheckpointError)
+    if meta.get("kind") != KIND or meta.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: no omnimotion checkpoint of format {FORMAT}")
+    try:
+        return Checkpoint(
+            int(meta["step"]), arrays, str(meta["fingerprint"]),
+            config_from_values(dict(meta["config"])), bool(meta["complete"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{path}: damaged meta ({error})") from error
+
+
+def newest_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest sound checkpoint of a run, None where there is none.
+
+    A damaged one is set aside as ``*.corrupt`` and said so; CheckpointError when all are damaged.
+    """
+    found = checkpoints(run)
+    for path in reversed(found):
+        try:
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            path.rename(path.with_suffix(".corrupt"))
+            log.warning("%s; set aside, trying the one before", error)
+    if found:
+        raise CheckpointError(f"{run}: all {len(found)} checkpoints are damaged: fit again")
+    return None
+
+
+def restore_scene(
+    state: Checkpoint, frame: Frame, n_frames: int, backend: str, device: torch.device
+) -> Scene:
+    """The scene a checkpoint describes; CheckpointError where names or shapes differ."""
+    start = state.arrays.get("scene.camera_start")
+    if start is None or start.shape != (n_frames, 4):
+        raise CheckpointError(f"checkpoint of step {state.step} is not of a {n_frames}-frame clip")
+    scene = build_scene(frame, torch.from_numpy(start), state.config, backend, device)
+    copy_arrays(named_tensors("scene", scene.state_dict()), state.arrays)
+    return scene
+
+
+def named_tensors(prefix: str, values: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict under ``prefix.name``."""
+    return {f"{prefix}.{key}": value for key, value in values.items() if torch.is_tensor(value)}
+
+
+def to_arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copies of tensors as numpy arrays."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def copy_arrays(targets: dict[str, Tensor], arrays: dict[str, np.ndarray]) -> None:
+    """Copy arrays into live tensors of the same names; CheckpointError when any differs."""
+    for name, target in targets.items():
+        found = arrays.get(name)
+        if found is None or found.shape != tuple(target.shape):
+            shape = "nothing" if found is None else f"shape {found.shape}"
+            raise CheckpointError(f"checkpoint: {name}: {shape}, expected {tuple(target.shape)}")
+        with torch.no_grad():
+            target.copy_(torch.from_numpy(found))

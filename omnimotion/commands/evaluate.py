@@ -1,0 +1,96 @@
+"""``omnimotion evaluate TRUTH...``: score fitted scenes against ground truth."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from omnimotion.config import Parser
+from omnimotion.errors import ConfigError
+
+SUMMARY = "score fitted scenes against ground truth"
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("truth", type=Path, nargs="+", metavar="TRUTH",
+        help="folders with gt.npz and frames/, or TAP-Vid pickles")  # fmt: skip
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--scene", type=Path, metavar="DIR", help="the scene, for a single clip")
+    where.add_argument("--scenes", type=Path, default=Path("scenes"), metavar="DIR",
+                       help="folder that holds a scene of each clip's name")  # fmt: skip
+    add("--run", metavar="NAME", help="name of the run in each scene; default the newest complete")
+    add("--mode", default="given", choices=("given", "strided", "first"),
+        help="queries: the file's own, every 5th frame, or first visible")  # fmt: skip
+    add("--out", type=Path, metavar="FILE", help="scores as .json or .md")
+    add("--extract", type=Path, metavar="DIR",
+        help="only unpack TAP-Vid pickles into DIR/<clip>, ready for preprocess")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace an existing output file")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
+
+
+def main(args: Namespace) -> int:
+    """Run the command; raises `OmniMotionError`."""
+    from omnimotion.evaluation import evaluate
+    from omnimotion.export import check_output
+    from omnimotion.files import atomic_write
+    from omnimotion.ground_truth import GroundTruth
+    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.tracker import Tracker
+
+    if args.extract:
+        return _extract(args.truth, args.extract)
+    if args.out:
+        check_output(args.out, (".json", ".md"), args.overwrite)
+    if args.scene and (len(args.truth) > 1 or _is_pickle(args.truth[0])):
+        raise ConfigError("--scene is for a single folder: use --scenes")
+    set_threads(args.threads)
+
+    def clips() -> Iterator[tuple[Tracker, GroundTruth]]:
+        for truth in _truths(args.truth):
+            scene = args.scene or args.scenes / truth.name
+            run = scene / "runs" / args.run if args.run else None
+            yield open_tracker(scene, run, args.device), truth
+
+    result = evaluate(clips(), args.mode)
+    print(result.to_markdown())
+    if args.out:
+        text = result.to_json() if args.out.suffix == ".json" else result.to_markdown()
+        atomic_write(args.out, text.encode())
+        log.info("scores=%s", args.out)
+    return 0
+
+
+def _truths(paths: list[Path]) -> Iterator["GroundTruth"]:  # noqa: F821
+    from omnimotion.ground_truth import read_ground_truth, read_tapvid
+
+    for path in paths:
+        if _is_pickle(path):
+            for clip in read_tapvid(path):
+                yield clip.truth
+        else:
+            yield read_ground_truth(path)
+
+
+def _is_pickle(path: Path) -> bool:
+    return path.suffix in (".pkl", ".pickle")
+
+
+def _extract(paths: list[Path], folder: Path) -> int:
+    """Write the frames of every clip of the pickles."""
+    from omnimotion.ground_truth import read_tapvid
+    from omnimotion.images import save_png
+
+    for path in paths:
+        if not _is_pickle(path):
+            raise ConfigError(f"--extract {path}: expected a .pkl file of TAP-Vid")
+        for clip in read_tapvid(path):
+            frames = folder / clip.truth.name / "frames"
+            frames.mkdir(parents=True, exist_ok=True)
+            for t, frame in enumerate(clip.frames):
+                save_png(frames / f"{t:05d}.png", frame)
+            log.info("clip=%s frames=%d", frames.parent, len(clip.frames))
+    return 0

@@ -1,0 +1,45 @@
+"""``omnimotion preprocess VIDEO``: frames, flow and matches of a video, in a scene folder."""
+
+import logging
+from argparse import Namespace
+from pathlib import Path
+
+from omnimotion.config import Parser
+
+SUMMARY = "compute the flow of a video"
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("video", type=Path, metavar="VIDEO", help="a video file, or a folder of images")
+    add("--scene", type=Path, metavar="DIR", help="scene folder to write; default scenes/<name>")
+    add("--flow", default="auto", choices=("auto", "raft", "dis"),
+        help="auto takes RAFT when its weights are at hand, else DIS, and says which")  # fmt: skip
+    add("--raft-weights", type=Path, metavar="FILE", help="torchvision's RAFT weights")
+    add("--raft-model", default="large", choices=("large", "small"), help="RAFT network")
+    add("--max-side", type=int, default=854, metavar="PX",
+        help="longer side at which flow is computed")  # fmt: skip
+    add("--frames", metavar="A:B:STEP", help="frames to use, e.g. 0:90 or ::2; default all")
+    add("--pairs", default="auto", choices=("auto", "all", "log"),
+        help="auto: all pairs up to 48 frames, else gaps that grow with the distance")  # fmt: skip
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where RAFT runs")
+    add("--overwrite", action="store_true",
+        help="discard what the scene folder holds of another video or other options")  # fmt: skip
+
+
+def main(args: Namespace) -> int:
+    """Run the command; raises `OmniMotionError`."""
+    from preprocess.compute import preprocess
+    from preprocess.options import PreprocessOptions
+
+    scene = args.scene or Path("scenes") / args.video.resolve().stem
+    options = PreprocessOptions(
+        video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
+        raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
+        pairs=args.pairs, device=args.device, overwrite=args.overwrite,
+    )  # fmt: skip
+    preprocess(options)
+    log.info("scene=%s ready; next: train.py --scene %s", scene, scene)
+    return 0

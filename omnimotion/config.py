@@ -1,0 +1,271 @@
+"""Settings of a fit: what they mean, their range, and how they are read.
+
+One frozen dataclass for each owner; together they are `Config`. A key has the same name in a
+dataclass, in a config file (``key = value``) and as a flag (``--key value``). Flags win over the
+file, the file over the defaults. Lengths are in pixels of a frame whose longer side is 256.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import configargparse
+
+from omnimotion.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+def setting(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field that carries its meaning and its range (both ends allowed)."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The scene's networks: what is stored in a checkpoint depends on these."""
+
+    bijection: str = setting(
+        "grid", "map between a frame and the canonical volume", choices=("grid", "mlp")
+    )
+    volume: str = setting("grid", "canonical density and colour", choices=("grid", "mlp"))
+    camera: bool = setting(True, "a similarity per frame, started from the flow")
+    couplings: int = setting(6, "coupling layers", 3, 24)
+    cells: int = setting(4, "cells of the coarsest motion grid along the longer side", 1, 64)
+    levels: int = setting(2, "motion grids, each twice as fine as the one before", 1, 6)
+    z_cells: int = setting(16, "cells of a motion grid along z", 2, 128)
+    time_basis: float = setting(0.5, "cosines in time for each frame of the clip", 0.02, 1)
+    max_log_scale: float = setting(1.0, "bound of a coupling's log-scale", 0.1, 2)
+    volume_cells: int = setting(32, "cells of the volume along the longer side of a frame", 8, 256)
+    volume_z_cells: int = setting(12, "cells of the volume along z", 4, 128)
+    volume_levels: int = setting(2, "volume grids, each twice as fine as the one before", 1, 6)
+    volume_channels: int = setting(8, "features of a volume cell", 4, 32)
+    density_gain: float = setting(5.0, "steepness of density in the network's output", 0.1, 100)
+    width: int = setting(256, "width of the paper's coupling networks (mlp)", 8, 512)
+    volume_width: int = setting(512, "width of the paper's colour network (mlp)", 8, 1024)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms, at the end of their schedules."""
+
+    per_sample: float = setting(
+        1.0, "share of the flow loss taken sample by sample, not after compositing", 0, 1
+    )
+    photometric: float = setting(10.0, "squared error of colour", 0, 1e4)
+    photometric_ramp: float = setting(0.0, "share of the fit until it has its full weight", 0, 1)
+    smoothness: float = setting(0.3, "acceleration of surface points, px", 0, 1e3)
+    depth_consistency: float = setting(0.1, "disagreement of surface depth at a match, px", 0, 1e3)
+    depth_range: float = setting(10.0, "squared excess of mapped depth, px", 0, 1e4)
+    distortion: float = setting(0.0, "spread of a ray's weights (mip-NeRF 360)", 0, 1e3)
+    distortion_start: float = setting(0.4, "share of the fit before distortion counts", 0, 1)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The optimisation."""
+
+    num_iters: int = setting(3000, "steps in total, also after a resume", 1, 10_000_000)
+    budget: str = setting("", "time to fit in, e.g. 60s, 10m, 2h; replaces num_iters")
+    pairs: int = setting(64, "frame pairs a step", 1, 4096)
+    points: int = setting(16, "matches a pair", 1, 65536)
+    samples: int = setting(16, "samples on a ray", 2, 256)
+    learning_rate: float = setting(1e-2, "of the bijection", 1e-7, 1)
+    volume_rate: float = setting(1.0, "of the volume, relative to the bijection's", 0, 100)
+    camera_rate: float = setting(0.02, "of the cameras, relative to the bijection's", 0, 100)
+    decay: float = setting(30.0, "the rate falls by this factor over the fit", 1, 1e6)
+    warmup: int = setting(50, "steps until the rate is at its full height", 0, 100_000)
+    clip_norm: float = setting(0.0, "bound of the gradient's norm; 0 is none", 0, 1e9)
+    first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
+    gap_ramp: float = setting(0.4, "share of the fit until pairs of any gap are drawn", 0, 1)
+    gap_bias: float = setting(0.5, "a pair's chance falls with its gap to this power", 0, 4)
+    motion_bias: float = setting(0.0, "share of matches drawn by motion against the camera", 0, 1)
+    mining: float = setting(0.0, "a pair's chance grows with its error to this power", 0, 4)
+    pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
+    checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)
+    preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)
+    log_every: int = setting(50, "steps between lines of metrics.jsonl", 1, 1_000_000)
+    seed: int = setting(0, "of every random draw", 0, 2**31 - 1)
+    device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    backend: str = setting(
+        "auto", "tcnn needs tinycudann and a GPU; auto takes it where it works",
+        choices=("auto", "torch", "tcnn"),
+    )
+    threads: int = setting(0, "CPU threads; 0 is one for each core", 0, 1024)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a fit."""
+
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    fit: FitConfig = FitConfig()
+
+    def values(self) -> dict[str, Any]:
+        """All settings in one flat dict."""
+        return {
+            name: getattr(getattr(self, group), name)
+            for group, names in _groups().items()
+            for name in names
+        }
+
+    def replace(self, **changes: Any) -> "Config":
+        """A checked copy with some settings changed."""
+        return config_from_values(self.values() | changes)
+
+    def to_text(self) -> str:
+        """The settings as a config file, which reads back equal."""
+        lines = []
+        for name, value in self.values().items():
+            if value != "":
+                lines.append(f"{name} = {str(value).lower() if value is True or value is False else value}")
+        return "\n".join(lines) + "\n"
+
+
+def config_from_values(values: dict[str, Any]) -> Config:
+    """A checked `Config`; ConfigError naming key, value and range."""
+    unknown = sorted(set(values) - {name for names in _groups().values() for name in names})
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r}")
+    groups = {}
+    for group, fields in _groups().items():
+        chosen = {}
+        for name, field in fields.items():
+            chosen[name] = _checked(field, values.get(name, field.default))
+        groups[group] = _OWNERS[group](**chosen)
+    return Config(**groups)  # type: ignore[arg-type]
+
+
+def add_settings(parser: configargparse.ArgumentParser) -> None:
+    """Give a parser ``--config`` and one flag for each setting."""
+    parser.add_argument("--config", is_config_file=True, metavar="FILE", help="settings file")
+    for group, fields in _groups().items():
+        section = parser.add_argument_group(group, (_OWNERS[group].__doc__ or "").strip())
+        for name, field in fields.items():
+            _add_flag(section, name, field)
+
+
+def parsed_config(namespace: Any) -> Config:
+    """The `Config` of a parsed command line."""
+    names = [name for names in _groups().values() for name in names]
+    return config_from_values({name: getattr(namespace, name) for name in names})
+
+
+def load_config(path: Path) -> Config:
+    """Read a config file by itself; ConfigError naming file, key or line."""
+    parser = Parser(add_help=False)
+    add_settings(parser)
+    return parsed_config(parser.parse_args(["--config", str(path)]))
+
+
+class Parser(configargparse.ArgumentParser):
+    """configargparse with one-line errors, no abbreviations and no environment variables."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", configargparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see --help)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None, **options: Any) -> Any:
+        """As argparse's; a config file is checked before it is read."""
+        given = list(args or [])
+        for k, word in enumerate(given):
+            if word == "--config" and k + 1 < len(given):
+                check_config_file(Path(given[k + 1]))
+            elif word.startswith("--config="):
+                check_config_file(Path(word.partition("=")[2]))
+        return super().parse_args(args, namespace, **options)
+
+
+def check_config_file(path: Path) -> None:
+    """ConfigError where the file is missing, too large, no text, or sets a key twice."""
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"config {path}: over {MAX_CONFIG_BYTES} bytes")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"config {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"config {path}: not a text file in UTF-8") from None
+    known = {name for names in _groups().values() for name in names}
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        key = line.partition("#")[0].partition("=")[0].strip()
+        if not key:
+            continue
+        if key not in known:
+            raise ConfigError(f"config {path}, line {number}: unknown key {key!r}")
+        if key in seen:
+            raise ConfigError(f"config {path}: {key!r} is set in lines {seen[key]} and {number}")
+        seen[key] = number
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a time such as ``60s``, ``10m`` or ``2h``; ConfigError otherwise."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
+    try:
+        seconds = float(text[:-1]) * unit if unit else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"budget: {text!r} is no time; write 60s, 10m or 2h")
+    return seconds
+
+
+_OWNERS: dict[str, type] = {"model": ModelConfig, "loss": LossConfig, "fit": FitConfig}
+
+
+def _groups() -> dict[str, dict[str, dataclasses.Field]]:
+    return {
+        group: {field.name: field for field in dataclasses.fields(owner)}
+        for group, owner in _OWNERS.items()
+    }
+
+
+def _add_flag(section: Any, name: str, field: dataclasses.Field) -> None:
+    flags = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+    options: dict[str, Any] = {"default": field.default, "help": field.metadata["help"]}
+    if isinstance(field.default, bool):
+        options["type"] = _boolean
+        options["metavar"] = "true|false"
+    elif field.metadata["choices"]:
+        options["choices"] = field.metadata["choices"]
+    else:
+        options["type"] = type(field.default)
+        options["metavar"] = {int: "N", float: "X", str: "TEXT"}[type(field.default)]
+    section.add_argument(*flags, dest=name, **options)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    kind = type(field.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{field.name}: found {value!r}, expected {kind.__name__}")
+    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
+    if choices and value not in choices:
+        raise ConfigError(f"{field.name}: found {value!r}, expected one of {', '.join(choices)}")
+    if low is not None and not low <= value <= high:  # NaN fails both
+        raise ConfigError(f"{field.name}: found {value}, expected {low} to {high}")
+    if field.name == "budget" and value:
+        parse_seconds(value)
+    return value

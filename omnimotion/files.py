@@ -1,0 +1,250 @@
+"""Files that are either whole or absent: bytes, JSON objects, archives of arrays; and locks.
+
+Convention. Every output goes to a temporary file beside its target, is synced, and is renamed over
+it; whatever goes wrong, the old file stays and the temporary one goes. What is read is bounded and
+must be a regular file. Sizes are in bytes; 1 MB in a message is 10**6 bytes. POSIX only
+(``fcntl``, directory sync).
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimotion.archive import parse_object, read_members, write_members
+from omnimotion.errors import CheckpointError, ConfigError, OmniMotionError, ResourceError
+
+MAX_ARCHIVE_BYTES = 8 << 30
+MAX_JSON_BYTES = 64 << 20
+
+_DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_TEMP_NAME = re.compile(r"\.omnimotion-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
+
+
+def shown(path: Path | str) -> str:
+    """The path as it may be printed: one line, encodable, whatever bytes the name holds."""
+    text = os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def atomic_path(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
+    """A temporary file beside `path`, with its suffix, that becomes `path` when the block ends.
+
+    The temporary file exists, empty, on entry. ``needed_bytes``, when known, is for the message.
+    Raises ResourceError when the disk is full and ConfigError when the folder cannot be written.
+    """
+    path = Path(path)
+    with _writing(path):
+        temp = _create_temp(path)
+    try:
+        try:
+            yield temp
+            with _writing(path):
+                _sync(temp)
+                os.replace(temp, path)
+                _sync(path.parent)
+        except OSError as problem:
+            if problem.errno not in _DISK_FULL:
+                raise
+            needed = max(needed_bytes, temp.stat().st_size if temp.exists() else 0)
+            raise ResourceError(
+                f"disk full while writing {shown(path)}: needed about {_mb(needed)}, "
+                f"free {_mb(free_bytes(path))}; free some space and run it again"
+            ) from problem
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, or leave `path` as it was. Raises like `atomic_path`."""
+    with atomic_path(path, needed_bytes=len(data)) as temp:
+        temp.write_bytes(data)
+
+
+def remove_stale_temps(folder: Path) -> None:
+    """Delete what killed processes left half written in `folder`."""
+    for entry in folder.iterdir():
+        match = _TEMP_NAME.fullmatch(entry.name)
+        if match and not _is_alive(int(match[1])):
+            entry.unlink(missing_ok=True)
+
+
+def read_bytes(
+    path: Path,
+    error: type[OmniMotionError],
+    max_bytes: int = MAX_ARCHIVE_BYTES,
+) -> bytes:
+    """The bytes of a regular file, of which at most `max_bytes` are accepted.
+
+    Raises `error` when it is missing, no regular file (a pipe would block), unreadable, too large,
+    or when its size changes while it is read.
+    """
+    size = regular_size(path, error)
+    if size > max_bytes:
+        raise error(f"{shown(path)} has {_mb(size)}, at most {_mb(max_bytes)} are accepted")
+    try:
+        with open(path, "rb") as file:
+            data = file.read(size + 1)
+    except OSError as problem:
+        raise error(f"cannot read {shown(path)}: {problem.strerror}") from problem
+    if len(data) != size:
+        raise error(
+            f"{shown(path)} changed while it was read: wait until it is written, try again"
+        )
+    return data
+
+
+def regular_size(path: Path, error: type[OmniMotionError]) -> int:
+    """Size in bytes of a regular file; `error` when there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"no such file: {shown(path)} ({reason})") from problem
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{shown(path)} is not a regular file")
+    return status.st_size
+
+
+def write_json(path: Path, obj: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically; NaN and infinity, which JSON lacks, are a ValueError."""
+    text = json.dumps(obj, indent=1, allow_nan=False)
+    atomic_write(path, f"{text}\n".encode("ascii"))
+
+
+def read_json(path: Path, error: type[OmniMotionError]) -> dict[str, Any]:
+    """Read a JSON object; `error`, naming the file, for anything else."""
+    data = read_bytes(path, error, MAX_JSON_BYTES)
+    try:
+        return parse_object(data)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{shown(path)} is damaged: {_reason(problem)}") from problem
+
+
+def write_archive(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    """Write named arrays and a JSON object as one archive, atomically and deterministically.
+
+    Raises ValueError for what an archive cannot hold (objects, NaN in `meta`, odd names), and like
+    `atomic_path`.
+    """
+    needed = sum(array.nbytes for array in arrays.values())
+    with atomic_path(path, needed) as temp, open(temp, "wb") as file:
+        write_members(file, arrays, meta)
+
+
+def read_archive(
+    path: Path,
+    error: type[OmniMotionError] = CheckpointError,
+    max_bytes: int = MAX_ARCHIVE_BYTES,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays (writable) and the JSON object of an archive.
+
+    Raises `error`, naming the file, when it is missing, larger than `max_bytes`, or is anything
+    that `write_archive` could not have written (see `omnimotion.archive`), and ResourceError when
+    memory is short.
+    """
+    size = regular_size(path, error)
+    if size > max_bytes:
+        raise error(f"{shown(path)} has {_mb(size)}, at most {_mb(max_bytes)} are accepted")
+    try:
+        with open(path, "rb") as file:
+            return read_members(file, size)
+    except MemoryError as problem:
+        raise ResourceError(f"not enough memory to read {shown(path)} ({_mb(size)})") from problem
+    except Exception as problem:  # whatever a damaged or hostile file makes the parsers raise
+        raise error(f"{shown(path)} is damaged: {_reason(problem)}") from problem
+
+
+def free_bytes(path: Path) -> int:
+    """Free space for the user where `path` is, or would be."""
+    folder = Path(path).absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require_free(path: Path, needed_bytes: int, what: str) -> None:
+    """Raise ResourceError unless `needed_bytes` are free where `path` is, or would be."""
+    free = free_bytes(path)
+    if needed_bytes > free:
+        raise ResourceError(
+            f"{what} needs {_mb(needed_bytes)} in {shown(path)}, {_mb(free)} free: "
+            "free some space or choose another folder"
+        )
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the kernel releases it even when the process is killed.
+
+    Raises ConfigError when another process holds it or the file cannot be made.
+    """
+    with _writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise ConfigError(
+                f"another process uses {shown(path.parent)}: wait for it, or choose another name"
+            ) from problem
+        yield
+    finally:
+        os.close(handle)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _reason(problem: BaseException) -> str:
+    text = str(problem).partition("\n")[0]
+    return shown(text) or type(problem).__name__
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn the failures that mean a bad output folder into a ConfigError."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _DISK_FULL:
+            raise
+        raise ConfigError(f"cannot write {shown(path)}: {problem.strerror}") from problem
+
+
+def _create_temp(path: Path) -> Path:
+    """A new empty file beside `path`; its name is short, since `path`'s may be of 255 bytes."""
+    suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= 16 else ""
+    temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
+    os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    return temp
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

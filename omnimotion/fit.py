@@ -1,0 +1,210 @@
+"""The fit: draw matches, render them, step; log, preview, checkpoint, resume, stop on a signal."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from omnimotion.checkpoint import (
+    Checkpoint,
+    copy_arrays,
+    named_tensors,
+    save_checkpoint,
+    to_arrays,
+)
+from omnimotion.config import Config
+from omnimotion.correspondences import CorrespondencePool, pair_chances
+from omnimotion.errors import FitDiverged, Interrupted
+from omnimotion.files import atomic_write
+from omnimotion.losses import LossTerms, loss_terms
+from omnimotion.scene import Scene
+from omnimotion.schedule import learning_rate, loss_weights, max_gap
+from omnimotion.seeds import Purpose, generator
+from omnimotion.signals import StopSignal
+
+log = logging.getLogger(__name__)
+
+BETAS = (0.9, 0.99)
+EPSILON = 1e-10
+ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
+LOGGED = ("flow", "photometric", "smoothness", "depth_consistency", "depth_range", "distortion")
+
+
+class FitReport(NamedTuple):
+    """How a fit ended."""
+
+    step: int
+    seconds: float  # of this call
+    flow_error_px: float  # mean of the last lines of metrics, at a longer side of 256
+
+
+@dataclass
+class Fit:
+    """A scene and everything its next step depends on."""
+
+    scene: Scene
+    pool: CorrespondencePool
+    config: Config
+    run: Path
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        self.step = 0
+        self.device = self.pool.i.device
+        self.pair_error = torch.ones(len(self.pool.i), device=self.device)
+        self.optimizer = _optimizer(self.scene, self.config)
+        self.rates = [group["lr"] / self.config.fit.learning_rate
+                      for group in self.optimizer.param_groups]  # fmt: skip
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:  # so that a checkpoint can be copied into it
+                self.optimizer.state[parameter] = {
+                    "step": torch.zeros((), device=self.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+
+    # one step ---------------------------------------------------------------------------------
+
+    def advance(self) -> tuple[LossTerms, Tensor]:
+        """Take one step; its terms and its weighted loss, still on the device."""
+        fit, steps = self.config.fit, self.config.fit.num_iters
+        progress = self.step / steps
+        gap = max_gap(progress, self.scene.n_frames, fit)
+        chances = pair_chances(self.pool, gap, fit.gap_bias, self.pair_error, fit.mining)
+        pairs = generator(fit.seed, self.step, Purpose.PAIRS, self.device)
+        batch = self.pool.draw(chances, fit.pairs, fit.points, pairs)
+        depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
+        terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
+        loss = terms.total(loss_weights(progress, self.config.loss))
+        self._descend(loss)
+        error = self.pair_error[batch.pair]
+        self.pair_error[batch.pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px - error)
+        self.step += 1
+        return LossTerms(*(term.detach() for term in terms)), loss.detach()
+
+    def _descend(self, loss: Tensor) -> None:
+        rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
+        for group, factor in zip(self.optimizer.param_groups, self.rates):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.fit.clip_norm:
+            parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.fit.clip_norm)
+        self.optimizer.step()
+
+    # state ------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor the next step depends on, by name."""
+        found = named_tensors("scene", self.scene.state_dict()) | {"pair_error": self.pair_error}
+        names = {id(p): name for name, p in self.scene.named_parameters()}
+        for parameter, state in self.optimizer.state.items():
+            found |= named_tensors(f"adam.{names[id(parameter)]}", state)
+        return found
+
+    def save(self) -> Path:
+        """Write a checkpoint of this step."""
+        complete = self.step >= self.config.fit.num_iters
+        arrays = to_arrays(self.tensors())
+        return save_checkpoint(
+            self.run, Checkpoint(self.step, arrays, self.fingerprint, self.config, complete)
+        )
+
+    def restore(self, state: Checkpoint) -> None:
+        """Continue from a checkpoint; CheckpointError when it does not fit."""
+        copy_arrays(self.tensors(), state.arrays)
+        self.step = state.step
+
+
+def run_fit(
+    fit: Fit,
+    stop: StopSignal,
+    preview: Callable[[Scene, int], None] | None = None,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+) -> FitReport:
+    """Step until ``num_iters``, saving as the config says.
+
+    Raises `Interrupted` after saving when ``stop`` was set, `FitDiverged` when the loss is no
+    longer finite (the last checkpoint is sound).
+    """
+    config, began, first = fit.config.fit, time.perf_counter(), fit.step
+    metrics = _Metrics(fit.run / "metrics.jsonl", fit.step)
+    while fit.step < config.num_iters:
+        terms, loss = fit.advance()
+        last = fit.step == config.num_iters
+        if fit.step % config.log_every == 0 or last or stop.number:
+            seconds = time.perf_counter() - began
+            line = _line(fit, terms, loss, seconds / (fit.step - first))
+            metrics.add(line)
+            if progress:
+                progress(fit.step, line)
+        if last or stop.number or fit.step % config.checkpoint_every == 0:
+            metrics.save()
+            fit.save()
+        if preview and config.preview_every and (last or fit.step % config.preview_every == 0):
+            preview(fit.scene, fit.step)
+        if stop.number and not last:
+            raise Interrupted(
+                f"stopped at step {fit.step} of {config.num_iters}; saved in {fit.run}; "
+                "give the same command again to go on", stop.number,
+            )  # fmt: skip
+    return FitReport(fit.step, time.perf_counter() - began, metrics.recent("flow_px"))
+
+
+def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str, float]:
+    """One line of metrics; FitDiverged when the loss is not finite."""
+    total = float(loss)
+    if not math.isfinite(total):
+        values = ", ".join(f"{name}={float(getattr(terms, name)):.3g}" for name in LOGGED)
+        raise FitDiverged(
+            f"the loss is {total} at step {fit.step} ({values}); lower learning_rate "
+            f"(now {fit.config.fit.learning_rate}) or set clip_norm"
+        )
+    values = {name: round(float(getattr(terms, name)), 6) for name in (*LOGGED, "flow_px")}
+    return {"step": fit.step, "loss": round(total, 6), **values, "step_s": round(seconds, 5)}
+
+
+class _Metrics:
+    """``metrics.jsonl``: kept in memory, written whole, cut to the step a run resumes from."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        self.lines = [line for line in read_metrics(path) if line["step"] <= step]
+
+    def add(self, line: dict[str, float]) -> None:
+        self.lines.append(line)
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(line) + "\n" for line in self.lines)
+        atomic_write(self.path, text.encode())
+
+    def recent(self, name: str, count: int = 10) -> float:
+        values = [line[name] for line in self.lines[-count:]]
+        return sum(values) / max(1, len(values))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``metrics.jsonl``, none where there is no such file."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _optimizer(scene: Scene, config: Config) -> torch.optim.Adam:
+    fit, rate = config.fit, config.fit.learning_rate
+    groups = [
+        {"params": list(scene.bijection.parameters()), "lr": rate},  # type: ignore[attr-defined]
+        {"params": list(scene.volume.parameters()), "lr": rate * fit.volume_rate},
+    ]
+    if config.model.camera:
+        groups.append({"params": [scene.camera_shift], "lr": rate * fit.camera_rate})
+    return torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=True)

@@ -1,0 +1,228 @@
+"""The product of preprocessing: frames, matches from every frame, and their index.
+
+Conventions. Everything here is in pixels of the working size, (x, y), centres at integers. The
+matches of a source frame i are sampled on a lattice: column c, row r is the pixel
+``(x0 + stride * c, y0 + stride * r)``; the origin (x0, y0) may differ from target to target.
+Files are uncompressed archives without pickles. Displacements are stored as int16 in a
+power-of-two quantum, the state in two bits.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from omnimotion.errors import FlowError, SceneError
+from omnimotion.files import read_archive, read_json, write_archive, write_json
+from omnimotion.video import load_png
+
+NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
+"""State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
+between; matched by flow i -> j to a place where it is hidden in j."""
+
+FORMAT = 1
+INDEX_NAME = "scene.json"
+FLOW_KIND = "omnimotion-flow"
+COORD_CONVENTION = "pixel_center"
+FINEST_QUANTUM_SIDE = 500  # up to this longer side, 1/64 px reaches across the frame
+
+
+@dataclass(frozen=True)
+class FrameFlow:
+    """All matches of one source frame with the M frames it is paired with."""
+
+    i: int
+    targets: np.ndarray  # (M,) int32, increasing
+    origin: np.ndarray  # (M, 2) int32, x0, y0
+    stride: int
+    flow: np.ndarray  # (M, h, w, 2) float32 px, zero where the state is NONE
+    state: np.ndarray  # (M, h, w) uint8: NONE, DIRECT, CHAINED or HIDDEN
+
+    def __post_init__(self) -> None:
+        count = len(self.targets)
+        if self.flow.shape != (*self.state.shape, 2) or self.state.shape[0] != count:
+            raise FlowError(
+                f"flow of frame {self.i}: shapes {self.flow.shape}, {self.state.shape} "
+                f"do not fit {count} targets"
+            )
+        if self.origin.shape != (count, 2) or self.stride < 1:
+            raise FlowError(f"flow of frame {self.i}: bad lattice {self.origin.shape}")
+
+    def matches(self, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reliable matches with target m: xy in i (N, 2), xy in j (N, 2), state (N,)."""
+        rows, columns = np.nonzero(self.state[m])
+        xy = (np.stack((columns, rows), axis=-1) * self.stride + self.origin[m]).astype(np.float32)
+        return xy, xy + self.flow[m, rows, columns], self.state[m, rows, columns]
+
+
+@dataclass(frozen=True)
+class SceneIndex:
+    """What ``scene.json`` says; it is written last, so its presence means "complete"."""
+
+    name: str
+    source: str  # file name of the video, no folders
+    fingerprint: str  # of the decoded frames, see `omnimotion.video`
+    original_size: tuple[int, int]  # W, H
+    size: tuple[int, int]  # W, H at which frames and flow are stored
+    n_frames: int
+    fps: float
+    times: list[float]  # seconds, one per frame
+    source_indices: list[int]  # of the frames in the video
+    flow: dict[str, Any]  # method, model, weights, licence, why
+    stride: int
+    pairs: list[tuple[int, int]]  # ordered (i, j)
+    coverage: list[float]  # share of lattice points with a match, per pair
+    settings: dict[str, Any]  # the options that shaped the result
+    coord_convention: str = COORD_CONVENTION
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write ``scene.json``, the mark of a complete scene."""
+        write_json(folder / INDEX_NAME, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``scene.json``; SceneError when it is missing, damaged or of another format."""
+        path = folder / INDEX_NAME
+        if not folder.is_dir():
+            raise SceneError(f"no such scene folder: {folder}")
+        if not path.is_file():
+            raise SceneError(f"{folder} holds no {INDEX_NAME}: run preprocess first, or again")
+        data = read_json(path, SceneError)
+        if data.get("format") != FORMAT:
+            raise SceneError(f"{path}: format {data.get('format')!r}, expected {FORMAT}")
+        return cls(**_checked(path, data, {f.name for f in fields(cls)}))
+
+
+class SceneStore:
+    """Read access to a preprocessed scene folder; nothing is cached."""
+
+    def __init__(self, folder: Path, index: SceneIndex) -> None:
+        self.folder = folder
+        self.index = index
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a complete scene folder; SceneError when a part of it is missing."""
+        index = SceneIndex.load(folder)
+        store = cls(folder, index)
+        paths = [
+            path
+            for t in range(index.n_frames)
+            for path in (frame_path(folder, t), flow_path(folder, t))
+        ]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise SceneError(
+                f"{missing[0]} is missing ({len(missing)} of {len(paths)} files): "
+                "preprocess the video again"
+            )
+        return store
+
+    def frame(self, t: int) -> np.ndarray:
+        """Frame t, uint8 RGB (H, W, 3) at the working size."""
+        path = frame_path(self.folder, t)
+        frame = load_png(path)
+        width, height = self.index.size
+        if frame.shape != (height, width, 3):
+            raise SceneError(f"{path}: size {frame.shape[1::-1]}, expected {self.index.size}")
+        return frame
+
+    def flow(self, i: int) -> FrameFlow:
+        """Matches from frame i; FlowError when the file is damaged or of another frame."""
+        path = flow_path(self.folder, i)
+        found = read_flow(path)
+        limit = self.index.n_frames
+        if found.i != i or np.any((found.targets < 0) | (found.targets >= limit)):
+            raise FlowError(f"{path}: holds frame {found.i} of another scene: preprocess again")
+        return found
+
+
+def frame_path(folder: Path, t: int) -> Path:
+    """Where frame t of a scene is stored."""
+    return folder / "frames" / f"{t:06d}.png"
+
+
+def flow_path(folder: Path, i: int) -> Path:
+    """Where the matches of frame i are stored."""
+    return folder / "flow" / f"{i:06d}.npz"
+
+
+def flow_quantum(longer_side: int) -> float:
+    """Pixels per stored unit: the finest power of two, at most 1/64, that spans the frame."""
+    if longer_side <= FINEST_QUANTUM_SIDE:
+        return 1 / 64
+    return 2.0 ** math.ceil(math.log2(longer_side / 32767))
+
+
+def write_flow(path: Path, frame: FrameFlow, longer_side: int) -> None:
+    """Store the matches of one frame; FlowError when a reliable one is not finite or too large."""
+    quantum = flow_quantum(longer_side)
+    reliable = frame.state != NONE
+    units = np.where(reliable[..., None], frame.flow, 0) / quantum
+    if not np.isfinite(units).all() or np.abs(units).max(initial=0) > 32767:
+        raise FlowError(f"flow of frame {frame.i} is not finite or leaves the frame by far")
+    low, high = frame.state & 1, frame.state >> 1
+    arrays: dict[str, np.ndarray] = {
+        "targets": frame.targets.astype(np.int32),
+        "origin": frame.origin.astype(np.int32),
+        "flow": np.rint(units).astype(np.int16),
+        "state": np.stack([np.packbits(low), np.packbits(high)]),
+    }
+    meta: dict[str, Any] = {"kind": FLOW_KIND, "format": FORMAT, "quantum": quantum}
+    write_archive(path, arrays, meta | {"i": frame.i, "stride": frame.stride})
+
+
+def read_flow(path: Path) -> FrameFlow:
+    """Read what `write_flow` wrote; FlowError naming the file when it is damaged."""
+    arrays, meta = read_archive(path, error=FlowError)
+    if meta.get("kind") != FLOW_KIND or meta.get("format") != FORMAT:
+        raise FlowError(f"{path} is no flow file of format {FORMAT}: preprocess again")
+    try:
+        shape = arrays["flow"].shape[:-1]
+        bits = np.unpackbits(arrays["state"], axis=1, count=math.prod(shape)).reshape(2, *shape)
+        return FrameFlow(
+            i=int(meta["i"]),
+            targets=arrays["targets"],
+            origin=arrays["origin"],
+            stride=int(meta["stride"]),
+            flow=arrays["flow"].astype(np.float32) * np.float32(meta["quantum"]),
+            state=(bits[0] | bits[1] << 1).astype(np.uint8),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FlowError(f"{path} is damaged ({error}): preprocess again") from error
+
+
+def is_flow(path: Path) -> bool:
+    """True when the file is there, complete and undamaged."""
+    try:
+        read_flow(path)
+    except FlowError:
+        return False
+    return True
+
+
+def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
+    if set(data) != names:
+        odd = sorted(set(data) ^ names)
+        raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess again")
+    try:
+        values = dict(data)
+        values["original_size"] = _pair(data["original_size"])
+        values["size"] = _pair(data["size"])
+        values["pairs"] = [_pair(pair) for pair in data["pairs"]]
+        count = int(data["n_frames"])
+        if len(data["times"]) != count or len(data["source_indices"]) != count:
+            raise ValueError(f"{len(data['times'])} times for {count} frames")
+        return values
+    except (TypeError, ValueError) as error:
+        raise SceneError(f"{path} is damaged ({error}): preprocess again") from error
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = values
+    return int(first), int(second)

@@ -1,0 +1,143 @@
+"""One image file to one RGB8 array, by an explicit table, or a refusal that names the file.
+
+Convention. Every image becomes uint8 (H, W, 3), RGB, values as stored (colour profiles are not
+applied), upright: the EXIF orientation is applied, once. Grey, 1-bit and palette images are
+expanded; alpha is composited over black; 16-bit values v become round(v / 257), so that 0 and
+65535 map to 0 and 255; CMYK becomes 255 (1 - c)(1 - k). Float and other images are refused.
+"""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from omnimotion.errors import OmniMotionError, VideoError
+from omnimotion.files import atomic_path, read_bytes, shown
+
+MIN_SIDE = 16  # below, flow has no meaning
+MAX_SIDE = 8192
+MAX_IMAGE_BYTES = 512 << 20
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+_ORIENTATION = 0x0112  # EXIF tag
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
+_PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
+_ALPHA_MODES = {"RGBA", "LA", "PA"}
+_GREY16_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
+_RGB_MODES = {"1", "L", "P", "RGB", "CMYK", "YCbCr"}
+
+
+def load_image(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndarray:
+    """Read an image file as uint8 RGB (H, W, 3).
+
+    Raises `error`, naming the file, when it is missing, damaged, cut off, of a kind that the table
+    above does not hold, or has a side outside 16 to 8192 px.
+    """
+    data = read_bytes(path, error, MAX_IMAGE_BYTES)
+    if not data:
+        raise error(f"{shown(path)} is empty (0 bytes)")
+    try:
+        return decode_image(data)
+    except ValueError as problem:
+        raise error(f"{shown(path)}: {problem}") from problem
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decode the bytes of an image file to uint8 RGB (H, W, 3); ValueError says why it cannot."""
+    try:
+        return _decode(data)
+    except (ValueError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        raise ValueError(f"exceeds {MAX_SIDE} px a side: {problem}") from problem
+    except Exception as problem:  # whatever a damaged file makes the parsers raise
+        raise ValueError(f"damaged image, or of an unknown format ({problem})") from problem
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raise ValueError unless both sides (W, H) are from 16 to 8192 px."""
+    width, height = size
+    if max(size) > MAX_SIDE:
+        raise ValueError(f"{width}x{height} exceeds {MAX_SIDE} px a side: make it smaller")
+    if min(size) < MIN_SIDE:
+        raise ValueError(
+            f"{width}x{height} is too small, at least {MIN_SIDE} px a side are needed"
+        )
+
+
+def load_png(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndarray:
+    """Read what `save_png` wrote, uint8 RGB (H, W, 3); `error` names the file if it is damaged."""
+    return load_image(path, error)
+
+
+def save_png(path: Path, rgb: np.ndarray) -> None:
+    """Write uint8 RGB (H, W, 3) as a PNG file, atomically. Raises like `files.atomic_path`."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"cannot save {rgb.dtype} of shape {rgb.shape}, expected uint8 (H, W, 3)")
+    with atomic_path(path, needed_bytes=rgb.nbytes) as temp:
+        Image.fromarray(rgb).save(temp, format="PNG", compress_level=3)
+
+
+def _decode(data: bytes) -> np.ndarray:
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    check_size(image.size)
+    if image.format == "PNG":
+        image.verify()  # the CRC of every chunk, which decoding does not look at
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    orientation = int(image.getexif().get(_ORIENTATION, 1))
+    rgb = _rgb16(data) if _has_16_bits(image, data) else _rgb8(image)
+    return np.ascontiguousarray(_upright(rgb, orientation))
+
+
+def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[_PNG_DEPTH] == 16
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:
+            raise ValueError("is not of unsigned integers: convert it to 8 or 16 bits")
+        return tags.get(_BITS_PER_SAMPLE, (1,))[0] == 16
+    return image.mode in _GREY16_MODES
+
+
+def _rgb16(data: bytes) -> np.ndarray:
+    """Decode an image of 16 bits a channel, of which Pillow would cut off the lower ones."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as problem:
+        raise ValueError("damaged image") from problem
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ValueError("is an image of 16 bits that cannot be decoded: convert it to 8 bits")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=-1)
+    colour: np.ndarray = pixels[..., 2::-1].astype(np.uint32)  # BGR to RGB
+    if pixels.shape[2] == 4:
+        colour = (colour * pixels[..., 3:] + 32767) // 65535
+    return ((colour + 128) // 257).astype(np.uint8)
+
+
+def _rgb8(image: Image.Image) -> np.ndarray:
+    image.load()
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+        return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+    if image.mode not in _RGB_MODES:
+        raise ValueError(f"has pixels of mode {image.mode}: convert it to 8-bit RGB")
+    if image.mode == "CMYK":
+        ink = 255 - np.asarray(image).astype(np.uint32)
+        return ((ink[..., :3] * ink[..., 3:] + 127) // 255).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation, 1 to 8; others, which EXIF does not define, change nothing."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -1,0 +1,110 @@
+"""The terms of the loss.
+
+Conventions. Lengths are in pixels of a frame whose longer side is 256 (`PIXELS_PER_UNIT` of a
+normalised unit), depths likewise. P pairs, N points, S samples; each term is a mean and a scalar.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from omnimotion.compositing import composite, stratified_depths
+from omnimotion.config import LossConfig
+from omnimotion.correspondences import Correspondences
+from omnimotion.geometry import PIXELS_PER_UNIT
+from omnimotion.scene import Rendering, Scene
+
+
+class LossTerms(NamedTuple):
+    """All terms of one step, unweighted; ``flow_px`` is the error of the composited flow."""
+
+    flow: Tensor
+    photometric: Tensor
+    smoothness: Tensor
+    depth_consistency: Tensor
+    depth_range: Tensor
+    distortion: Tensor
+    flow_px: Tensor
+    pair_px: Tensor  # (P,) error of the composited flow by pair, for hard mining
+
+    def total(self, weights: dict[str, float]) -> Tensor:
+        """The weighted sum."""
+        return torch.stack([getattr(self, name) * w for name, w in weights.items() if w]).sum()
+
+
+SUBSET = 2
+"""Smoothness and depth consistency look at one pair in so many: they cost as much as flow."""
+
+
+def loss_terms(
+    scene: Scene, batch: Correspondences, config: LossConfig, n_samples: int,
+    random: torch.Generator,
+) -> LossTerms:  # fmt: skip
+    """Render the batch's points and compare them with what their matches say."""
+    table = scene.volume.table()
+    z = stratified_depths(batch.xy_i.shape[:2], n_samples, random, batch.xy_i)
+    seen = scene.render(scene.at(batch.i), batch.xy_i, z, table)
+    x_j = scene.at(batch.j).inverse(seen.u)  # (P, N, S, 3)
+    mapped = composite(seen.weights, x_j)  # (P, N, 3)
+    off = PIXELS_PER_UNIT * (mapped[..., :2] - batch.xy_j).abs().sum(-1)  # (P, N)
+
+    k = max(1, len(batch.i) // SUBSET)
+    zero = z.new_zeros(())
+    consistency = spread = zero
+    if config.depth_consistency:
+        z_j = stratified_depths(batch.xy_j[:k].shape[:2], n_samples, random, batch.xy_j)
+        there = scene.render(scene.at(batch.j[:k]), batch.xy_j[:k], z_j, table)
+        consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
+    if config.distortion:
+        spread = distortion(seen)
+    return LossTerms(
+        flow=flow_loss(seen.weights, x_j, batch.xy_j, off, config.per_sample),
+        photometric=(seen.rgb - batch.rgb_i).square().sum(-1).mean(),
+        smoothness=smoothness(scene, batch.j[:k], composite(seen.weights, seen.u)[:k]),
+        depth_consistency=consistency,
+        depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
+        distortion=spread,
+        flow_px=off.detach().mean(),
+        pair_px=off.detach().mean(dim=1),
+    )
+
+
+def flow_loss(
+    weights: Tensor, x_j: Tensor, xy_j: Tensor, composited_px: Tensor, per_sample: float
+) -> Tensor:
+    """L1 distance of the mapped ray from the match.
+
+    The paper compares the composite, ``|sum_k w_k x_k - y|``. Then weight that leaks to a sample
+    with another motion is paid for by bending the rest. Sample by sample, ``sum_k w_k |x_k - y|``
+    is an upper bound that each sample pays for itself: a density that lets weight go to the wrong
+    surface is pushed down at once. ``per_sample`` mixes the two.
+    """
+    each = (weights * (x_j[..., :2] - xy_j.unsqueeze(-2)).abs().sum(-1)).sum(-1)
+    each_px = PIXELS_PER_UNIT * each.mean()
+    return per_sample * each_px + (1 - per_sample) * composited_px.mean()
+
+
+def smoothness(scene: Scene, frames: Tensor, u: Tensor) -> Tensor:
+    """L1 acceleration of canonical points ``u`` (P, N, 3) around ``frames`` (P,)."""
+    if scene.n_frames < 3:
+        return u.new_zeros(())
+    centre = frames.clamp(1, scene.n_frames - 2)
+    before, now, after = (scene.at(centre + step).inverse(u) for step in (-1, 0, 1))
+    return PIXELS_PER_UNIT * (before + after - 2 * now).abs().sum(-1).mean()
+
+
+def depth_consistency(mapped: Tensor, rendered: Tensor, covisible: Tensor) -> Tensor:
+    """A point seen in both frames lies on the surface of both.
+
+    ``mapped`` (P, N): its depth, carried from i to j; ``rendered``: the surface's depth in j.
+    """
+    off = (mapped - rendered).abs() * covisible
+    return PIXELS_PER_UNIT * off.sum() / covisible.sum().clamp(min=1)
+
+
+def distortion(seen: Rendering) -> Tensor:
+    """Spread of the weights along a ray (mip-NeRF 360, arXiv 2111.12077, equation 15)."""
+    apart = (seen.z.unsqueeze(-1) - seen.z.unsqueeze(-2)).abs()
+    both = seen.weights.unsqueeze(-1) * seen.weights.unsqueeze(-2)
+    return (both * apart).sum((-1, -2)).mean()

@@ -1,0 +1,159 @@
+"""Runs of a scene: where they live, how one is started or continued, and how one is opened."""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from omnimotion.cameras import IDENTITY, initial_cameras
+from omnimotion.checkpoint import (
+    Checkpoint,
+    build_scene,
+    checkpoints,
+    newest_checkpoint,
+    restore_scene,
+)
+from omnimotion.config import Config, parse_seconds
+from omnimotion.correspondences import build_pool
+from omnimotion.errors import CheckpointError, ConfigError, SceneError
+from omnimotion.files import atomic_write
+from omnimotion.fit import Fit
+from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.geometry import Frame
+from omnimotion.networks import choose_backend
+from omnimotion.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RUN = "default"
+TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
+FREE = ("device", "backend", "threads", "checkpoint_every", "preview_every", "log_every", "budget")
+"""Settings that a resumed run may change: they do not alter what is fitted."""
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device of ``auto``, ``cpu`` or ``cuda``; ConfigError when there is no GPU."""
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = cuda: no CUDA device is available; use auto or cpu")
+    use_gpu = asked != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def set_threads(threads: int) -> None:
+    """Use that many CPU threads; 0 is one for each core this process may use."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def run_folder(scene: Path, run: Path | None) -> Path:
+    """The folder of a run: as given, else inside the scene."""
+    return run if run is not None else scene / "runs" / DEFAULT_RUN
+
+
+def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
+    """A fit at its first step, or where its newest checkpoint left it.
+
+    ConfigError when the run was started with other settings, CheckpointError when it is of
+    another video.
+    """
+    device = choose_device(config.fit.device)
+    backend = choose_backend(config.fit.backend, device)
+    state = newest_checkpoint(run)
+    frame, index = Frame(*store.index.size), store.index
+    if state is not None:
+        config = _resumed(run, state, index, config)
+    cameras = _cameras(store, config)
+    pool = build_pool(
+        store, cameras, config.fit.pool, config.fit.motion_bias, config.fit.seed, device
+    )
+    scene = build_scene(frame, cameras, config, backend, device)
+    log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i),
+             len(pool.i), sum(p.numel() for p in scene.parameters()), device, backend)  # fmt: skip
+    fit = Fit(scene, pool, config, run, index.fingerprint)
+    if state is not None:
+        fit.restore(state)
+        log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
+    elif config.fit.budget:
+        steps = _steps_in(store, run, config, fit)
+        scene = build_scene(frame, cameras, config, backend, device)
+        fit = Fit(scene, pool, config.replace(num_iters=steps), run, index.fingerprint)
+    run.mkdir(parents=True, exist_ok=True)
+    atomic_write(run / "config.txt", fit.config.to_text().encode())
+    return fit
+
+
+def open_tracker(
+    folder: Path, run: Path | None = None, device: str = "auto", backend: str = "auto"
+) -> Tracker:
+    """The tracker of a preprocessed and fitted scene.
+
+    ``run``: a run's folder; by default the scene's newest complete one. SceneError when the scene
+    has no run, CheckpointError when the run has no complete checkpoint.
+    """
+    index = SceneIndex.load(folder)
+    state, run = _complete_run(folder, run)
+    if state.fingerprint != index.fingerprint:
+        raise CheckpointError(f"{run} was fitted to another video than {folder}: fit again")
+    where = choose_device(device)
+    scene = restore_scene(
+        state, Frame(*index.size), index.n_frames, choose_backend(backend, where), where
+    )
+    meta = {
+        "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
+        "flow": index.flow, "coord_convention": index.coord_convention,
+    }  # fmt: skip
+    return Tracker(scene, index, meta)
+
+
+def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
+    """The newest complete state, of the given run or of any of the scene's."""
+    if run is None:
+        runs = [path.parent for path in (folder / "runs").glob("*/checkpoints")]
+        if not runs:
+            raise SceneError(f"{folder} has no run yet: train first (train.py --scene {folder})")
+    else:
+        runs = [run]
+    runs = [path for path in runs if checkpoints(path)]
+    for path in sorted(runs, key=lambda path: checkpoints(path)[-1].stat().st_mtime, reverse=True):
+        state = newest_checkpoint(path)
+        if state is not None and state.complete:
+            return state, path
+    raise CheckpointError(f"no complete checkpoint in {run or folder}: train it to its end first")
+
+
+def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) -> Config:
+    """The config to continue with; it must agree with the run's on all that is fitted."""
+    if state.fingerprint != index.fingerprint:
+        raise CheckpointError(f"{run} was fitted to another video: choose another run")
+    before, now = state.config.values(), config.values()
+    if config.fit.budget:
+        now["num_iters"] = before["num_iters"]  # the budget was turned into steps at the start
+    changed = [name for name in before if name not in FREE and before[name] != now[name]]
+    if changed:
+        name = changed[0]
+        raise ConfigError(
+            f"{run} was started with {name} = {before[name]}, now {now[name]}: "
+            "use the same, or another --run"
+        )
+    return config.replace(num_iters=now["num_iters"])
+
+
+def _cameras(store: SceneStore, config: Config) -> torch.Tensor:
+    if config.model.camera:
+        return initial_cameras(store)
+    return torch.tensor(IDENTITY).repeat(store.index.n_frames, 1)
+
+
+def _steps_in(store: SceneStore, run: Path, config: Config, trial: Fit) -> int:
+    """How many steps fit in the budget, from a few steps of a fit that is thrown away."""
+    began = 0.0
+    for k in range(TRIAL_STEPS):
+        if k == TRIAL_WARMUP:
+            began = time.perf_counter()
+        _, loss = trial.advance()
+        float(loss)  # waits for the device
+    seconds = (time.perf_counter() - began) / (TRIAL_STEPS - TRIAL_WARMUP)
+    steps = max(TRIAL_STEPS, int(parse_seconds(config.fit.budget) / seconds))
+    log.info("budget=%s step_s=%.4f num_iters=%d", config.fit.budget, seconds, steps)
+    return steps

@@ -1,0 +1,126 @@
+"""Everything fitted to one video: the bijection, the cameras, the canonical volume.
+
+Conventions. ``xy`` (P, N, 2) are normalised coordinates in frames (P,); S samples on a ray. The
+map of a frame is ``T_i = A_i . C_i``: couplings C_i in the frame's own domain, then a similarity
+A_i into the canonical panorama, so that a moving camera costs the couplings nothing.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from omnimotion.bijection import Bijection, GridBijection, MlpBijection, Warp
+from omnimotion.compositing import composite, render_weights
+from omnimotion.config import ModelConfig
+from omnimotion.geometry import Frame, apply_similarity, invert_similarity
+from omnimotion.volume import GridVolume, Look, MlpVolume, VolumeTable
+
+PANORAMA_MARGIN = 1.15  # the volume spans the frames' bounding box, as the cameras start, times this
+VOLUME_DEPTH = 1.2
+
+
+class FrameMap(NamedTuple):
+    """The bijection of P frames, camera included."""
+
+    warp: Warp
+    camera: Tensor  # (P, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Local points (P, ..., 3) to canonical ones."""
+        v = self.warp.forward(x.flatten(1, -2))
+        xy = apply_similarity(self.camera[:, None], v[..., :2])
+        return torch.cat((xy, v[..., 2:]), dim=-1).view(x.shape)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        """Canonical points (P, ..., 3) to local ones."""
+        v = u.flatten(1, -2)
+        xy = apply_similarity(invert_similarity(self.camera)[:, None], v[..., :2])
+        return self.warp.inverse(torch.cat((xy, v[..., 2:]), dim=-1)).view(u.shape)
+
+
+class Rendering(NamedTuple):
+    """Rays cast into the volume."""
+
+    z: Tensor  # (P, N, S) depths of the samples, increasing
+    u: Tensor  # (P, N, S, 3) canonical samples
+    weights: Tensor  # (P, N, S), sum to one
+    rgb: Tensor  # (P, N, 3) composited colour
+
+    @property
+    def depth(self) -> Tensor:
+        """(P, N) expected depth of the surface."""
+        return (self.weights * self.z).sum(dim=-1)
+
+
+class Scene(nn.Module):
+    """The model of one video."""
+
+    camera_start: Tensor
+
+    def __init__(self, frame: Frame, cameras: Tensor, config: ModelConfig, backend: str,
+                 generator: torch.Generator) -> None:  # fmt: skip
+        """``cameras`` (T, 4): similarities of the frames into the panorama, where they start."""
+        super().__init__()
+        self.frame = frame
+        self.register_buffer("camera_start", cameras)
+        self.camera_shift = nn.Parameter(torch.zeros_like(cameras), requires_grad=config.camera)
+        self.bijection: Bijection = _bijection(frame, len(cameras), config, generator)
+        self.volume = _volume(frame, cameras, config, backend, generator)
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        return len(self.camera_start)
+
+    def at(self, frames: Tensor) -> FrameMap:
+        """The maps of ``frames`` (P,) int64."""
+        camera = self.camera_start[frames] + self.camera_shift[frames]
+        return FrameMap(self.bijection.at(frames), camera)
+
+    def render(
+        self, frame_map: FrameMap, xy: Tensor, z: Tensor, table: "VolumeTable | MlpVolume"
+    ) -> Rendering:
+        """Cast rays through ``xy`` (P, N, 2) with samples at depths ``z`` (P, N, S)."""
+        u = frame_map.forward(lift(xy, z))
+        look: Look = table(u)
+        weights = render_weights(look.density)
+        return Rendering(z, u, weights, composite(weights, look.rgb))
+
+
+def lift(xy: Tensor, z: Tensor) -> Tensor:
+    """Local points (P, N, S, 3) on the rays of ``xy`` (P, N, 2) at depths ``z`` (P, N, S)."""
+    return torch.cat((xy.unsqueeze(-2).expand(*z.shape, 2), z.unsqueeze(-1)), dim=-1)
+
+
+def _bijection(
+    frame: Frame, n_frames: int, config: ModelConfig, generator: torch.Generator
+) -> GridBijection | MlpBijection:
+    if config.bijection == "mlp":
+        return MlpBijection(
+            n_frames, couplings=config.couplings, width=config.width,
+            max_log_scale=config.max_log_scale, generator=generator,
+        )  # fmt: skip
+    return GridBijection(
+        n_frames, frame.extent, couplings=config.couplings, cells=config.cells,
+        levels=config.levels, z_cells=config.z_cells, time_basis=config.time_basis,
+        max_log_scale=config.max_log_scale,
+    )  # fmt: skip
+
+
+def _volume(
+    frame: Frame, cameras: Tensor, config: ModelConfig, backend: str, generator: torch.Generator
+) -> GridVolume | MlpVolume:
+    if config.volume == "mlp":
+        return MlpVolume(config.volume_width, generator)
+    signs = torch.tensor([(x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
+    corners = apply_similarity(
+        cameras[:, None], signs * torch.tensor(frame.extent) * PANORAMA_MARGIN
+    ).flatten(0, 1)
+    depth = torch.tensor([VOLUME_DEPTH])
+    return GridVolume(
+        torch.cat((corners.amin(0), -depth)), torch.cat((corners.amax(0), depth)),
+        cells=config.volume_cells, z_cells=config.volume_z_cells, levels=config.volume_levels,
+        channels=config.volume_channels, density_gain=config.density_gain, backend=backend,
+        generator=generator,
+    )  # fmt: skip

@@ -1,0 +1,29 @@
+"""What changes during a fit, as pure functions of progress (step / steps, in [0, 1])."""
+
+from omnimotion.config import FitConfig, LossConfig
+
+
+def learning_rate(step: int, steps: int, config: FitConfig) -> float:
+    """Linear warm-up, then an exponential fall by ``decay`` over the fit."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    return config.learning_rate * warm * config.decay ** (-step / steps)
+
+
+def max_gap(progress: float, n_frames: int, config: FitConfig) -> float:
+    """Frames between a pair: near pairs first, all of them after ``gap_ramp``."""
+    ramp = 1.0 if config.gap_ramp == 0 else min(1.0, progress / config.gap_ramp)
+    return config.first_gap + ramp * max(0, n_frames - 1 - config.first_gap)
+
+
+def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:
+    """The weight of each loss term, by its name in `losses.LossTerms`."""
+    ramp = 1.0 if config.photometric_ramp == 0 else min(1.0, progress / config.photometric_ramp)
+    since = (progress - config.distortion_start) / max(1e-9, 1 - config.distortion_start)
+    return {
+        "flow": 1.0,
+        "photometric": config.photometric * ramp,
+        "smoothness": config.smoothness,
+        "depth_consistency": config.depth_consistency,
+        "depth_range": config.depth_range,
+        "distortion": config.distortion * min(1.0, max(0.0, since)),
+    }

@@ -1,0 +1,112 @@
+"""Query points and their tracks.
+
+Conventions. Everything is in pixels of the original video: ``xy`` is (x, y) with pixel centres at
+integers, so the frame covers [-0.5, W - 0.5] x [-0.5, H - 0.5]. Frames are 0-based. Q queries, T
+frames. ``confidence`` and ``occlusion`` are in [0, 1]; ``depth`` is a pseudo-depth, small in
+front.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from omnimotion.errors import InputError, PointsError
+
+
+@dataclass(frozen=True, eq=False)
+class QueryPoints:
+    """Points whose motion is asked: the frame, and the place in that frame.
+
+    Raises `PointsError` where a shape or a type is wrong, a frame is negative, or a place is not
+    finite. Whether the points lie in the clip is checked where the clip is known.
+    """
+
+    t: np.ndarray  # int64 (Q,) frame
+    xy: np.ndarray  # float32 (Q, 2) original pixels
+
+    def __post_init__(self) -> None:
+        count = len(self.t) if np.ndim(self.t) else 0
+        _check("query points: t", self.t, (count,), np.int64, PointsError)
+        _check("query points: xy", self.xy, (count, 2), np.float32, PointsError)
+        if count and self.t.min() < 0:
+            raise PointsError(f"query points: frame {self.t.min()} is negative; frames start at 0")
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @classmethod
+    def from_array(cls, queries: np.ndarray) -> "QueryPoints":
+        """From (Q, 3) rows of t, x, y."""
+        if queries.ndim != 2 or queries.shape[1] != 3:
+            raise PointsError(f"query points: shape {queries.shape}, expected (Q, 3): t, x, y")
+        if not np.isfinite(queries).all() or (queries[:, 0] % 1).any():
+            raise PointsError("query points: every value must be finite and every frame whole")
+        return cls(queries[:, 0].astype(np.int64), queries[:, 1:].astype(np.float32))
+
+    def as_array(self) -> np.ndarray:
+        """float32 (Q, 3) rows of t, x, y."""
+        return np.column_stack((self.t, self.xy)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Where each query point is in every frame, and whether it is seen there.
+
+    Raises `InputError` where shapes, types or lengths disagree, or a value is not finite.
+    """
+
+    xy: np.ndarray  # float32 (Q, T, 2) original pixels
+    visible: np.ndarray  # bool (Q, T)
+    confidence: np.ndarray  # float32 (Q, T) in [0, 1]
+    occlusion: np.ndarray  # float32 (Q, T) in [0, 1]
+    depth: np.ndarray  # float32 (Q, T) pseudo-depth, small in front
+    queries: np.ndarray  # float32 (Q, 3) t, x, y
+    fps: float  # frames a second, to give frames a time
+    size: tuple[int, int]  # (W, H) of the original video
+    meta: Mapping[str, Any] = field(default_factory=dict)  # anything that JSON can hold
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.xy) != 3:
+            raise InputError(f"tracks: xy has shape {np.shape(self.xy)}, expected (Q, T, 2)")
+        count, n_frames = self.xy.shape[:2]
+        _check("tracks: xy", self.xy, (count, n_frames, 2), np.float32, InputError)
+        _check("tracks: visible", self.visible, (count, n_frames), np.bool_, InputError)
+        for name in ("confidence", "occlusion", "depth"):
+            values = getattr(self, name)
+            _check(f"tracks: {name}", values, (count, n_frames), np.float32, InputError)
+        _check("tracks: queries", self.queries, (count, 3), np.float32, InputError)
+        self._check_clip()
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        return self.xy.shape[1]
+
+    def _check_clip(self) -> None:
+        t = self.queries[:, 0]
+        if len(t) and ((t < 0) | (t >= self.n_frames) | (t % 1 != 0)).any():
+            raise InputError(f"tracks: a query's frame is not one of 0..{self.n_frames - 1}")
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"tracks: fps is {self.fps}, expected a positive number")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(f"tracks: size is {self.size}, expected (W, H) in pixels")
+        try:
+            json.dumps(dict(self.meta), allow_nan=False)
+        except (TypeError, ValueError) as cause:
+            raise InputError(f"tracks: meta cannot be written as JSON: {cause}") from None
+
+
+def _check(
+    name: str, values: Any, shape: tuple[int, ...], dtype: type, error: type[InputError]
+) -> None:
+    if not isinstance(values, np.ndarray) or values.dtype != dtype or values.shape != shape:
+        found = f"{getattr(values, 'dtype', type(values).__name__)} {np.shape(values)}"
+        raise error(f"{name}: {found}, expected {np.dtype(dtype).name} {shape}")
+    if not np.isfinite(values).all():
+        raise error(f"{name}: a value is not finite")

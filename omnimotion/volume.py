@@ -1,0 +1,129 @@
+"""The canonical volume: density and colour of canonical points, shared by all frames.
+
+Conventions. Canonical points (..., 3) in normalised units; density (...) >= 0 for one sample of a
+ray (a sample's optical thickness); colour (..., 3) RGB in [0, 1].
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimotion.networks import GaborNet, decoder
+
+DENSITY_BIAS = -1.0  # softplus(x - 1), as in the paper: little is opaque at the start
+
+
+class Look(NamedTuple):
+    """What the volume shows at canonical points."""
+
+    density: Tensor  # (...)
+    rgb: Tensor  # (..., 3)
+
+
+class Volume(Protocol):
+    """Density and colour of canonical points."""
+
+    def __call__(self, u: Tensor) -> Look:
+        """Look at points (..., 3)."""
+        ...
+
+
+class GridVolume(nn.Module):
+    """Dense grids, each twice as fine as the one before, and a small decoder.
+
+    The levels are added up on the finest grid, so that a sample costs one trilinear read.
+    """
+
+    centre: Tensor
+    half_size: Tensor
+
+    def __init__(
+        self,
+        low: Tensor,
+        high: Tensor,
+        *,
+        cells: int,
+        z_cells: int,
+        levels: int,
+        channels: int,
+        density_gain: float,
+        backend: str,
+        generator: torch.Generator,
+        width: int = 32,
+    ) -> None:
+        """``low``, ``high`` (3,): corners of the volume; ``cells``: of a frame's longer side."""
+        super().__init__()
+        self.register_buffer("centre", (low + high) / 2)
+        self.register_buffer("half_size", (high - low) / 2)
+        self.density_gain = density_gain
+        size = high - low
+        finest = [z_cells, *(max(4, round(float(size[d]) * cells / 2)) for d in (1, 0))]
+        self.levels = nn.ParameterList()
+        for level in range(levels):
+            shape = [max(2, n // 2 ** (levels - 1 - level)) + 1 for n in finest]
+            start = 1e-2 * torch.randn(1, channels, *shape, generator=generator)
+            self.levels.append(nn.Parameter(start))
+        self.decoder = decoder(channels, 4, width, generator, backend)
+
+    def __call__(self, u: Tensor) -> Look:
+        """See `Volume`."""
+        return self.table()(u)
+
+    def table(self) -> "VolumeTable":
+        """The sum of all levels, to be read many times in one step."""
+        *coarser, finest = list(self.levels)
+        total = finest
+        for level in coarser:
+            total = total + F.interpolate(
+                level, size=finest.shape[-3:], mode="trilinear", align_corners=True
+            )
+        return VolumeTable(self, total)
+
+
+class VolumeTable(NamedTuple):
+    """A grid volume with its levels summed."""
+
+    volume: GridVolume
+    features: Tensor  # (1, C, nz, ny, nx)
+
+    def __call__(self, u: Tensor) -> Look:
+        """See `Volume`."""
+        where = ((u - self.volume.centre) / self.volume.half_size).view(1, 1, 1, -1, 3)
+        read = F.grid_sample(
+            self.features, where, padding_mode="border", align_corners=True
+        )  # (1, C, 1, 1, M)
+        raw = self.volume.decoder(read.view(read.shape[1], -1).T)
+        return decode(raw.view(*u.shape[:-1], 4), self.volume.density_gain)
+
+
+class MlpVolume(nn.Module):
+    """OmniMotion's colour network: a Gabor network on contracted coordinates."""
+
+    def __init__(self, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.network = GaborNet(3, 4, width, 3, generator)
+
+    def table(self) -> "MlpVolume":
+        """Nothing to prepare."""
+        return self
+
+    def __call__(self, u: Tensor) -> Look:
+        """See `Volume`."""
+        return decode(self.network(contract(u)), 1.0)
+
+
+def decode(raw: Tensor, density_gain: float) -> Look:
+    """Density ``softplus(gain * raw - 1)`` and colour ``sigmoid(raw)`` of network outputs."""
+    return Look(F.softplus(density_gain * raw[..., 0] + DENSITY_BIAS), torch.sigmoid(raw[..., 1:]))
+
+
+def contract(u: Tensor) -> Tensor:
+    """All of space into a ball of radius 2 (mip-NeRF 360, arXiv 2111.12077, equation 10).
+
+    The norm is bounded from below before the division: ``torch.where`` alone would leave a NaN
+    gradient at the origin.
+    """
+    norm = u.square().sum(-1, keepdim=True).clamp(min=1.0).sqrt()
+    return u * (2 - 1 / norm) / norm

@@ -1,0 +1,251 @@
+"""The preprocessing job: video -> frames, checked flow of pairs, merged matches, index.
+
+Conventions. Every file is written atomically and is a function of the video and the options alone,
+so a job that is killed at any time and run again ends with the same bytes. Order: frames, pairs by
+gap, matches by source frame, ``scene.json``.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from omnimotion.errors import FlowError
+from omnimotion.files import lock, require_free
+from omnimotion.flow import SceneIndex, frame_path
+from omnimotion.video import Video, open_video, save_png
+from preprocess.estimator import FlowEstimator, cached_frames
+from preprocess.filter import HIDDEN_GAP, check_flow, pixel_grid
+from preprocess.job import (
+    LOCK_NAME,
+    PRODUCTS,
+    Job,
+    check_fingerprint,
+    check_settings,
+    discard,
+    find_job,
+    finish,
+    is_complete,
+    require_ours,
+)
+from preprocess.merge import merge_all
+from preprocess.methods import choose_estimator
+from preprocess.mutual import confirm_all
+from preprocess.options import PreprocessOptions
+from preprocess.pair_store import CheckedPair, PairStore
+from preprocess.pairs import Lattice, choose_pairs, disk_bytes, pair_gaps, previous_gap
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+CHANCE_SHARE = 0.01  # of points; frames of noise match on up to 0.6 %
+TIMED_PAIRS = 4  # per worker, before the time is estimated
+
+
+def preprocess(options: PreprocessOptions) -> Path:
+    """Make the scene folder ``options.scene``, or complete it; returns the folder.
+
+    Raises VideoError for an unusable video, FlowError when no flow is reliable or weights are
+    missing, ConfigError when the folder belongs to something else, ResourceError when the disk is
+    short.
+    """
+    folder = options.scene
+    require_ours(folder)
+    video = open_video(options.video, options.frames)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / LOCK_NAME), _one_cv2_thread():
+        if options.overwrite:
+            discard(folder)
+        job = find_job(folder)
+        if job is not None:
+            check_settings(folder, job.settings, options.settings())
+            check_fingerprint(folder, job.fingerprint, video.fingerprint)
+        if is_complete(folder):
+            finish(folder)
+            log.info("scene=%s already complete", folder)
+        else:
+            _run(options, video, job)
+    return folder
+
+
+def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
+    folder = options.scene
+    size = options.working_size(video.size)
+    n_frames = len(video)
+    gaps = pair_gaps(n_frames, options.pairs)
+    lattice = Lattice.for_size(size)
+    needed = disk_bytes(n_frames, gaps, lattice)
+    log.info(
+        "frames=%d size=%dx%d pairs=%d disk_mb=%.0f",
+        n_frames, *size, 2 * len(choose_pairs(n_frames, gaps)), needed / 1e6,
+    )  # fmt: skip
+    require_free(folder, max(0, needed - _used_bytes(folder)), "preprocessing")
+    frames = cached_frames(folder, size)
+    estimator = choose_estimator(options, frames, job.flow if job else None)
+    _check_method(folder, job, estimator)
+    job = _store_frames(options, video, size, job, estimator)
+    store = PairStore(folder / "pairs", lattice)
+    store.folder.mkdir(exist_ok=True)
+    _compute_pairs(estimator, store, n_frames, gaps)
+    merge_all(estimator, store, n_frames, gaps)
+    coverage = confirm_all(folder, store, n_frames)
+    _require_reliable(coverage)
+    pairs = sorted(coverage)
+    SceneIndex(
+        name=folder.resolve().name,
+        source=options.video.name,
+        fingerprint=job.fingerprint or "",
+        original_size=video.size,
+        size=size,
+        n_frames=n_frames,
+        fps=float(video.fps),
+        times=[float(t) for t in video.times],
+        source_indices=[int(index) for index in video.source_indices],
+        flow=estimator.info,
+        stride=lattice.stride,
+        pairs=pairs,
+        coverage=[coverage[pair] for pair in pairs],
+        settings=options.settings(),
+    ).save(folder)
+    finish(folder)
+
+
+def _check_method(folder: Path, job: Job | None, estimator: FlowEstimator) -> None:
+    """Flow of two networks must not mix in one scene."""
+    if job is None or job.flow is None:
+        return
+    keys = ("method", "model", "weights")
+    found, asked = ({key: info[key] for key in keys} for info in (job.flow, estimator.info))
+    check_settings(folder, found, asked)
+
+
+def _store_frames(
+    options: PreprocessOptions,
+    video: Video,
+    size: tuple[int, int],
+    job: Job | None,
+    estimator: FlowEstimator,
+) -> Job:
+    """Write the frames at the working size, unless they are there already."""
+    folder = options.scene
+    if job is not None and job.fingerprint is not None:
+        return job
+    discard(folder)  # frames of a job killed here may be those of another video
+    Job(options.settings(), None, estimator.info).save(folder)
+    for name in ("frames", "flow"):
+        (folder / name).mkdir(exist_ok=True)
+    for t, frame in enumerate(video):
+        if frame.shape[1::-1] != size:
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        save_png(frame_path(folder, t), frame)
+    job = Job(options.settings(), video.fingerprint, estimator.info)
+    job.save(folder)
+    return job
+
+
+def _compute_pairs(
+    estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]
+) -> None:
+    """Compute and check the flow of every pair that is not stored yet."""
+    pairs = choose_pairs(n_frames, gaps)
+    todo = [pair for pair in pairs if not store.has(*pair)]
+
+    def compute(pair: tuple[int, int]) -> None:
+        store.write(*pair, _checked_pair(estimator, store, *pair, gaps))
+
+    began, done = time.perf_counter(), 0
+    with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
+              disable=None) as bar:  # fmt: skip
+        # gap by gap: a pair may start from the flow of the next smaller gap
+        for gap in gaps:
+            of_gap = [pair for pair in todo if pair[1] - pair[0] == gap]
+            for _ in in_threads(compute, of_gap, estimator.workers):
+                bar.update()
+                done += 1
+                if done == TIMED_PAIRS * estimator.workers:
+                    left = len(todo) - done
+                    seconds = (time.perf_counter() - began) / done * left
+                    log.info("pairs_left=%d estimated_s=%.0f", left, seconds)
+
+
+def _checked_pair(
+    estimator: FlowEstimator, store: PairStore, i: int, j: int, gaps: list[int]
+) -> CheckedPair:
+    gap, smaller = j - i, previous_gap(j - i, gaps)
+    start = None
+    if smaller is not None:
+        starts = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
+        if starts[0] is not None and starts[1] is not None:
+            start = np.stack((starts[0], starts[1]))
+    flow = estimator.pair(i, j, start)
+    if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
+        raise FlowError(f"flow of frames {i} and {j} is not finite: use flow = dis")
+    here = pixel_grid(store.lattice.size)
+
+    def alike(source: int, target: int, displacement: np.ndarray) -> np.ndarray:
+        there = here[0] + displacement[..., 0], here[1] + displacement[..., 1]
+        return estimator.alike(source, here, target, there)
+
+    hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
+    return CheckedPair(
+        check_flow(flow.forward, flow.backward, alike(i, j, flow.forward), hidden),
+        check_flow(flow.backward, flow.forward, alike(j, i, flow.backward), hidden),
+        flow.coarse,
+    )
+
+
+def _require_reliable(coverage: dict[tuple[int, int], float]) -> None:
+    empty = sum(share < CHANCE_SHARE for share in coverage.values())
+    if empty == len(coverage):
+        raise FlowError(
+            f"no reliable flow; {empty} of {len(coverage)} pairs empty (less than "
+            f"{CHANCE_SHARE:.0%} matched): the frames do not show the same scene, or differ too much"
+        )
+    if empty:
+        log.info("pairs_without_reliable_flow=%d of %d", empty, len(coverage))
+
+
+def _used_bytes(folder: Path) -> int:
+    files = (path for name in PRODUCTS for path in (folder / name).glob("*"))
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def in_threads(
+    function: Callable[[T], object], items: Iterable[T], workers: int
+) -> Iterator[T]:
+    """Run the function on all items, yielding those done; work stops at the first error."""
+    queue = iter(items)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            running: dict[Future[object], T] = {
+                pool.submit(function, item): item for item in islice(queue, 2 * workers)
+            }
+            while running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    yield running.pop(future)
+                running |= {
+                    pool.submit(function, item): item for item in islice(queue, len(done))
+                }
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_cv2_thread() -> Iterator[None]:
+    """Pairs run in threads of their own; OpenCV's would only compete, and order its sums."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,66 @@
+"""Flow without weights: OpenCV's dense inverse search (Kroeger et al., ECCV 2016).
+
+Conventions. Frames are uint8 RGB (H, W, 3); flow is float32 (H, W, 2), (dx, dy) in pixels, from
+the first frame to the second. Appearance is colour.
+"""
+
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+
+from preprocess.estimator import Frames, PairFlow
+from preprocess.filter import colour_distance, sample
+
+COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips
+FINEST_SCALE = 0  # full resolution; the preset stops at half
+REFINEMENTS = 3  # variational; the preset's 5 cost a sixth of the time and gain nothing
+
+
+class DisEstimator:
+    """Dense inverse search; safe to call from several threads.
+
+    It fills hidden regions with the motion beside them: of the points it would call hidden, 4 in
+    100 were within 3 px of the truth on the rendered clips, so it reports none.
+    """
+
+    finds_hidden = False
+
+    def __init__(self, frames: Frames, why: str) -> None:
+        self.frames = frames
+        self.workers = os.cpu_count() or 1
+        self.info: dict[str, Any] = {
+            "method": "dis",
+            "model": "medium",
+            "weights": None,
+            "licence": "Apache-2.0 (OpenCV)",
+            "why": why,
+        }
+
+    def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
+        """Flow i -> j and j -> i; no use is made of ``start``."""
+        grey_i, grey_j = _grey(self.frames(i)), _grey(self.frames(j))
+        return PairFlow(_dis_flow(grey_i, grey_j), _dis_flow(grey_j, grey_i))
+
+    def alike(
+        self,
+        i: int,
+        xy_i: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
+        j: int,
+        xy_j: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:  # (h, w) bool
+        """Whether the colours of matched points agree."""
+        colours_i, colours_j = sample(self.frames(i), *xy_i), sample(self.frames(j), *xy_j)
+        return colour_distance(colours_i, colours_j) < COLOUR_LIMIT
+
+
+def _dis_flow(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(FINEST_SCALE)
+    search.setVariationalRefinementIterations(REFINEMENTS)
+    return search.calc(grey_i, grey_j, np.zeros((*grey_i.shape, 2), np.float32))
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)

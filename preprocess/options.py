@@ -1,0 +1,59 @@
+"""What the user may choose when preprocessing a video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnimotion.errors import ConfigError
+
+FLOWS = ("auto", "dis", "raft")
+RAFT_MODELS = ("large", "small")
+PAIR_MODES = ("auto", "all", "log")
+MIN_SIDE, MAX_SIDE = 16, 8192
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """Input, output and method of `preprocess.compute.preprocess`; ConfigError when unusable."""
+
+    video: Path  # a video file or a folder of images
+    scene: Path  # the scene folder to make, or to continue
+    flow: str = "auto"  # raft where its weights can be had, else dis
+    raft_weights: Path | None = None  # a file of torchvision's RAFT weights
+    raft_model: str = "large"
+    max_side: int = 854  # px, longer side of the working size; smaller videos are not enlarged
+    frames: str | None = None  # "a:b:step", which frames to keep
+    pairs: str = "auto"  # all pairs up to 48 frames, else gaps that grow like powers of two
+    device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
+    overwrite: bool = False  # discard what the scene folder holds of another video or options
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("flow", self.flow, FLOWS),
+            ("raft_model", self.raft_model, RAFT_MODELS),
+            ("pairs", self.pairs, PAIR_MODES),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"{name}: {value!r}, expected one of {', '.join(allowed)}")
+        if isinstance(self.max_side, bool) or not isinstance(self.max_side, int):
+            raise ConfigError(f"max_side: {self.max_side!r}, expected a whole number of pixels")
+        if not MIN_SIDE <= self.max_side <= MAX_SIDE:
+            raise ConfigError(f"max_side: {self.max_side}, expected {MIN_SIDE} to {MAX_SIDE} px")
+        if self.flow == "dis" and self.raft_weights is not None:
+            raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
+
+    def settings(self) -> dict[str, Any]:
+        """The options that shape the result; two runs that share a folder must agree on them."""
+        return {
+            "flow": self.flow,
+            "raft_model": self.raft_model,
+            "raft_weights": self.raft_weights.name if self.raft_weights else None,
+            "max_side": self.max_side,
+            "frames": self.frames,
+            "pairs": self.pairs,
+        }
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Size (W, H) at which frames of the original size (W, H) are kept."""
+        scale = min(1.0, self.max_side / max(size))
+        return max(MIN_SIDE, round(size[0] * scale)), max(MIN_SIDE, round(size[1] * scale))

@@ -1,0 +1,151 @@
+"""Temporary results of preprocessing, pair by pair, so that a killed job resumes.
+
+Conventions. A file holds both directions of a pair (i, j), i < j. Flow is int16 in a power-of-two
+quantum; the cycle error is a byte in 1/250 of the limit, with two codes above for "hidden" and
+"unreliable". Pairs of a linking gap also hold their flow at every pixel, for chaining.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimotion.archive import write_members
+from omnimotion.errors import FlowError
+from omnimotion.files import read_archive, require_free
+from omnimotion.flow import FrameFlow, flow_quantum, is_flow, read_flow, write_flow
+from preprocess.filter import UNRELIABLE, CheckedFlow, cycle_limit
+from preprocess.pairs import LINK_GAPS, Lattice
+
+ERROR_STEPS, HIDDEN_CODE, UNRELIABLE_CODE = 250, 254, 255
+LINK_QUANTUM = 1 / 128  # px; short gaps need precision, not range
+KIND = "omnimotion-pair"
+
+
+@dataclass(frozen=True)
+class CheckedPair:
+    """Flow in both directions before storage; ``coarse`` starts the next larger gap."""
+
+    forward: CheckedFlow
+    backward: CheckedFlow
+    coarse: np.ndarray | None = None  # (2, 2, H/8, W/8) float32: i -> j and j -> i
+
+
+class PairStore:
+    """Pair files of one scene; reading a damaged one raises FlowError."""
+
+    def __init__(self, folder: Path, lattice: Lattice) -> None:
+        self.folder = folder
+        self.lattice = lattice
+        self.limit = cycle_limit(lattice.size)
+        self.quantum = flow_quantum(max(lattice.size))
+
+    def path(self, i: int, j: int) -> Path:
+        """File of the pair, in either order."""
+        return self.folder / f"{min(i, j):06d}_{max(i, j):06d}.npz"
+
+    def has(self, i: int, j: int) -> bool:
+        """True when the pair is complete and undamaged."""
+        if not self.path(i, j).is_file():
+            return False
+        try:
+            self._read(i, j)
+        except FlowError:
+            return False  # torn by something else than us: computed again
+        return True
+
+    def write(self, i: int, j: int, pair: CheckedPair) -> None:
+        """Store both directions of (i, j), i < j."""
+        arrays: dict[str, np.ndarray] = {}
+        for name, checked, source in (("ij", pair.forward, i), ("ji", pair.backward, j)):
+            lattice = self._on_lattice(checked, source, forward=name == "ij")
+            arrays |= self._encoded(f"lattice_{name}", lattice, self.quantum)
+            if j - i in LINK_GAPS:
+                arrays |= self._encoded(f"link_{name}", checked, LINK_QUANTUM)
+        if pair.coarse is not None:
+            arrays["coarse"] = pair.coarse.astype(np.float32)
+        self._write_unsynced(self.path(i, j), arrays, {"kind": KIND, "i": i, "j": j})
+
+    def lattice_flow(self, i: int, j: int) -> CheckedFlow:
+        """Flow i -> j at the lattice points of i."""
+        return self._decoded(self._read(i, j), "lattice", i < j, self.quantum)
+
+    def link(self, i: int, j: int) -> np.ndarray:
+        """Flow i -> j at every pixel: dx, dy, cycle error or UNRELIABLE; float32 (H, W, 3)."""
+        checked = self._decoded(self._read(i, j), "link", i < j, LINK_QUANTUM)
+        return np.dstack((checked.flow, checked.error))
+
+    def coarse(self, i: int, j: int) -> np.ndarray | None:
+        """Coarse flow i -> j (2, H/8, W/8), where the estimator keeps one."""
+        arrays = self._read(i, j)
+        return arrays["coarse"][0 if i < j else 1] if "coarse" in arrays else None
+
+    def has_merged(self, i: int) -> bool:
+        """True when the merged matches of frame i are complete and undamaged."""
+        return is_flow(self._merged_path(i))
+
+    def write_merged(self, frame: FrameFlow) -> None:
+        """Store the merged matches of one source frame."""
+        write_flow(self._merged_path(frame.i), frame, max(self.lattice.size))
+
+    def merged(self, i: int) -> FrameFlow:
+        """The merged matches of frame i."""
+        return read_flow(self._merged_path(i))
+
+    def _merged_path(self, i: int) -> Path:
+        return self.folder / f"merged_{i:06d}.npz"
+
+    def _read(self, i: int, j: int) -> dict[str, np.ndarray]:
+        arrays, meta = read_archive(self.path(i, j), error=FlowError)
+        if meta.get("kind") != KIND or (meta.get("i"), meta.get("j")) != (min(i, j), max(i, j)):
+            raise FlowError(f"{self.path(i, j)} holds another pair: preprocess with overwrite")
+        return arrays
+
+    def _write_unsynced(
+        self, path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]
+    ) -> None:
+        """Whole or absent after a kill; what a power cut tears is found by `has`.
+
+        `write_archive` also waits for the disk, which would take longer than the flow itself.
+        """
+        temp = path.with_suffix(".tmp")
+        try:
+            with open(temp, "wb") as file:
+                write_members(file, arrays, meta)
+            os.replace(temp, path)
+        except OSError:
+            temp.unlink(missing_ok=True)
+            require_free(path, sum(array.nbytes for array in arrays.values()), str(path))
+            raise
+
+    def _on_lattice(self, checked: CheckedFlow, source: int, forward: bool) -> CheckedFlow:
+        x0, y0 = self.lattice.origin(source, forward)
+        rows, columns = self.lattice.shape
+        stride = self.lattice.stride
+        at = np.s_[y0 : y0 + stride * rows : stride, x0 : x0 + stride * columns : stride]
+        return CheckedFlow(checked.flow[at], checked.error[at], checked.hidden[at])
+
+    def _encoded(self, name: str, checked: CheckedFlow, quantum: float) -> dict[str, np.ndarray]:
+        units = np.rint(checked.flow / quantum)
+        fits = (np.abs(units) <= 32767).all(axis=-1)
+        ratio = np.minimum(checked.error / self.limit, 1.0)
+        code = np.rint(ratio * (ERROR_STEPS - 1)).astype(np.uint8)
+        code[checked.error >= self.limit] = UNRELIABLE_CODE
+        code[checked.hidden] = HIDDEN_CODE
+        code[~fits] = UNRELIABLE_CODE
+        units = np.where((code != UNRELIABLE_CODE)[..., None], units, 0)
+        return {name: units.astype(np.int16), f"{name}_error": code}
+
+    def _decoded(
+        self, arrays: dict[str, np.ndarray], name: str, forward: bool, quantum: float
+    ) -> CheckedFlow:
+        name = f"{name}_{'ij' if forward else 'ji'}"
+        code = arrays[f"{name}_error"]
+        error = code.astype(np.float32) * np.float32(self.limit / ERROR_STEPS)
+        return CheckedFlow(
+            flow=arrays[name].astype(np.float32) * np.float32(quantum),
+            error=np.where(code >= HIDDEN_CODE, UNRELIABLE, error),
+            hidden=code == HIDDEN_CODE,
+        )

@@ -1,0 +1,96 @@
+"""Which pairs of frames get flow, and on which lattice it is kept.
+
+Conventions. A pair (i, j) with i < j is computed in both directions at once. A gap is j - i. The
+order is by gap, then by i, so that a pair can start from the flow of the next smaller gap.
+"""
+
+from dataclasses import dataclass
+
+from omnimotion.errors import ConfigError
+
+ALL_PAIRS_UP_TO = 48  # frames; N (N - 1) pairs stay affordable
+MAX_LATTICE_POINTS = 32768  # per frame and target
+LINK_GAPS = (1, 2, 4, 8)  # steps of a chain; their flow is kept dense while preprocessing
+BYTES_PER_MATCH = 4.25  # two int16 and two bits, before and after the mutual check
+BYTES_PER_FLOW = 5.0  # while preprocessing: two int16 and the cycle error
+
+
+def pair_gaps(n_frames: int, mode: str) -> list[int]:
+    """Increasing gaps: ``all``, ``log`` (1, 2, 3, 4, 6, 8, 12, 16, 24, ...), or ``auto``.
+
+    ``log`` alternates powers of two and 1.5 times them, so pairs grow as N log N.
+    """
+    if mode not in ("auto", "all", "log"):
+        raise ConfigError(f"pairs: {mode!r}, expected auto, all or log")
+    if mode == "all" or (mode == "auto" and n_frames <= ALL_PAIRS_UP_TO):
+        return list(range(1, n_frames))
+    gaps, power = [1], 2
+    while power < n_frames:
+        gaps += [power, power + power // 2]
+        power *= 2
+    return [gap for gap in gaps if gap < n_frames]
+
+
+def choose_pairs(n_frames: int, gaps: list[int]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of the given gaps: by gap, then by i."""
+    return [(i, i + gap) for gap in gaps for i in range(n_frames - gap)]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Every ``stride``-th pixel of a frame of size (W, H); the origin depends on the frame."""
+
+    size: tuple[int, int]
+    stride: int
+
+    @classmethod
+    def for_size(cls, size: tuple[int, int]) -> "Lattice":
+        """The densest lattice of at most `MAX_LATTICE_POINTS`."""
+        stride = 1
+        while (size[0] // stride) * (size[1] // stride) > MAX_LATTICE_POINTS:
+            stride += 1
+        return cls(size, stride)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, the same for every origin."""
+        return self.size[1] // self.stride, self.size[0] // self.stride
+
+    def origin(self, i: int, forward: bool) -> tuple[int, int]:
+        """(x0, y0) of frame i: all of one direction share it, so that chains can be merged.
+
+        Runs over all stride^2 origins as i grows, half a turn apart for the two directions.
+        """
+        turn = self.stride**2
+        # a step near the golden ratio of a turn spreads neighbouring frames evenly
+        index = (i * _coprime_step(turn) + (0 if forward else turn // 2)) % turn
+        return index % self.stride, index // self.stride
+
+
+def _coprime_step(turn: int) -> int:
+    step = max(1, round(turn * 0.618))
+    while _gcd(step, turn) != 1:
+        step += 1
+    return step
+
+
+def _gcd(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+def previous_gap(gap: int, gaps: list[int]) -> int | None:
+    """The next smaller gap, None for the smallest."""
+    return max((smaller for smaller in gaps if smaller < gap), default=None)
+
+
+def disk_bytes(n_frames: int, gaps: list[int], lattice: Lattice) -> int:
+    """Upper bound of the disk space while preprocessing: frames, matches, temporary pairs."""
+    pixels = lattice.size[0] * lattice.size[1]
+    points = lattice.shape[0] * lattice.shape[1]
+    pairs = 2 * len(choose_pairs(n_frames, gaps))
+    links = 2 * len(choose_pairs(n_frames, [gap for gap in gaps if gap in LINK_GAPS]))
+    frames = n_frames * pixels * 3
+    return round(frames + pairs * points * (2 * BYTES_PER_MATCH + BYTES_PER_FLOW)
+                 + links * pixels * BYTES_PER_FLOW)

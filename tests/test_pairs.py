@@ -1,0 +1,76 @@
+"""Which pairs get flow, on which lattice, and how much disk that takes."""
+
+import pytest
+
+from omnimotion.errors import ConfigError
+from preprocess.pairs import (
+    MAX_LATTICE_POINTS,
+    Lattice,
+    choose_pairs,
+    disk_bytes,
+    pair_gaps,
+    previous_gap,
+)
+
+
+def test_log_gaps_are_powers_of_two_and_one_and_a_half_times_them():
+    assert pair_gaps(100, "log") == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+
+
+@pytest.mark.parametrize(("n_frames", "mode", "count"), [(48, "auto", 47), (49, "auto", 11)])
+def test_auto_is_all_pairs_up_to_48_frames(n_frames, mode, count):
+    assert len(pair_gaps(n_frames, mode)) == count
+
+
+def test_two_frames_have_one_pair():
+    for mode in ("auto", "all", "log"):
+        assert choose_pairs(2, pair_gaps(2, mode)) == [(0, 1)]
+
+
+def test_pairs_grow_as_n_log_n():
+    pairs = [len(choose_pairs(n, pair_gaps(n, "log"))) for n in (500, 1000, 2000)]
+    assert pairs[1] < 2.3 * pairs[0]
+    assert pairs[2] < 2.3 * pairs[1]
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ConfigError, match="pairs: 'some'"):
+        pair_gaps(10, "some")
+
+
+def test_pairs_are_ordered_by_gap():
+    gaps = [1, 2, 3]
+    pairs = choose_pairs(4, gaps)
+    assert pairs == [(0, 1), (1, 2), (2, 3), (0, 2), (1, 3), (0, 3)]
+    assert [previous_gap(gap, gaps) for gap in gaps] == [None, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [((128, 128), 1), ((256, 192), 2), ((854, 480), 4), ((8192, 16), 2)]
+)
+def test_lattice_is_the_densest_that_is_affordable(size, stride):
+    lattice = Lattice.for_size(size)
+    assert lattice.stride == stride
+    rows, columns = lattice.shape
+    assert rows * columns <= MAX_LATTICE_POINTS
+
+
+@pytest.mark.parametrize("size", [(854, 480), (257, 193), (1000, 999)])
+def test_lattice_stays_inside_and_reaches_every_pixel_over_the_frames(size):
+    lattice = Lattice.for_size(size)
+    rows, columns = lattice.shape
+    origins = set()
+    for i in range(lattice.stride**2):
+        for forward in (True, False):
+            x0, y0 = lattice.origin(i, forward)
+            assert x0 in range(size[0] - lattice.stride * (columns - 1))
+            assert y0 in range(size[1] - lattice.stride * (rows - 1))
+            origins.add((x0, y0))
+    assert len(origins) == lattice.stride**2
+
+
+def test_disk_estimate_by_hand():
+    lattice = Lattice.for_size((128, 128))
+    points = 128 * 128
+    # 2 pairs, kept twice at 4.25 bytes and once at 5, gap 1 also dense at 5; 2 frames of 3 bytes
+    assert disk_bytes(2, [1], lattice) == points * (2 * (2 * 4.25 + 5) + 2 * 5 + 2 * 3)
