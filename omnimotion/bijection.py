@@ -33,22 +33,23 @@ class Warp(NamedTuple):
 
     axes: tuple[int, ...]  # the axis each layer changes
     readers: tuple[Reader, ...]
+    unit: Tensor  # (3,) layers work in coordinates divided by this
 
     def forward(self, x: Tensor) -> Tensor:
         """Local points (P, M, 3) to canonical ones."""
-        v = list(x.unbind(-1))
+        v = list((x / self.unit).unbind(-1))
         for axis, read in zip(self.axes, self.readers):
             log_scale, shift = read(_condition(v, axis))
             v[axis] = v[axis] * log_scale.exp() + shift
-        return torch.stack(v, dim=-1)
+        return torch.stack(v, dim=-1) * self.unit
 
     def inverse(self, u: Tensor) -> Tensor:
         """Canonical points (P, M, 3) to local ones."""
-        v = list(u.unbind(-1))
+        v = list((u / self.unit).unbind(-1))
         for axis, read in zip(reversed(self.axes), reversed(self.readers)):
             log_scale, shift = read(_condition(v, axis))
             v[axis] = (v[axis] - shift) * (-log_scale).exp()
-        return torch.stack(v, dim=-1)
+        return torch.stack(v, dim=-1) * self.unit
 
 
 class Bijection(Protocol):
@@ -69,6 +70,7 @@ class GridBijection(nn.Module):
     """
 
     basis: Tensor
+    domain: Tensor
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class GridBijection(nn.Module):
         n_basis = min(n_frames, max(4, round(time_basis * n_frames)))
         self.register_buffer("basis", cosine_basis(n_frames, n_basis), persistent=False)
         domain = torch.tensor((margin * extent[0], margin * extent[1], margin))
-        self.register_buffer("domain", domain, persistent=False)
+        self.register_buffer("domain", domain, persistent=False)  # half extents of the grids
         coarsest = (cells, max(2, round(cells * extent[1] / extent[0])), z_cells)
         self.levels = nn.ModuleList()  # of each layer: coefficients (K, 2, b + 1, a + 1) by level
         for axis in self.axes:
@@ -111,11 +113,11 @@ class GridBijection(nn.Module):
         """See `Bijection`."""
         basis = self.basis[frames]  # (P, K)
         readers = tuple(
-            self._reader(basis, levels, axis) for levels, axis in zip(self.levels, self.axes)
+            self._reader(basis, levels) for levels in self.levels
         )
-        return Warp(self.axes, readers)
+        return Warp(self.axes, readers, self.domain)
 
-    def _reader(self, basis: Tensor, levels: nn.Module, axis: int) -> Reader:
+    def _reader(self, basis: Tensor, levels: nn.Module) -> Reader:
         *coarser, finest = list(levels.parameters())
         total = finest
         for level in coarser:
@@ -125,11 +127,11 @@ class GridBijection(nn.Module):
         grid = (basis @ total.flatten(1)).view(-1, *total.shape[1:])  # (P, 2, b + 1, a + 1)
         bound = self.max_log_scale
         grid = torch.cat((bound * torch.tanh(grid[:, :1] / bound), grid[:, 1:]), dim=1)
-        domain = self.domain[list(CONDITIONS[axis])]
 
         def read(condition: Tensor) -> tuple[Tensor, Tensor]:
-            where = (condition / domain).unsqueeze(1)  # (P, 1, M, 2)
-            found = F.grid_sample(grid, where, padding_mode="border", align_corners=True)
+            found = F.grid_sample(
+                grid, condition.unsqueeze(1), padding_mode="border", align_corners=True
+            )  # (P, 2, 1, M)
             return found[:, 0, 0], found[:, 1, 0]
 
         return read
@@ -143,6 +145,7 @@ class MlpBijection(nn.Module):
 
     CODE = 128
     FREQUENCIES = 4
+    unit: Tensor
 
     def __init__(
         self,
@@ -157,6 +160,7 @@ class MlpBijection(nn.Module):
         self.axes = tuple(k % 3 for k in range(couplings))
         self.n_frames = n_frames
         self.max_log_scale = max_log_scale
+        self.register_buffer("unit", torch.ones(3), persistent=False)
         n_in = 2 * (1 + 2 * self.FREQUENCIES) + self.CODE
         self.code = GaborNet(1, self.CODE, width, 2, generator)
         self.projections = nn.ModuleList(
@@ -172,7 +176,7 @@ class MlpBijection(nn.Module):
             self._reader(layer, projection(code))
             for layer, projection in zip(self.layers, self.projections)
         )
-        return Warp(self.axes, readers)
+        return Warp(self.axes, readers, self.unit)
 
     def _reader(self, layer: nn.Module, code: Tensor) -> Reader:
         def read(condition: Tensor) -> tuple[Tensor, Tensor]:

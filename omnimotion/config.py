@@ -62,7 +62,12 @@ class LossConfig:
     per_sample: float = setting(
         1.0, "share of the flow loss taken sample by sample, not after compositing", 0, 1
     )
+    robust_px: float = setting(
+        4.0, "a sample's flow error pulls less beyond this, as its logarithm; 0 is never", 0, 1e4
+    )
+    flow_gradient: float = setting(0.0, "flow between points against that of matches, px", 0, 1e3)
     photometric: float = setting(10.0, "squared error of colour", 0, 1e4)
+    photometric_gradient: float = setting(0.0, "colour between points, absolute error", 0, 1e3)
     photometric_ramp: float = setting(0.0, "share of the fit until it has its full weight", 0, 1)
     smoothness: float = setting(0.3, "acceleration of surface points, px", 0, 1e3)
     depth_consistency: float = setting(0.1, "disagreement of surface depth at a match, px", 0, 1e3)
@@ -75,12 +80,16 @@ class LossConfig:
 class FitConfig:
     """The optimisation."""
 
-    num_iters: int = setting(3000, "steps in total, also after a resume", 1, 10_000_000)
+    num_iters: int = setting(
+        0, "steps in total, also after a resume; 0 is steps_per_frame times frames", 0, 10_000_000
+    )
+    steps_per_frame: int = setting(80, "steps for each frame of the clip", 1, 100_000)
     budget: str = setting("", "time to fit in, e.g. 60s, 10m, 2h; replaces num_iters")
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
     samples: int = setting(16, "samples on a ray", 2, 256)
     learning_rate: float = setting(1e-2, "of the bijection", 1e-7, 1)
+    code_rate: float = setting(1.0, "of the frame codes (mlp), relative likewise", 0, 100)
     volume_rate: float = setting(1.0, "of the volume, relative to the bijection's", 0, 100)
     camera_rate: float = setting(0.02, "of the cameras, relative to the bijection's", 0, 100)
     decay: float = setting(30.0, "the rate falls by this factor over the fit", 1, 1e6)
@@ -129,7 +138,8 @@ class Config:
         lines = []
         for name, value in self.values().items():
             if value != "":
-                lines.append(f"{name} = {str(value).lower() if value is True or value is False else value}")
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+                lines.append(f"{name} = {text}")
         return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity
-from omnimotion.seeds import Purpose, generator
+from omnimotion.seeds import Purpose
 
 MOTION_CAP_PX = 16.0  # faster points are drawn no more often
 
@@ -43,7 +43,7 @@ class CorrespondencePool:
     xy_j: Tensor  # (M, 2) float32 normalised
     rgb_i: Tensor  # (M, 3) uint8
     covisible: Tensor  # (M,) bool
-    cumulative: Tensor | None  # (M + 1,) float64 sums of the matches' chances; None if all are equal
+    cumulative: Tensor | None  # (M + 1,) float64 sums of chances; None where all are equal
 
     @property
     def gap(self) -> Tensor:
@@ -96,18 +96,19 @@ def build_pool(
     if not pairs:
         raise FlowError(f"{store.folder}: no reliable matches in any pair: preprocess again")
     i, j, count = torch.tensor(pairs).T.contiguous()
-    xy_i, xy_j, rgb, covisible = (torch.from_numpy(np.concatenate(c)) for c in zip(*columns))
-    xy_i, xy_j = frame.normalise(xy_i), frame.normalise(xy_j)
+    source, target, rgb, covisible = (torch.from_numpy(np.concatenate(c)) for c in zip(*columns))
+    source, target = frame.normalise(source), frame.normalise(target)
     cumulative = None
     if motion_bias > 0:
-        motion = _motion(cameras, i, j, count, xy_i, xy_j)
+        motion = _motion(cameras, i, j, count, source, target)
         chance = (1 - motion_bias) + motion_bias * motion / motion.mean().clamp(min=1e-6)
         cumulative = torch.cat((torch.zeros(1, dtype=torch.float64), chance.double().cumsum(0)))
-    tensors = (i, j, count.cumsum(0) - count, count, xy_i, xy_j, rgb, covisible)
     return CorrespondencePool(
-        *(tensor.to(device) for tensor in tensors),
-        None if cumulative is None else cumulative.to(device),
-    )
+        i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
+        count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
+        rgb_i=rgb.to(device), covisible=covisible.to(device),
+        cumulative=None if cumulative is None else cumulative.to(device),
+    )  # fmt: skip
 
 
 def _motion(

@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 BETAS = (0.9, 0.99)
 EPSILON = 1e-10
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
-LOGGED = ("flow", "photometric", "smoothness", "depth_consistency", "depth_range", "distortion")
+LOGGED = (
+    "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
+    "depth_consistency", "depth_range", "distortion",
+)  # fmt: skip
 
 
 class FitReport(NamedTuple):
@@ -94,7 +97,7 @@ class Fit:
         for group, factor in zip(self.optimizer.param_groups, self.rates):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.config.fit.clip_norm:
             parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, self.config.fit.clip_norm)
@@ -163,9 +166,9 @@ def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str,
     """One line of metrics; FitDiverged when the loss is not finite."""
     total = float(loss)
     if not math.isfinite(total):
-        values = ", ".join(f"{name}={float(getattr(terms, name)):.3g}" for name in LOGGED)
+        found = ", ".join(f"{name}={float(getattr(terms, name)):.3g}" for name in LOGGED)
         raise FitDiverged(
-            f"the loss is {total} at step {fit.step} ({values}); lower learning_rate "
+            f"the loss is {total} at step {fit.step} ({found}); lower learning_rate "
             f"(now {fit.config.fit.learning_rate}) or set clip_norm"
         )
     values = {name: round(float(getattr(terms, name)), 6) for name in (*LOGGED, "flow_px")}
@@ -201,10 +204,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _optimizer(scene: Scene, config: Config) -> torch.optim.Adam:
     fit, rate = config.fit, config.fit.learning_rate
+    codes: list[Tensor] = []
+    layers: list[Tensor] = []
+    for name, parameter in scene.bijection.named_parameters():
+        (codes if name.startswith("code.") else layers).append(parameter)
     groups = [
-        {"params": list(scene.bijection.parameters()), "lr": rate},  # type: ignore[attr-defined]
+        {"params": layers, "lr": rate},
         {"params": list(scene.volume.parameters()), "lr": rate * fit.volume_rate},
     ]
+    if codes:
+        groups.append({"params": codes, "lr": rate * fit.code_rate})
     if config.model.camera:
         groups.append({"params": [scene.camera_shift], "lr": rate * fit.camera_rate})
     return torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=True)

@@ -20,7 +20,9 @@ class LossTerms(NamedTuple):
     """All terms of one step, unweighted; ``flow_px`` is the error of the composited flow."""
 
     flow: Tensor
+    flow_gradient: Tensor
     photometric: Tensor
+    photometric_gradient: Tensor
     smoothness: Tensor
     depth_consistency: Tensor
     depth_range: Tensor
@@ -59,8 +61,10 @@ def loss_terms(
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
-        flow=flow_loss(seen.weights, x_j, batch.xy_j, off, config.per_sample),
+        flow=flow_loss(seen.weights, x_j, batch.xy_j, off, config),
+        flow_gradient=PIXELS_PER_UNIT * gradient_loss(mapped[..., :2], batch.xy_j),
         photometric=(seen.rgb - batch.rgb_i).square().sum(-1).mean(),
+        photometric_gradient=gradient_loss(seen.rgb, batch.rgb_i),
         smoothness=smoothness(scene, batch.j[:k], composite(seen.weights, seen.u)[:k]),
         depth_consistency=consistency,
         depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
@@ -71,18 +75,29 @@ def loss_terms(
 
 
 def flow_loss(
-    weights: Tensor, x_j: Tensor, xy_j: Tensor, composited_px: Tensor, per_sample: float
+    weights: Tensor, x_j: Tensor, xy_j: Tensor, composited_px: Tensor, config: LossConfig
 ) -> Tensor:
-    """L1 distance of the mapped ray from the match.
+    """L1 distance of the mapped ray (P, N, S, 3) from the match (P, N, 2).
 
     The paper compares the composite, ``|sum_k w_k x_k - y|``. Then weight that leaks to a sample
     with another motion is paid for by bending the rest. Sample by sample, ``sum_k w_k |x_k - y|``
     is an upper bound that each sample pays for itself: a density that lets weight go to the wrong
-    surface is pushed down at once. ``per_sample`` mixes the two.
+    surface is pushed down at once. ``per_sample`` mixes the two. Beyond ``robust_px`` a sample's
+    error counts as its logarithm, so that a wrong match, or one of a surface that has no place
+    yet, does not tear at those that have.
     """
-    each = (weights * (x_j[..., :2] - xy_j.unsqueeze(-2)).abs().sum(-1)).sum(-1)
-    each_px = PIXELS_PER_UNIT * each.mean()
-    return per_sample * each_px + (1 - per_sample) * composited_px.mean()
+    off = PIXELS_PER_UNIT * (x_j[..., :2] - xy_j.unsqueeze(-2)).abs().sum(-1)  # (P, N, S)
+    if config.robust_px:
+        bound = config.robust_px
+        off = torch.where(off < bound, off, bound * (1 + (off.clamp(min=bound) / bound).log()))
+    each = (weights * off).sum(-1).mean()
+    return config.per_sample * each + (1 - config.per_sample) * composited_px.mean()
+
+
+def gradient_loss(found: Tensor, expected: Tensor) -> Tensor:
+    """L1 error of the differences between points drawn one after the other (P, N, C)."""
+    differences = (found - found.roll(1, dims=1)) - (expected - expected.roll(1, dims=1))
+    return differences.abs().sum(-1).mean()
 
 
 def smoothness(scene: Scene, frames: Tensor, u: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ store the same tensors, so a checkpoint opens with either.
 import importlib
 import logging
 import math
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -34,11 +35,12 @@ def import_tinycudann() -> tuple[ModuleType | None, str]:
     try:
         return importlib.import_module("tinycudann"), "tinycudann imported"
     except Exception as error:
-        return None, f"tinycudann unavailable: {str(error).splitlines()[0] if str(error) else error!r}"
+        reason = str(error).partition("\n")[0] or repr(error)
+        return None, f"tinycudann unavailable: {reason}"
 
 
 def choose_backend(asked: str, device: torch.device) -> str:
-    """``torch`` or ``tcnn``; one line of log says which and why. ConfigError if tcnn must but cannot."""
+    """``torch`` or ``tcnn``, logged with the reason; ConfigError if tcnn is asked for in vain."""
     if asked == "torch" or (asked == "auto" and device.type == "cpu"):
         return "torch"
     module, reason = import_tinycudann()
@@ -62,7 +64,7 @@ class Mlp(nn.Module):
         super().__init__()
         sizes = [n_in] + [width] * n_hidden + [n_out]
         self.layers = nn.ModuleList(
-            linear(a, b, generator) for a, b in zip(sizes[:-1], sizes[1:])
+            linear(a, b, generator) for a, b in pairwise(sizes)
         )
         with torch.no_grad():
             self.layers[-1].weight.mul_(last_gain)  # type: ignore[operator, union-attr]
@@ -156,9 +158,8 @@ class TcnnDecoder(Decoder):
     def forward(self, features: Tensor) -> Tensor:
         pad = nn.functional.pad
         rows = -self.second.shape[0] % TCNN_MULTIPLE
-        weights = torch.cat(
-            (pad(self.first, (0, self.padding)).flatten(), pad(self.second, (0, 0, 0, rows)).flatten())
-        )
+        first, second = pad(self.first, (0, self.padding)), pad(self.second, (0, 0, 0, rows))
+        weights = torch.cat((first.flatten(), second.flatten()))
         padded = pad(features, (0, self.padding))
         count = -len(padded) % 256  # tinycudann works in batches of 256
         output = self.apply(

@@ -63,6 +63,8 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     frame, index = Frame(*store.index.size), store.index
     if state is not None:
         config = _resumed(run, state, index, config)
+    elif config.fit.num_iters == 0:
+        config = config.replace(num_iters=config.fit.steps_per_frame * index.n_frames)
     cameras = _cameras(store, config)
     pool = build_pool(
         store, cameras, config.fit.pool, config.fit.motion_bias, config.fit.seed, device
@@ -127,7 +129,7 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
     if state.fingerprint != index.fingerprint:
         raise CheckpointError(f"{run} was fitted to another video: choose another run")
     before, now = state.config.values(), config.values()
-    if config.fit.budget:
+    if config.fit.budget or config.fit.num_iters == 0:
         now["num_iters"] = before["num_iters"]  # the budget was turned into steps at the start
     changed = [name for name in before if name not in FREE and before[name] != now[name]]
     if changed:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from omnimotion.bijection import Bijection, GridBijection, MlpBijection, Warp
+from omnimotion.bijection import GridBijection, MlpBijection, Warp
 from omnimotion.compositing import composite, render_weights
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
 from omnimotion.volume import GridVolume, Look, MlpVolume, VolumeTable
 
-PANORAMA_MARGIN = 1.15  # the volume spans the frames' bounding box, as the cameras start, times this
+PANORAMA_MARGIN = 1.15  # the volume spans the box of all frames, as the cameras start, times this
 VOLUME_DEPTH = 1.2
 
 
@@ -65,7 +65,7 @@ class Scene(nn.Module):
         self.frame = frame
         self.register_buffer("camera_start", cameras)
         self.camera_shift = nn.Parameter(torch.zeros_like(cameras), requires_grad=config.camera)
-        self.bijection: Bijection = _bijection(frame, len(cameras), config, generator)
+        self.bijection = _bijection(frame, len(cameras), config, generator)
         self.volume = _volume(frame, cameras, config, backend, generator)
 
     @property

@@ -21,7 +21,9 @@ def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:
     since = (progress - config.distortion_start) / max(1e-9, 1 - config.distortion_start)
     return {
         "flow": 1.0,
+        "flow_gradient": config.flow_gradient,
         "photometric": config.photometric * ramp,
+        "photometric_gradient": config.photometric_gradient * ramp,
         "smoothness": config.smoothness,
         "depth_consistency": config.depth_consistency,
         "depth_range": config.depth_range,

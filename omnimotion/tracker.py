@@ -78,7 +78,9 @@ class Tracker:
             z = stratified_depths((1, len(part)), RAY_SAMPLES, None, part)
             seen = self.scene.render(frame_map, part[None], z, table)
             depth, share = _surface(seen.weights, z)
-            depths.append(depth[0]), colours.append(seen.rgb[0]), shares.append(share[0])
+            depths.append(depth[0])
+            colours.append(seen.rgb[0])
+            shares.append(share[0])
         shape = x.shape
         rgb = (torch.cat(colours).view(*shape, 3).clamp(0, 1) * 255).round().to(torch.uint8)
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
@@ -111,7 +113,7 @@ class Tracker:
         return tuple(field.transpose(0, 1).float().cpu().numpy() for field in fields)
 
     def _canonical(self, t: Tensor, xy: Tensor, table: object) -> tuple[Tensor, Tensor]:
-        """The canonical points (q, 3) seen at ``xy`` (q, 2) in frames ``t`` (q,), and certainty."""
+        """Canonical points (q, 3) seen at ``xy`` (q, 2) in frames ``t`` (q,), and certainty."""
         frame_map = self.scene.at(t)
         z = stratified_depths((len(t), 1), RAY_SAMPLES, None, xy)
         seen = self.scene.render(frame_map, xy[:, None], z, table)  # type: ignore[arg-type]

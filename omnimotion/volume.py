@@ -1,7 +1,7 @@
 """The canonical volume: density and colour of canonical points, shared by all frames.
 
-Conventions. Canonical points (..., 3) in normalised units; density (...) >= 0 for one sample of a
-ray (a sample's optical thickness); colour (..., 3) RGB in [0, 1].
+Conventions. Canonical points (..., 3) in normalised units; density (...) >= 0, the optical
+thickness of one of 16 strata of a ray; colour (..., 3) RGB in [0, 1].
 """
 
 from typing import NamedTuple, Protocol
@@ -90,9 +90,9 @@ class VolumeTable(NamedTuple):
 
     def __call__(self, u: Tensor) -> Look:
         """See `Volume`."""
-        where = ((u - self.volume.centre) / self.volume.half_size).view(1, 1, 1, -1, 3)
+        where = (u.reshape(-1, 3) - self.volume.centre) / self.volume.half_size
         read = F.grid_sample(
-            self.features, where, padding_mode="border", align_corners=True
+            self.features, where.view(1, 1, 1, -1, 3), padding_mode="border", align_corners=True
         )  # (1, C, 1, 1, M)
         raw = self.volume.decoder(read.view(read.shape[1], -1).T)
         return decode(raw.view(*u.shape[:-1], 4), self.volume.density_gain)

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from omnimotion.errors import FlowError
-from omnimotion.files import lock, require_free
+from omnimotion.files import lock, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
 from preprocess.estimator import FlowEstimator, cached_frames
@@ -63,7 +63,10 @@ def preprocess(options: PreprocessOptions) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / LOCK_NAME), _one_cv2_thread():
         if options.overwrite:
-            discard(folder)
+            discard(folder, Job(options.settings(), None, None))
+        for place in (folder, *(folder / name for name in PRODUCTS)):
+            if place.is_dir():
+                remove_stale_temps(place)
         job = find_job(folder)
         if job is not None:
             check_settings(folder, job.settings, options.settings())
@@ -93,7 +96,6 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     _check_method(folder, job, estimator)
     job = _store_frames(options, video, size, job, estimator)
     store = PairStore(folder / "pairs", lattice)
-    store.folder.mkdir(exist_ok=True)
     _compute_pairs(estimator, store, n_frames, gaps)
     merge_all(estimator, store, n_frames, gaps)
     coverage = confirm_all(folder, store, n_frames)
@@ -109,7 +111,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
         fps=float(video.fps),
         times=[float(t) for t in video.times],
         source_indices=[int(index) for index in video.source_indices],
-        flow=estimator.info,
+        flow=job.flow or estimator.info,  # the same but for how the weights were found
         stride=lattice.stride,
         pairs=pairs,
         coverage=[coverage[pair] for pair in pairs],
@@ -138,9 +140,9 @@ def _store_frames(
     folder = options.scene
     if job is not None and job.fingerprint is not None:
         return job
-    discard(folder)  # frames of a job killed here may be those of another video
-    Job(options.settings(), None, estimator.info).save(folder)
-    for name in ("frames", "flow"):
+    # frames of a job killed here may be those of another video
+    discard(folder, Job(options.settings(), None, estimator.info))
+    for name in PRODUCTS:
         (folder / name).mkdir(exist_ok=True)
     for t, frame in enumerate(video):
         if frame.shape[1::-1] != size:
@@ -206,8 +208,8 @@ def _require_reliable(coverage: dict[tuple[int, int], float]) -> None:
     empty = sum(share < CHANCE_SHARE for share in coverage.values())
     if empty == len(coverage):
         raise FlowError(
-            f"no reliable flow; {empty} of {len(coverage)} pairs empty (less than "
-            f"{CHANCE_SHARE:.0%} matched): the frames do not show the same scene, or differ too much"
+            f"no reliable flow; {empty} of {len(coverage)} pairs empty (under {CHANCE_SHARE:.0%} "
+            "of points matched): the frames do not show the same scene, or differ too much"
         )
     if empty:
         log.info("pairs_without_reliable_flow=%d of %d", empty, len(coverage))
@@ -218,9 +220,7 @@ def _used_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def in_threads(
-    function: Callable[[T], object], items: Iterable[T], workers: int
-) -> Iterator[T]:
+def in_threads(function: Callable[[T], object], items: Iterable[T], workers: int) -> Iterator[T]:
     """Run the function on all items, yielding those done; work stops at the first error."""
     queue = iter(items)
     with ThreadPoolExecutor(workers) as pool:
@@ -233,9 +233,7 @@ def in_threads(
                 for future in done:
                     future.result()
                     yield running.pop(future)
-                running |= {
-                    pool.submit(function, item): item for item in islice(queue, len(done))
-                }
+                running |= {pool.submit(function, item): item for item in islice(queue, len(done))}
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -84,13 +84,16 @@ def check_fingerprint(folder: Path, found: str | None, asked: str) -> None:
         )
 
 
-def discard(folder: Path) -> None:
-    """Remove what preprocessing made; runs stay, and refuse a scene of another fingerprint."""
+def discard(folder: Path, job: Job) -> None:
+    """Remove what preprocessing made, and begin ``job``; runs stay, and refuse another video.
+
+    The new job is written first, so that a folder killed half way is still known to be ours.
+    """
+    job.save(folder)
     (folder / INDEX_NAME).unlink(missing_ok=True)
     for name in PRODUCTS:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
-    (folder / JOB_NAME).unlink(missing_ok=True)
 
 
 def finish(folder: Path) -> None:

@@ -31,9 +31,7 @@ class _Source:
     found: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # flow, state
 
 
-def merge_all(
-    estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]
-) -> None:
+def merge_all(estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]) -> None:
     """Write the merged matches of all frames that lack them beside the pairs."""
     todo = [i for i in range(n_frames) if not store.has_merged(i)]
     block = _block_size(store, gaps)

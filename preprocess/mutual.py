@@ -19,9 +19,7 @@ MUTUAL_RATIO = 4 / 3  # of the cycle limit of one step
 CACHE_BYTES = 1 << 30
 
 
-def confirm_all(
-    folder: Path, store: PairStore, n_frames: int
-) -> dict[tuple[int, int], float]:
+def confirm_all(folder: Path, store: PairStore, n_frames: int) -> dict[tuple[int, int], float]:
     """Write the confirmed matches of all frames; returns the coverage of every pair."""
     per_frame = store.merged(0).state.size * 9
     merged = lru_cache(maxsize=max(8, CACHE_BYTES // max(per_frame, 1)))(store.merged)

@@ -92,5 +92,8 @@ def disk_bytes(n_frames: int, gaps: list[int], lattice: Lattice) -> int:
     pairs = 2 * len(choose_pairs(n_frames, gaps))
     links = 2 * len(choose_pairs(n_frames, [gap for gap in gaps if gap in LINK_GAPS]))
     frames = n_frames * pixels * 3
-    return round(frames + pairs * points * (2 * BYTES_PER_MATCH + BYTES_PER_FLOW)
-                 + links * pixels * BYTES_PER_FLOW)
+    return round(
+        frames
+        + pairs * points * (2 * BYTES_PER_MATCH + BYTES_PER_FLOW)
+        + links * pixels * BYTES_PER_FLOW
+    )

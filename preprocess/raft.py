@@ -81,9 +81,7 @@ class RaftNetwork:
         there = here if start is None else here + start
         for _ in range(updates):
             correlation = module.corr_block.index_pyramid(centroids_coords=there)
-            hidden, change = module.update_block(
-                hidden, first.context, correlation, there - here
-            )
+            hidden, change = module.update_block(hidden, first.context, correlation, there - here)
             there = there + change
         mask = None if module.mask_predictor is None else module.mask_predictor(hidden)
         coarse = there - here

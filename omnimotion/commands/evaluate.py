@@ -4,9 +4,13 @@ import logging
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omnimotion.ground_truth import GroundTruth
 
 SUMMARY = "score fitted scenes against ground truth"
 log = logging.getLogger(__name__)
@@ -64,7 +68,7 @@ def main(args: Namespace) -> int:
     return 0
 
 
-def _truths(paths: list[Path]) -> Iterator["GroundTruth"]:  # noqa: F821
+def _truths(paths: list[Path]) -> Iterator["GroundTruth"]:
     from omnimotion.ground_truth import read_ground_truth, read_tapvid
 
     for path in paths:

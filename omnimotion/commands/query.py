@@ -21,8 +21,8 @@ def add_arguments(parser: Parser) -> None:
     add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--points", metavar="SPEC",
-                      help='a CSV with header t,x,y, or "t,x,y;t,x,y": frame from 0, pixels of the '
-                           "original video, pixel centres at integers")  # fmt: skip
+                      help='a CSV with header t,x,y, or "t,x,y;t,x,y": frame from 0, pixels of '
+                           "the original video, pixel centres at integers")  # fmt: skip
     what.add_argument("--grid", type=int, metavar="N",
                       help="a grid of points, N along the longer side")  # fmt: skip
     add("--frame", type=int, default=0, metavar="T", help="frame of the grid")
@@ -76,7 +76,7 @@ def _grid(n: int, t: int, n_frames: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def _frames(scene: Path, source: Path | None) -> Iterator[np.ndarray]:
-    """Frames of the original size: the source video's, else the stored ones, enlarged if need be."""
+    """Frames of the original size: the source video's, else the stored ones, enlarged."""
     import cv2
 
     from omnimotion.errors import VideoError

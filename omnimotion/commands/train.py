@@ -3,7 +3,7 @@
 import logging
 from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -28,7 +28,6 @@ def main(args: Namespace) -> int:
     from omnimotion.fit import read_metrics, run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.plots import plot_metrics
-    from omnimotion.previews import save_preview
     from omnimotion.runs import run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
 
@@ -69,7 +68,7 @@ def _preview(store: object, scene: object, run: Path, step: int) -> None:
     plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
 
 
-def _tensorboard(run: Path) -> ModuleType | None:
+def _tensorboard(run: Path) -> Any:
     """TensorBoard's writer where it is installed, else None."""
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -1,0 +1,62 @@
+"""A tiny rendered clip, its flow, and a scene fitted to it: made once, shared by all tests.
+
+Whoever wants to change one of them makes a copy.
+"""
+
+import shutil
+
+import pytest
+import torch
+
+from omnimotion.config import Config
+from omnimotion.fit import run_fit
+from omnimotion.flow import SceneStore
+from omnimotion.runs import run_folder, start_fit
+from omnimotion.signals import StopSignal
+from omnimotion.synthetic import render_clip, write_clip
+from preprocess.compute import preprocess
+from preprocess.options import PreprocessOptions
+
+TINY_SIZE, TINY_FRAMES, TINY_STEPS = (64, 48), 8, 150
+TINY_SETTINGS = {
+    "num_iters": TINY_STEPS, "pairs": 24, "points": 16, "samples": 12, "warmup": 20, "log_every": 10,
+    "preview_every": 0, "device": "cpu", "backend": "torch", "threads": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny tensors are faster on one thread, and the tests do not disturb one another."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """Settings of a fit that takes seconds."""
+    return Config().replace(**TINY_SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory):
+    """A folder with ``frames/`` and ``gt.npz``."""
+    folder = tmp_path_factory.mktemp("clips") / "tiny"
+    write_clip(render_clip(3, TINY_FRAMES, TINY_SIZE, n_sprites=1, n_queries=64), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_clip, tmp_path_factory):
+    """The preprocessed clip, without any run."""
+    folder = tmp_path_factory.mktemp("stores") / "tiny"
+    preprocess(PreprocessOptions(tiny_clip / "frames", folder, flow="dis"))
+    return SceneStore.open(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_scene(tiny_store, tiny_config, tmp_path_factory):
+    """The folder of a preprocessed and fitted scene."""
+    folder = tmp_path_factory.mktemp("scenes") / "tiny"
+    shutil.copytree(tiny_store.folder, folder)
+    store = SceneStore.open(folder)
+    run_fit(start_fit(store, run_folder(folder, None), tiny_config), StopSignal())
+    return folder

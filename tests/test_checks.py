@@ -1,0 +1,158 @@
+"""The checks of flow and the chaining, on flow made by hand."""
+
+import numpy as np
+import pytest
+
+from omnimotion.flow import CHAINED, DIRECT, HIDDEN, NONE, FrameFlow
+from preprocess.chain import Reached, Step, extend, start, with_hidden
+from preprocess.filter import (
+    UNRELIABLE,
+    CheckedFlow,
+    check_flow,
+    colour_distance,
+    cycle_error,
+    cycle_limit,
+    second_cycle_error,
+)
+from preprocess.mutual import _confirmed
+
+SIZE = (12, 8)  # W, H
+SHAPE = (8, 12)
+LIMIT = cycle_limit(SIZE)
+
+
+def constant(dx, dy, shape=SHAPE):
+    return np.broadcast_to(np.float32([dx, dy]), (*shape, 2)).copy()
+
+
+def checked(dx, dy, error=0.0):
+    return CheckedFlow(constant(dx, dy), np.full(SHAPE, error, np.float32), np.zeros(SHAPE, bool))
+
+
+def link(dx, dy, error=0.0):
+    return np.dstack((constant(dx, dy), np.full(SHAPE, error, np.float32)))
+
+
+def anything(x, y):
+    return np.ones(x.shape, bool)
+
+
+def test_cycle_limit_grows_with_the_frame():
+    assert cycle_limit((128, 96)) == cycle_limit((480, 200)) == 1.5
+    assert cycle_limit((960, 540)) == 3.0
+
+
+def test_cycle_error_by_hand():
+    error = cycle_error(constant(2, 0), constant(-2, 1))
+    assert error[:, :10] == pytest.approx(1.0)  # (2, 0) + (-2, 1)
+    assert (error[:, 10:] == UNRELIABLE).all()  # 10 + 2 is beyond the last column, 11
+
+
+def test_flow_that_is_not_finite_is_unreliable():
+    flow = constant(0, 0)
+    flow[3, 4] = np.nan
+    assert cycle_error(flow, constant(0, 0))[3, 4] == UNRELIABLE
+
+
+def test_second_cycle_tells_hidden_points_from_failures():
+    # p goes to p + (3, 0), behind a surface at rest: back with (0, 0), and that surface agrees
+    flow_ij = constant(0, 0)
+    flow_ij[4, 2] = (3, 0)
+    flow_ji = constant(0, 0)
+    assert cycle_error(flow_ij, flow_ji)[4, 2] == 3
+    assert second_cycle_error(flow_ij, flow_ji)[4, 2] == 0
+    flow_ij[4, 2] = (5, 0)  # 3 times the limit is 4.5
+    hidden = check_flow(flow_ij, flow_ji, np.ones(SHAPE, bool), finds_hidden=True).hidden
+    assert hidden[4, 2]
+    assert hidden.sum() == 1
+    assert not check_flow(flow_ij, flow_ji, np.ones(SHAPE, bool), finds_hidden=False).hidden.any()
+
+
+def test_what_looks_different_is_unreliable():
+    alike = np.ones(SHAPE, bool)
+    alike[2, 3] = False
+    error = check_flow(constant(0, 0), constant(0, 0), alike, finds_hidden=False).error
+    assert error[2, 3] == UNRELIABLE
+    assert (error == UNRELIABLE).sum() == 1
+
+
+def test_colour_distance_by_hand():
+    one, other = np.zeros((2, 2, 2, 3), np.uint8)
+    one[0, 1] = (255, 0, 0)
+    other[1, 0] = (30, 40, 0)
+    expected = [[0, 1], [50 / 255, 0]]
+    np.testing.assert_allclose(colour_distance(one, other), expected, atol=1e-6)
+
+
+def test_a_chain_adds_its_steps():
+    history = {0: start((0, 0), 1, SHAPE)}
+    for j in (1, 2, 3):
+        step = Step(j, {j - 1: link(1, 0.5)}, LIMIT, SIZE)
+        direct = checked(1, 0.5) if j == 1 else None
+        history[j] = extend(history, 0, step, direct, anything)
+    at = history[3]
+    assert (at.x[0, 0], at.y[0, 0]) == (3, 1.5)
+    assert at.state[0, 0] == CHAINED
+    assert at.state[0, 10] == NONE  # left the frame on the way
+    assert history[1].state[0, 0] == DIRECT
+
+
+def test_the_smaller_cycle_error_wins():
+    history = {0: start((0, 0), 1, SHAPE), 1: start((0, 0), 1, SHAPE)}
+    step = Step(2, {1: link(1, 0, error=0.5)}, LIMIT, SIZE)
+    for error, expected in ((0.2, DIRECT), (1.0, CHAINED), (float(UNRELIABLE), CHAINED)):
+        at = extend(history, 0, step, checked(2, 0, error), anything)
+        assert at.state[0, 0] == expected
+        assert at.x[0, 0] == (2 if expected == DIRECT else 1)
+
+
+def test_a_longer_step_bridges_an_occlusion():
+    source = start((0, 0), 1, SHAPE)
+    lost = Reached(
+        source.x, source.y, np.full(SHAPE, np.inf, np.float32), np.zeros(SHAPE, np.uint8)
+    )
+    history = {0: source, 1: source, 2: lost}
+    step = Step(3, {2: link(0, 0), 1: link(2, 0)}, LIMIT, SIZE)
+    at = extend(history, 0, step, None, anything)
+    assert at.state[0, 0] == CHAINED
+    assert at.x[0, 0] == 2
+
+
+def test_a_chain_ends_where_nothing_is_alike():
+    history = {0: start((0, 0), 1, SHAPE)}
+    step = Step(1, {}, LIMIT, SIZE)
+    at = extend(history, 0, step, checked(0, 0), lambda x, y: np.zeros(x.shape, bool))
+    assert at.is_lost
+    assert (at.state == NONE).all()
+
+
+def test_hidden_points_fill_only_what_is_lost():
+    source = start((0, 0), 1, SHAPE)
+    direct = CheckedFlow(constant(1, 0), np.zeros(SHAPE, np.float32), np.ones(SHAPE, bool))
+    state = np.full(SHAPE, DIRECT, np.uint8)
+    state[0, 0] = NONE
+    filled = with_hidden(Reached(source.x, source.y, source.variance, state), source, direct)
+    assert filled.state[0, 0] == HIDDEN
+    assert filled.x[0, 0] == 1
+    assert (filled.state == HIDDEN).sum() == 1
+
+
+def frame_flow(i, j, flow):
+    state = np.full((1, *SHAPE), CHAINED, np.uint8)
+    return FrameFlow(i, np.array([j]), np.zeros((1, 2), np.int32), 1, flow[None], state)
+
+
+@pytest.mark.parametrize(("back", "is_kept"), [(-2.0, True), (-2.9, True), (-4.5, False)])
+def test_a_match_counts_when_it_leads_back(back, is_kept):
+    source = frame_flow(0, 1, constant(2, 0))
+    target = frame_flow(1, 0, constant(back, 0))
+    state = _confirmed(source, 0, target, limit=2.0)
+    assert (state[3, 3] == CHAINED) == is_kept
+
+
+def test_a_match_without_a_way_back_does_not_count():
+    source, target = frame_flow(0, 1, constant(2, 0)), frame_flow(1, 0, constant(-2, 0))
+    target.state[0, 3, 5] = NONE
+    state = _confirmed(source, 0, target, limit=2.0)
+    assert state[3, 3] == NONE
+    assert state[3, 4] == CHAINED
