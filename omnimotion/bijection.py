@@ -119,7 +119,7 @@ class GridBijection(nn.Module):
 
     def _reader(self, basis: Tensor, levels: nn.Module) -> Reader:
         *coarser, finest = list(levels.parameters())
-        total = finest
+        total: Tensor = finest
         for level in coarser:
             total = total + F.interpolate(
                 level, size=finest.shape[-2:], mode="bilinear", align_corners=True

@@ -71,6 +71,9 @@ class LossConfig:
     photometric_ramp: float = setting(0.0, "share of the fit until it has its full weight", 0, 1)
     smoothness: float = setting(0.3, "acceleration of surface points, px", 0, 1e3)
     depth_consistency: float = setting(0.1, "disagreement of surface depth at a match, px", 0, 1e3)
+    occlusion: float = setting(
+        0.3, "points without a match lie behind the surface seen where they land", 0, 1e3
+    )
     depth_range: float = setting(10.0, "squared excess of mapped depth, px", 0, 1e4)
     distortion: float = setting(0.0, "spread of a ray's weights (mip-NeRF 360)", 0, 1e3)
     distortion_start: float = setting(0.4, "share of the fit before distortion counts", 0, 1)
@@ -88,17 +91,22 @@ class FitConfig:
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
     samples: int = setting(16, "samples on a ray", 2, 256)
-    learning_rate: float = setting(1e-2, "of the bijection", 1e-7, 1)
+    learning_rate: float = setting(6e-3, "of the bijection", 1e-7, 1)
     code_rate: float = setting(1.0, "of the frame codes (mlp), relative likewise", 0, 100)
-    volume_rate: float = setting(1.0, "of the volume, relative to the bijection's", 0, 100)
+    volume_rate: float = setting(2.0, "of the volume, relative to the bijection's", 0, 100)
     camera_rate: float = setting(0.02, "of the cameras, relative to the bijection's", 0, 100)
     decay: float = setting(30.0, "the rate falls by this factor over the fit", 1, 1e6)
     warmup: int = setting(50, "steps until the rate is at its full height", 0, 100_000)
-    clip_norm: float = setting(0.0, "bound of the gradient's norm; 0 is none", 0, 1e9)
+    adam_floor: float = setting(
+        0.3, "Adam's denominator is at least this share of the mean over a grid", 0, 10
+    )
+    clip: float = setting(1.5, "bound of the gradient, in running means of it; 0 is none", 0, 1e6)
     first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
     gap_ramp: float = setting(0.4, "share of the fit until pairs of any gap are drawn", 0, 1)
     gap_bias: float = setting(0.5, "a pair's chance falls with its gap to this power", 0, 4)
-    motion_bias: float = setting(0.0, "share of matches drawn by motion against the camera", 0, 1)
+    motion_share: float = setting(0.5, "share of matches drawn by motion against the camera", 0, 1)
+    motion_start: float = setting(0.2, "share of the fit before motion counts", 0, 1)
+    motion_full: float = setting(0.6, "share of the fit from which it counts fully", 0, 1)
     mining: float = setting(0.0, "a pair's chance grows with its error to this power", 0, 4)
     pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
     checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)
@@ -154,7 +162,7 @@ def config_from_values(values: dict[str, Any]) -> Config:
         for name, field in fields.items():
             chosen[name] = _checked(field, values.get(name, field.default))
         groups[group] = _OWNERS[group](**chosen)
-    return Config(**groups)  # type: ignore[arg-type]
+    return Config(**groups)
 
 
 def add_settings(parser: configargparse.ArgumentParser) -> None:
@@ -277,5 +285,5 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     if low is not None and not low <= value <= high:  # NaN fails both
         raise ConfigError(f"{field.name}: found {value}, expected {low} to {high}")
     if field.name == "budget" and value:
-        parse_seconds(value)
+        parse_seconds(str(value))
     return value

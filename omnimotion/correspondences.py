@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from omnimotion.errors import FlowError
-from omnimotion.flow import HIDDEN, SceneStore
+from omnimotion.flow import HIDDEN, NONE, SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity
 from omnimotion.seeds import Purpose
 
 MOTION_CAP_PX = 16.0  # faster points are drawn no more often
+MOTION_CELLS = 64  # of a frame, each way, for the map of motion
+MIN_MOTION_PX = 1e-3  # so that every match can be drawn
 
 
 class Correspondences(NamedTuple):
@@ -29,6 +31,8 @@ class Correspondences(NamedTuple):
     xy_j: Tensor  # (P, N, 2) normalised
     rgb_i: Tensor  # (P, N, 3) in [0, 1]
     covisible: Tensor  # (P, N) bool; False where the point is hidden in j
+    lost_i: Tensor  # (P, L, 2) normalised; points of i without a match in j
+    lost_weight: Tensor  # (P,) how surely such a point is hidden in j
 
 
 @dataclass(frozen=True)
@@ -43,45 +47,64 @@ class CorrespondencePool:
     xy_j: Tensor  # (M, 2) float32 normalised
     rgb_i: Tensor  # (M, 3) uint8
     covisible: Tensor  # (M,) bool
-    cumulative: Tensor | None  # (M + 1,) float64 sums of chances; None where all are equal
+    lost_start: Tensor  # (K,) int64, first unmatched point of the pair
+    lost_count: Tensor  # (K,) int64 >= 0
+    lost_i: Tensor  # (U, 2) float32 normalised, U >= 1
+    matched_share: Tensor  # (K,) float32 of the lattice
+    motion_sum: Tensor  # (M + 1,) float64, sums of the motion at the matches' places
 
     @property
     def gap(self) -> Tensor:
         """(K,) frames between the two of each pair."""
         return (self.i - self.j).abs()
 
-    def draw(self, chances: Tensor, n_pairs: int, n_points: int,
-             random: torch.Generator) -> Correspondences:  # fmt: skip
-        """Draw pairs by ``chances`` (K,) and matches in them, with replacement."""
+    def draw(self, chances: Tensor, n_pairs: int, n_points: int, n_lost: int,
+             motion_share: float, random: torch.Generator) -> Correspondences:  # fmt: skip
+        """Draw pairs by ``chances`` (K,), then matches and unmatched points, with replacement.
+
+        ``motion_share``: of the matches, drawn in proportion to the motion at their place; the
+        others are drawn evenly.
+        """
         pair = torch.multinomial(chances, n_pairs, replacement=True, generator=random)
-        share = torch.rand(
-            (n_pairs, n_points), generator=random, device=self.i.device, dtype=torch.float64
-        )
+        match = self._draw_matches(pair, n_points, motion_share, random)
+        share = torch.rand((n_pairs, n_lost), generator=random, device=self.i.device)
+        lost_count = self.lost_count[pair, None]
+        lost = self.lost_start[pair, None] + (share * lost_count).long()
+        lost = lost.clamp(max=len(self.lost_i) - 1)
+        return Correspondences(
+            pair=pair, i=self.i[pair], j=self.j[pair], xy_i=self.xy_i[match],
+            xy_j=self.xy_j[match], rgb_i=self.rgb_i[match].float() / 255,
+            covisible=self.covisible[match], lost_i=self.lost_i[lost],
+            lost_weight=self.matched_share[pair] ** 2 * (lost_count[:, 0] > 0),
+        )  # fmt: skip
+
+    def _draw_matches(
+        self, pair: Tensor, n_points: int, motion_share: float, random: torch.Generator
+    ) -> Tensor:
+        """Indices (P, N) of matches of the pairs (P,)."""
+        shape, device = (len(pair), n_points), self.i.device
+        share = torch.rand(shape, generator=random, device=device, dtype=torch.float64)
         start, count = self.start[pair, None], self.count[pair, None]
-        if self.cumulative is None:
-            match = start + (share * count).long()
-        else:
-            low, high = self.cumulative[start], self.cumulative[start + count]
-            match = torch.searchsorted(self.cumulative, low + share * (high - low), right=True) - 1
-        match = torch.minimum(match, start + count - 1)
-        rgb = self.rgb_i[match].float() / 255
-        return Correspondences(pair, self.i[pair], self.j[pair], self.xy_i[match],
-                               self.xy_j[match], rgb, self.covisible[match])  # fmt: skip
+        match = start + (share * count).long()
+        if motion_share > 0:
+            low, high = self.motion_sum[start], self.motion_sum[start + count]
+            moving = torch.searchsorted(self.motion_sum, low + share * (high - low), right=True)
+            by_motion = torch.rand(shape, generator=random, device=device) < motion_share
+            match = torch.where(by_motion, moving - 1, match)
+        return torch.minimum(torch.maximum(match, start), start + count - 1)
 
 
 def build_pool(
-    store: SceneStore, cameras: Tensor, size: int, motion_bias: float, seed: int,
-    device: torch.device,
-) -> CorrespondencePool:  # fmt: skip
+    store: SceneStore, cameras: Tensor, size: int, seed: int, device: torch.device
+) -> CorrespondencePool:
     """Read a scene's matches, at most ``size`` of them, an equal quota for each pair.
 
-    ``motion_bias``: share of a pair's draws made in proportion to a match's motion against the
-    camera. FlowError when the scene has no matches.
+    FlowError when the scene has no matches.
     """
     frame = Frame(*store.index.size)
     random = np.random.default_rng((seed, int(Purpose.POOL)))
     quota = max(1, size // max(1, len(store.index.pairs)))
-    pairs, columns = [], []
+    pairs, columns, lost, shares = [], [], [], []
     for i in range(store.index.n_frames):
         flow, image = store.flow(i), store.frame(i)
         for m, j in enumerate(flow.targets):
@@ -93,31 +116,52 @@ def build_pool(
                 x, y = xy_i.astype(np.int64).T
                 pairs.append((i, int(j), len(xy_i)))
                 columns.append((xy_i, xy_j, image[y, x], state != HIDDEN))
+                rows, cols = np.nonzero(flow.state[m] == NONE)
+                shares.append(1 - len(rows) / flow.state[m].size)
+                if len(rows) > quota // 8:
+                    kept = np.sort(random.choice(len(rows), quota // 8, replace=False))
+                    rows, cols = rows[kept], cols[kept]
+                lattice = np.stack((cols, rows), axis=-1) * flow.stride + flow.origin[m]
+                lost.append(lattice.astype(np.float32))
     if not pairs:
         raise FlowError(f"{store.folder}: no reliable matches in any pair: preprocess again")
     i, j, count = torch.tensor(pairs).T.contiguous()
     source, target, rgb, covisible = (torch.from_numpy(np.concatenate(c)) for c in zip(*columns))
     source, target = frame.normalise(source), frame.normalise(target)
-    cumulative = None
-    if motion_bias > 0:
-        motion = _motion(cameras, i, j, count, source, target)
-        chance = (1 - motion_bias) + motion_bias * motion / motion.mean().clamp(min=1e-6)
-        cumulative = torch.cat((torch.zeros(1, dtype=torch.float64), chance.double().cumsum(0)))
+    lost_count = torch.tensor([len(part) for part in lost])
+    lost.append(np.zeros((1, 2), np.float32))  # so that there is something to index
+    lost_i = frame.normalise(torch.from_numpy(np.concatenate(lost)))
+    motion = _motion_there(frame, cameras, i.repeat_interleave(count),
+                           j.repeat_interleave(count), source, target)  # fmt: skip
+    motion_sum = torch.cat((motion.new_zeros(1), motion.cumsum(0)))
     return CorrespondencePool(
         i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
         rgb_i=rgb.to(device), covisible=covisible.to(device),
-        cumulative=None if cumulative is None else cumulative.to(device),
+        lost_start=(lost_count.cumsum(0) - lost_count).to(device),
+        lost_count=lost_count.to(device), lost_i=lost_i.to(device),
+        matched_share=torch.tensor(shares).to(device),
+        motion_sum=motion_sum.to(device),
     )  # fmt: skip
 
 
-def _motion(
-    cameras: Tensor, i: Tensor, j: Tensor, count: Tensor, xy_i: Tensor, xy_j: Tensor
+def _motion_there(
+    frame: Frame, cameras: Tensor, i: Tensor, j: Tensor, xy_i: Tensor, xy_j: Tensor
 ) -> Tensor:
-    """Motion (M,) of matches against the camera, px, capped."""
-    source = apply_similarity(cameras[i.repeat_interleave(count)], xy_i)
-    target = apply_similarity(cameras[j.repeat_interleave(count)], xy_j)
-    return ((target - source).norm(dim=-1) * PIXELS_PER_UNIT).clamp(max=MOTION_CAP_PX)
+    """How fast things move against the camera where each match starts, float64 (M,) px.
+
+    A mean over all matches of a cell of frame i, near targets counting more; of the root, so that
+    a few wrong matches do not make a still place a fast one.
+    """
+    source, target = apply_similarity(cameras[i], xy_i), apply_similarity(cameras[j], xy_j)
+    moved = ((target - source).norm(dim=-1) * PIXELS_PER_UNIT).clamp(max=MOTION_CAP_PX)
+    columns_rows = ((xy_i / xy_i.new_tensor(frame.extent) + 1) / 2 * MOTION_CELLS).long()
+    column, row = columns_rows.clamp(0, MOTION_CELLS - 1).unbind(-1)
+    cell = (i * MOTION_CELLS + row) * MOTION_CELLS + column
+    weight = 1 / (i - j).abs().double()
+    total = torch.bincount(cell, weight)
+    root = torch.bincount(cell, weight * moved.double().sqrt())
+    return (root / total.clamp(min=1e-9)).square()[cell] + MIN_MOTION_PX
 
 
 def pair_chances(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnimotion.checkpoint import (
     Checkpoint,
@@ -24,19 +24,19 @@ from omnimotion.correspondences import CorrespondencePool, pair_chances
 from omnimotion.errors import FitDiverged, Interrupted
 from omnimotion.files import atomic_write
 from omnimotion.losses import LossTerms, loss_terms
+from omnimotion.optimizer import FlooredAdam
 from omnimotion.scene import Scene
-from omnimotion.schedule import learning_rate, loss_weights, max_gap
+from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
 from omnimotion.seeds import Purpose, generator
 from omnimotion.signals import StopSignal
 
 log = logging.getLogger(__name__)
 
-BETAS = (0.9, 0.99)
-EPSILON = 1e-10
+LOST_POINTS = 8  # points without a match drawn in each pair
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
 LOGGED = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
-    "depth_consistency", "depth_range", "distortion",
+    "depth_consistency", "occlusion", "depth_range", "distortion",
 )  # fmt: skip
 
 
@@ -63,15 +63,6 @@ class Fit:
         self.device = self.pool.i.device
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
         self.optimizer = _optimizer(self.scene, self.config)
-        self.rates = [group["lr"] / self.config.fit.learning_rate
-                      for group in self.optimizer.param_groups]  # fmt: skip
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:  # so that a checkpoint can be copied into it
-                self.optimizer.state[parameter] = {
-                    "step": torch.zeros((), device=self.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
 
     # one step ---------------------------------------------------------------------------------
 
@@ -82,7 +73,8 @@ class Fit:
         gap = max_gap(progress, self.scene.n_frames, fit)
         chances = pair_chances(self.pool, gap, fit.gap_bias, self.pair_error, fit.mining)
         pairs = generator(fit.seed, self.step, Purpose.PAIRS, self.device)
-        batch = self.pool.draw(chances, fit.pairs, fit.points, pairs)
+        moving = motion_share(progress, fit)
+        batch = self.pool.draw(chances, fit.pairs, fit.points, LOST_POINTS, moving, pairs)
         depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
         terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
         loss = terms.total(loss_weights(progress, self.config.loss))
@@ -93,25 +85,17 @@ class Fit:
         return LossTerms(*(term.detach() for term in terms)), loss.detach()
 
     def _descend(self, loss: Tensor) -> None:
-        rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
-        for group, factor in zip(self.optimizer.param_groups, self.rates):
-            group["lr"] = rate * factor
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
-        if self.config.fit.clip_norm:
-            parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.fit.clip_norm)
-        self.optimizer.step()
+        rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
+        self.optimizer.step(self.step, rate)
 
     # state ------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor the next step depends on, by name."""
-        found = named_tensors("scene", self.scene.state_dict()) | {"pair_error": self.pair_error}
-        names = {id(p): name for name, p in self.scene.named_parameters()}
-        for parameter, state in self.optimizer.state.items():
-            found |= named_tensors(f"adam.{names[id(parameter)]}", state)
-        return found
+        scene = named_tensors("scene", self.scene.state_dict())
+        return scene | {"pair_error": self.pair_error} | self.optimizer.tensors()
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
@@ -169,7 +153,7 @@ def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str,
         found = ", ".join(f"{name}={float(getattr(terms, name)):.3g}" for name in LOGGED)
         raise FitDiverged(
             f"the loss is {total} at step {fit.step} ({found}); lower learning_rate "
-            f"(now {fit.config.fit.learning_rate}) or set clip_norm"
+            f"(now {fit.config.fit.learning_rate})"
         )
     values = {name: round(float(getattr(terms, name)), 6) for name in (*LOGGED, "flow_px")}
     return {"step": fit.step, "loss": round(total, 6), **values, "step_s": round(seconds, 5)}
@@ -202,18 +186,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _optimizer(scene: Scene, config: Config) -> torch.optim.Adam:
-    fit, rate = config.fit, config.fit.learning_rate
-    codes: list[Tensor] = []
-    layers: list[Tensor] = []
+def _optimizer(scene: Scene, config: Config) -> FlooredAdam:
+    fit = config.fit
+    codes: dict[str, nn.Parameter] = {}
+    layers: dict[str, nn.Parameter] = {}
     for name, parameter in scene.bijection.named_parameters():
-        (codes if name.startswith("code.") else layers).append(parameter)
-    groups = [
-        {"params": layers, "lr": rate},
-        {"params": list(scene.volume.parameters()), "lr": rate * fit.volume_rate},
-    ]
-    if codes:
-        groups.append({"params": codes, "lr": rate * fit.code_rate})
+        (codes if name.startswith("code.") else layers)[f"bijection.{name}"] = parameter
+    volume = {f"volume.{name}": parameter for name, parameter in scene.volume.named_parameters()}
+    groups = [(layers, 1.0), (volume, fit.volume_rate), (codes, fit.code_rate)]
     if config.model.camera:
-        groups.append({"params": [scene.camera_shift], "lr": rate * fit.camera_rate})
-    return torch.optim.Adam(groups, betas=BETAS, eps=EPSILON, fused=True)
+        groups.append(({"camera_shift": scene.camera_shift}, fit.camera_rate))
+    return FlooredAdam(groups, fit.adam_floor, fit.clip)

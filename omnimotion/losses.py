@@ -14,6 +14,7 @@ from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import PIXELS_PER_UNIT
 from omnimotion.scene import Rendering, Scene
+from omnimotion.volume import MlpVolume, VolumeTable
 
 
 class LossTerms(NamedTuple):
@@ -25,6 +26,7 @@ class LossTerms(NamedTuple):
     photometric_gradient: Tensor
     smoothness: Tensor
     depth_consistency: Tensor
+    occlusion: Tensor
     depth_range: Tensor
     distortion: Tensor
     flow_px: Tensor
@@ -35,6 +37,8 @@ class LossTerms(NamedTuple):
         return torch.stack([getattr(self, name) * w for name, w in weights.items() if w]).sum()
 
 
+OCCLUSION_MARGIN = 1 / 8  # depth by which an occluder is in front
+MIN_FRONT = 0.02  # a point with less in front pulls no harder
 SUBSET = 2
 """Smoothness and depth consistency look at one pair in so many: they cost as much as flow."""
 
@@ -58,6 +62,9 @@ def loss_terms(
         z_j = stratified_depths(batch.xy_j[:k].shape[:2], n_samples, random, batch.xy_j)
         there = scene.render(scene.at(batch.j[:k]), batch.xy_j[:k], z_j, table)
         consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
+    hidden = zero
+    if config.occlusion:
+        hidden = occlusion(scene, batch, n_samples, random, table, k)
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
@@ -67,6 +74,7 @@ def loss_terms(
         photometric_gradient=gradient_loss(seen.rgb, batch.rgb_i),
         smoothness=smoothness(scene, batch.j[:k], composite(seen.weights, seen.u)[:k]),
         depth_consistency=consistency,
+        occlusion=hidden,
         depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
         distortion=spread,
         flow_px=off.detach().mean(),
@@ -123,3 +131,28 @@ def distortion(seen: Rendering) -> Tensor:
     apart = (seen.z.unsqueeze(-1) - seen.z.unsqueeze(-2)).abs()
     both = seen.weights.unsqueeze(-1) * seen.weights.unsqueeze(-2)
     return (both * apart).sum((-1, -2)).mean()
+
+
+def occlusion(
+    scene: Scene, batch: Correspondences, n_samples: int, random: torch.Generator,
+    table: "VolumeTable | MlpVolume", k: int,
+) -> Tensor:  # fmt: skip
+    """Points of i without a match in j, though they land inside j, lie behind what j shows.
+
+    The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
+    as the pair's other points can be trusted to have matches (``lost_weight``).
+    """
+    xy = batch.lost_i[:k]
+    z = stratified_depths(xy.shape[:2], n_samples, random, xy)
+    seen = scene.render(scene.at(batch.i[:k]), xy, z, table)
+    u = composite(seen.weights, seen.u)
+    map_j = scene.at(batch.j[:k])
+    point = map_j.inverse(u)  # (k, L, 3)
+    inside = (point[..., :2].detach().abs() < xy.new_tensor(scene.frame.extent)).all(-1)
+    z_j = stratified_depths(xy.shape[:2], n_samples, random, xy)
+    there = scene.render(map_j, point[..., :2].detach(), z_j, table)
+    nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - z_j) * n_samples)
+    front = (there.weights * nearer).sum(-1)
+    weight = inside * batch.lost_weight[:k, None]
+    cost = -torch.log(front.clamp(min=MIN_FRONT))
+    return (cost * weight).sum() / inside.sum().clamp(min=1)

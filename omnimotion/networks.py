@@ -67,8 +67,8 @@ class Mlp(nn.Module):
             linear(a, b, generator) for a, b in pairwise(sizes)
         )
         with torch.no_grad():
-            self.layers[-1].weight.mul_(last_gain)  # type: ignore[operator, union-attr]
-            self.layers[-1].bias.mul_(last_gain)  # type: ignore[operator, union-attr]
+            self.layers[-1].weight.mul_(last_gain)  # type: ignore[operator]
+            self.layers[-1].bias.mul_(last_gain)  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., n_in) to (..., n_out)."""
@@ -152,7 +152,7 @@ class TcnnDecoder(Decoder):
         self.padding = -n_in % TCNN_MULTIPLE
         network = tcnn.Network(n_in + self.padding, n_out, config)
         self.native = network.native_tcnn_module
-        self.apply = tcnn.modules._module_function.apply
+        self.run_native = tcnn.modules._module_function.apply
         self.loss_scale = network.loss_scale
 
     def forward(self, features: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class TcnnDecoder(Decoder):
         weights = torch.cat((first.flatten(), second.flatten()))
         padded = pad(features, (0, self.padding))
         count = -len(padded) % 256  # tinycudann works in batches of 256
-        output = self.apply(
+        output = self.run_native(
             self.native, pad(padded, (0, 0, 0, count)).contiguous(),
             weights.to(torch.float16).contiguous(), self.loss_scale,
         )  # fmt: skip

@@ -66,9 +66,7 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     elif config.fit.num_iters == 0:
         config = config.replace(num_iters=config.fit.steps_per_frame * index.n_frames)
     cameras = _cameras(store, config)
-    pool = build_pool(
-        store, cameras, config.fit.pool, config.fit.motion_bias, config.fit.seed, device
-    )
+    pool = build_pool(store, cameras, config.fit.pool, config.fit.seed, device)
     scene = build_scene(frame, cameras, config, backend, device)
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i),
              len(pool.i), sum(p.numel() for p in scene.parameters()), device, backend)  # fmt: skip

@@ -15,6 +15,12 @@ def max_gap(progress: float, n_frames: int, config: FitConfig) -> float:
     return config.first_gap + ramp * max(0, n_frames - 1 - config.first_gap)
 
 
+def motion_share(progress: float, config: FitConfig) -> float:
+    """The share of matches drawn by motion: the still background settles first."""
+    ramp = (progress - config.motion_start) / max(1e-9, config.motion_full - config.motion_start)
+    return config.motion_share * min(1.0, max(0.0, ramp))
+
+
 def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:
     """The weight of each loss term, by its name in `losses.LossTerms`."""
     ramp = 1.0 if config.photometric_ramp == 0 else min(1.0, progress / config.photometric_ramp)
@@ -26,6 +32,7 @@ def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:
         "photometric_gradient": config.photometric_gradient * ramp,
         "smoothness": config.smoothness,
         "depth_consistency": config.depth_consistency,
+        "occlusion": config.occlusion,
         "depth_range": config.depth_range,
         "distortion": config.distortion * min(1.0, max(0.0, since)),
     }

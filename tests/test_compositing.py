@@ -16,10 +16,13 @@ def densities(*shape, seed=0):
 
 
 def weights_by_loop(ray):
-    """One ray, front to back; what is left behind the last sample is given to the last sample."""
+    """One ray, front to back; what is left behind the last sample is given to the last sample.
+
+    Density is what one of 16 samples absorbs; with S samples, each absorbs 16 / S of it.
+    """
     left, weights = 1.0, []
     for density in ray[:-1]:
-        alpha = 1 - math.exp(-density)
+        alpha = 1 - math.exp(-density * 16 / len(ray))
         weights.append(left * alpha)
         left *= 1 - alpha
     return [*weights, left]
@@ -41,7 +44,7 @@ def test_weights_are_a_partition_of_unity():
 
 
 def test_an_opaque_sample_takes_what_is_left_and_hides_what_is_behind():
-    half = math.log(2)  # lets half of the light through
+    half = math.log(2) * 5 / 16  # lets half of the light through
     found = render_weights(torch.tensor([half, half, 1e3, 5.0, 5.0], dtype=torch.float64))
     expected = torch.tensor([0.5, 0.25, 0.25, 0, 0], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
@@ -53,8 +56,18 @@ def test_an_empty_ray_shows_its_last_sample():
 
 def test_two_samples_are_enough():
     torch.testing.assert_close(
-        render_weights(torch.tensor([math.log(4), 9.0])), torch.tensor([0.75, 0.25])
+        render_weights(torch.tensor([math.log(4) / 8, 9.0])), torch.tensor([0.75, 0.25])
     )
+
+
+def test_opacity_does_not_depend_on_how_finely_a_ray_is_sampled():
+    """Weight in front of half of the depth, in a medium whose density is smooth in z."""
+    shares = []
+    for n_samples in (16, 64, 256):
+        z = stratified_depths((1,), n_samples, None, LIKE)
+        weights = render_weights(0.2 + 0.1 * torch.sin(2 * z))
+        shares.append(float(weights[z < 0].sum()))
+    assert max(shares) - min(shares) < 2e-3
 
 
 def test_gradient_is_finite_for_empty_and_for_opaque_rays():

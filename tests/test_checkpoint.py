@@ -1,0 +1,152 @@
+"""Checkpoints: whole, checked, portable, and never half written."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from omnimotion.checkpoint import (
+    KEPT,
+    Checkpoint,
+    checkpoint_path,
+    checkpoints,
+    copy_arrays,
+    load_checkpoint,
+    newest_checkpoint,
+    restore_scene,
+    save_checkpoint,
+    to_arrays,
+)
+from omnimotion.config import Config
+from omnimotion.errors import CheckpointError
+from omnimotion.files import write_archive
+from omnimotion.geometry import Frame
+from omnimotion.runs import run_folder
+
+CPU = torch.device("cpu")
+
+
+def state(step, seed=0):
+    numbers = np.random.default_rng(seed).normal(size=(3, 4)).astype(np.float32)
+    arrays = {"scene.x": numbers, "adam.step": np.float32(step)[()] * np.ones((), np.float32)}
+    return Checkpoint(step, arrays, "f" * 64, Config(), False)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    found = load_checkpoint(save_checkpoint(tmp_path, state(12)))
+    for name, value in state(12).arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], value)
+        assert found.arrays[name].dtype == value.dtype
+    assert (found.step, found.fingerprint, found.complete) == (12, "f" * 64, False)
+    assert found.config == Config()
+
+
+def test_the_same_state_gives_the_same_bytes(tmp_path):
+    a, b = (save_checkpoint(tmp_path / name, state(3)).read_bytes() for name in "ab")
+    assert a == b
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    for step in range(1, 6):
+        save_checkpoint(tmp_path, state(step))
+    steps = range(6 - KEPT, 6)
+    assert checkpoints(tmp_path) == [checkpoint_path(tmp_path, step) for step in steps]
+    assert newest_checkpoint(tmp_path).step == 5
+
+
+def test_a_run_without_checkpoints_has_no_newest(tmp_path):
+    assert newest_checkpoint(tmp_path / "none") is None
+
+
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "empty":
+        data = bytearray()
+    elif how == "cut":
+        data = data[: len(data) // 2]
+    elif how == "bit":
+        data[len(data) // 2] ^= 1
+    elif how == "page":
+        data = bytearray(b"<html>not found</html>")
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "bit", "page"])
+def test_damage_is_noticed_and_the_one_before_is_taken(tmp_path, caplog, how):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, state(step))
+    newest = checkpoint_path(tmp_path, 2)
+    damage(newest, how)
+    with pytest.raises(CheckpointError, match="step_00000002"):
+        load_checkpoint(newest)
+    assert newest_checkpoint(tmp_path).step == 1
+    assert "set aside" in caplog.text
+    assert newest.with_suffix(".corrupt").is_file()
+
+
+def test_when_all_are_damaged_it_is_said(tmp_path):
+    damage(save_checkpoint(tmp_path, state(1)), "cut")
+    with pytest.raises(CheckpointError, match="damaged"):
+        newest_checkpoint(tmp_path)
+
+
+def test_an_archive_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "other.npz"
+    write_archive(path, {"x": np.zeros(3)}, {"kind": "something else", "format": 1})
+    with pytest.raises(CheckpointError, match=r"other\.npz"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("change", [{"config": {"smaples": 3}}, {"step": "x"}, {"config": 3}])
+def test_a_meta_that_makes_no_sense_is_refused(tmp_path, change):
+    meta = {
+        "kind": "omnimotion-checkpoint", "format": 1, "step": 1, "fingerprint": "f",
+        "config": Config().values(), "complete": True,
+    }  # fmt: skip
+    path = tmp_path / "odd.npz"
+    write_archive(path, {"x": np.zeros(3)}, meta | change)
+    with pytest.raises(CheckpointError, match=r"odd\.npz"):
+        load_checkpoint(path)
+
+
+def test_copying_names_what_does_not_fit():
+    targets = {"a": torch.zeros(2), "b": torch.zeros(3)}
+    with pytest.raises(CheckpointError, match=r"b: nothing, expected \(3,\)"):
+        copy_arrays(targets, {"a": np.ones(2, np.float32)})
+    with pytest.raises(CheckpointError, match=r"a: shape \(4,\), expected \(2,\)"):
+        copy_arrays(targets, {"a": np.ones(4, np.float32)})
+
+
+def test_arrays_are_copies():
+    tensor = torch.zeros(3)
+    arrays = to_arrays({"a": tensor})
+    tensor += 1
+    np.testing.assert_array_equal(arrays["a"], np.zeros(3))
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_scene):
+    return newest_checkpoint(run_folder(tiny_scene, None))
+
+
+def test_a_scene_is_restored_as_it_was(tiny_store, fitted):
+    frame, n_frames = Frame(*tiny_store.index.size), tiny_store.index.n_frames
+    scene = restore_scene(fitted, frame, n_frames, "torch", CPU)
+    for name, value in scene.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), fitted.arrays[f"scene.{name}"])
+
+
+def test_a_checkpoint_of_a_longer_clip_is_refused(tiny_store, fitted):
+    frame = Frame(*tiny_store.index.size)
+    with pytest.raises(CheckpointError, match="9-frame"):
+        restore_scene(fitted, frame, 9, "torch", CPU)
+
+
+def test_a_leftover_of_a_kill_does_not_matter(tiny_scene, tmp_path):
+    """A kill while writing leaves a temporary file beside the checkpoint, nothing else."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder(tiny_scene, None), run)
+    good = checkpoints(run)[-1]
+    (good.parent / f".{good.name}.12345.tmp").write_bytes(good.read_bytes()[:1000])
+    assert newest_checkpoint(run).step == load_checkpoint(good).step

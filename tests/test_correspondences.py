@@ -1,0 +1,175 @@
+"""The pool of matches: true to the flow store, fairly drawn, bounded."""
+
+import numpy as np
+import pytest
+import torch
+
+from omnimotion.cameras import IDENTITY, initial_cameras
+from omnimotion.correspondences import MOTION_CAP_PX, build_pool, pair_chances
+from omnimotion.errors import FlowError
+from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore, write_flow
+from omnimotion.geometry import Frame
+
+CPU = torch.device("cpu")
+SIZE = 10_000_000
+
+
+def still_cameras(store):
+    return torch.tensor(IDENTITY).repeat(store.index.n_frames, 1)
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_store):
+    return build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0.0, 0, CPU)
+
+
+def draw(pool, chances, n_pairs, n_points, seed=0):
+    return pool.draw(chances, n_pairs, n_points, torch.Generator().manual_seed(seed))
+
+
+def test_the_pool_holds_every_reliable_match(tiny_store, pool):
+    expected = sum(
+        int((tiny_store.flow(i).state != NONE).sum()) for i in range(tiny_store.index.n_frames)
+    )
+    assert len(pool.xy_i) == int(pool.count.sum()) == expected
+    assert torch.equal(pool.start, pool.count.cumsum(0) - pool.count)
+    assert (pool.count > 0).all()
+
+
+def test_drawn_matches_are_those_of_the_store(tiny_store, pool):
+    frame = Frame(*tiny_store.index.size)
+    batch = draw(pool, torch.ones(len(pool.i)), 6, 10)
+    for p in range(6):
+        i, j = int(batch.i[p]), int(batch.j[p])
+        flow, image = tiny_store.flow(i), tiny_store.frame(i)
+        m = int(np.flatnonzero(flow.targets == j)[0])
+        xy_i, xy_j, state = flow.matches(m)
+        known = {tuple(xy): k for k, xy in enumerate(xy_i.astype(int).tolist())}
+        for n, (x, y) in enumerate(frame.to_pixels(batch.xy_i[p]).round().int().tolist()):
+            k = known[x, y]
+            there = frame.to_pixels(batch.xy_j[p, n]).numpy()
+            np.testing.assert_allclose(there, xy_j[k], atol=1e-3)
+            np.testing.assert_allclose(batch.rgb_i[p, n] * 255, image[y, x], atol=1e-3)
+            assert bool(batch.covisible[p, n]) == (state[k] != HIDDEN)
+
+
+def test_the_same_seed_draws_the_same(pool):
+    chances = torch.ones(len(pool.i))
+    for a, b in zip(draw(pool, chances, 9, 9), draw(pool, chances, 9, 9)):
+        assert torch.equal(a, b)
+    other = draw(pool, chances, 9, 9, seed=1)
+    assert not torch.equal(draw(pool, chances, 9, 9).xy_i, other.xy_i)
+
+
+def test_matches_of_a_pair_are_drawn_evenly(pool):
+    chances = torch.zeros(len(pool.i))
+    chances[3] = 1
+    batch = draw(pool, chances, 50, 2000)
+    assert (batch.pair == 3).all()
+    own = slice(int(pool.start[3]), int(pool.start[3] + pool.count[3]))
+    torch.testing.assert_close(
+        batch.xy_i.mean((0, 1)), pool.xy_i[own].mean(0), atol=0.02, rtol=0
+    )
+
+
+def test_pairs_are_drawn_by_their_chance(pool):
+    chances = torch.zeros(len(pool.i))
+    chances[:2] = torch.tensor([3.0, 1.0])
+    pair = draw(pool, chances, 4000, 1).pair
+    assert abs(float((pair == 0).float().mean()) - 0.75) < 0.03
+
+
+def test_the_pool_is_bounded_and_reproducible(tiny_store):
+    cameras = still_cameras(tiny_store)
+    a, b = (build_pool(tiny_store, cameras, 5000, 0.0, 0, CPU) for _ in range(2))
+    assert len(a.xy_i) <= 5000
+    assert torch.equal(a.xy_i, b.xy_i)
+    other = build_pool(tiny_store, cameras, 5000, 0.0, 1, CPU)
+    assert not torch.equal(a.xy_i, other.xy_i)
+    assert len(a.i) == len(tiny_store.index.pairs)
+
+
+def test_motion_bias_prefers_what_moves_against_the_camera(tiny_store, pool):
+    """A share of the draws in proportion to the motion in pixels, which is capped."""
+    share = 0.8
+    biased = build_pool(tiny_store, still_cameras(tiny_store), SIZE, share, 0, CPU)
+    motion = (128 * (pool.xy_j - pool.xy_i).norm(dim=-1)).clamp(max=MOTION_CAP_PX)
+    chance = (1 - share) + share * motion / motion.mean()
+    k = int(pool.gap.argmax())
+    own = slice(int(pool.start[k]), int(pool.start[k] + pool.count[k]))
+    expected = (chance[own] * motion[own]).sum() / chance[own].sum()
+    batch = draw(biased, torch.eye(len(pool.i))[k], 100, 1000)
+    found = (128 * (batch.xy_j - batch.xy_i).norm(dim=-1)).clamp(max=MOTION_CAP_PX).mean()
+    assert float(found) == pytest.approx(float(expected), rel=0.02)
+    assert float(found) > float(motion[own].mean())
+
+
+def chances_of(pool, max_gap=100.0, gap_bias=0.0, error=None, mining=0.0):
+    error = torch.ones(len(pool.i)) if error is None else error
+    return pair_chances(pool, max_gap, gap_bias, error, mining)
+
+
+def test_pairs_beyond_the_gap_are_not_drawn(pool):
+    chances = chances_of(pool, max_gap=2.0)
+    assert torch.equal(chances > 0, pool.gap <= 2)
+
+
+def test_some_pairs_are_drawn_even_when_all_are_far(pool):
+    assert (chances_of(pool, max_gap=0.0) > 0).any()
+
+
+def test_far_pairs_are_drawn_less(pool):
+    near, far = (int(torch.nonzero(pool.gap == gap)[0]) for gap in (1, 4))
+    ratio = chances_of(pool, gap_bias=0.5) / chances_of(pool)
+    assert float(ratio[far] / ratio[near]) == pytest.approx(4**-0.5)
+
+
+def test_mining_draws_pairs_with_a_large_error_more(pool):
+    error = torch.ones(len(pool.i))
+    error[5] = 3.0
+    ratio = chances_of(pool, error=error, mining=1.0) / chances_of(pool)
+    assert float(ratio[5]) > 1.5 * float(ratio[0])
+
+
+def empty_copy(store, folder):
+    """The store with all matches taken away."""
+    (folder / "frames").mkdir(parents=True)
+    (folder / "flow").mkdir()
+    for t in range(store.index.n_frames):
+        name = f"frames/{t:06d}.png"
+        (folder / name).write_bytes((store.folder / name).read_bytes())
+        flow = store.flow(t)
+        nothing = FrameFlow(
+            t, flow.targets, flow.origin, flow.stride, 0 * flow.flow, 0 * flow.state
+        )
+        write_flow(folder / f"flow/{t:06d}.npz", nothing, max(store.index.size))
+    (folder / "scene.json").write_bytes((store.folder / "scene.json").read_bytes())
+    return SceneStore.open(folder)
+
+
+def test_a_scene_without_matches_is_refused(tiny_store, tmp_path):
+    store = empty_copy(tiny_store, tmp_path / "empty")
+    with pytest.raises(FlowError, match="no reliable matches"):
+        build_pool(store, still_cameras(store), SIZE, 0.0, 0, CPU)
+
+
+def test_cameras_start_from_the_flow(tiny_store, pool):
+    """Carried by the cameras, most matches come close to one another."""
+    from omnimotion.geometry import apply_similarity
+
+    cameras = initial_cameras(tiny_store)
+    middle = cameras[len(cameras) // 2]
+    torch.testing.assert_close(middle, torch.tensor(IDENTITY), atol=1e-5, rtol=0)
+    batch = draw(pool, chances_of(pool, max_gap=1.0), 64, 64)
+    apart = (
+        apply_similarity(cameras[batch.i][:, None], batch.xy_i)
+        - apply_similarity(cameras[batch.j][:, None], batch.xy_j)
+    ).norm(dim=-1)
+    assert float(apart.median()) < float((batch.xy_i - batch.xy_j).norm(dim=-1).median())
+    assert float(apart.median()) * 128 < 1.5
+
+
+def test_cameras_without_flow_stand_still(tiny_store, tmp_path, caplog):
+    cameras = initial_cameras(empty_copy(tiny_store, tmp_path / "empty"))
+    torch.testing.assert_close(cameras, still_cameras(tiny_store), atol=1e-6, rtol=0)
+    assert "camera motion unknown" in caplog.text

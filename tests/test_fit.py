@@ -1,0 +1,285 @@
+"""The fit: it learns, repeats itself, survives being killed, and stops when asked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnimotion.checkpoint import checkpoints, load_checkpoint
+from omnimotion.errors import CheckpointError, ConfigError, FitDiverged, Interrupted
+from omnimotion.fit import read_metrics, run_fit
+from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.runs import open_tracker, run_folder, start_fit
+from omnimotion.signals import StopSignal, catch_signals
+
+ROOT = Path(__file__).parents[1]
+SHORT = {"num_iters": 12, "pairs": 4, "points": 8, "samples": 6, "checkpoint_every": 5}
+
+
+@pytest.fixture(scope="module")
+def short(tiny_config):
+    """A fit of 12 steps."""
+    return tiny_config.replace(**SHORT)
+
+
+def fit(store, run, config, stop=None):
+    return run_fit(start_fit(store, run, config), stop or StopSignal())
+
+
+def newest(run):
+    return checkpoints(run)[-1]
+
+
+class StopAfter(StopSignal):
+    """Asks to stop once it was looked at a number of times."""
+
+    def __init__(self, looks, number=signal.SIGTERM):
+        self.looks, self.asked = looks, int(number)
+
+    @property
+    def number(self):
+        self.looks -= 1
+        return self.asked if self.looks < 0 else 0
+
+
+# learning ---------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_and_flow_is_learned(tiny_scene):
+    lines = read_metrics(run_folder(tiny_scene, None) / "metrics.jsonl")
+    first, last = lines[0], lines[-1]
+    assert last["loss"] < 0.6 * first["loss"]
+    assert last["photometric"] < first["photometric"]
+    assert last["flow_px"] < 2.5
+
+
+def test_metrics_are_in_step_and_finite(tiny_scene, tiny_config):
+    lines = read_metrics(run_folder(tiny_scene, None) / "metrics.jsonl")
+    every, steps = tiny_config.fit.log_every, tiny_config.fit.num_iters
+    assert [line["step"] for line in lines] == list(range(every, steps + 1, every))
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+
+
+def test_the_run_says_what_it_did(tiny_scene, tiny_config):
+    from omnimotion.config import load_config
+
+    run = run_folder(tiny_scene, None)
+    assert load_config(run / "config.txt") == tiny_config
+    state = load_checkpoint(newest(run))
+    assert (state.step, state.complete) == (tiny_config.fit.num_iters, True)
+    assert state.config == tiny_config
+    assert state.fingerprint == SceneIndex.load(tiny_scene).fingerprint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bijection": "mlp", "width": 16}, {"volume": "mlp", "volume_width": 16}, {"camera": False}],
+    ids=["mlp bijection", "mlp volume", "no camera"],
+)
+def test_each_choice_of_network_is_fitted_and_queried(tiny_store, short, tmp_path, changes):
+    run = tmp_path / "run"
+    report = fit(tiny_store, run, short.replace(**changes))
+    assert report.step == SHORT["num_iters"]
+    assert np.isfinite(report.flow_error_px)
+    tracks = open_tracker(tiny_store.folder, run).track([[0, 10.0, 10.0]])
+    assert np.isfinite(tracks.xy).all()
+
+
+def test_paper_txt_trains_and_queries(tiny_store, tmp_path):
+    from omnimotion.config import load_config
+
+    config = load_config(ROOT / "configs" / "paper.txt").replace(
+        num_iters=2, pairs=2, points=8, samples=8, device="cpu"
+    )
+    fit(tiny_store, tmp_path / "run", config)
+    tracks = open_tracker(tiny_store.folder, tmp_path / "run").track([[3, 20.0, 30.0]])
+    assert tracks.xy[0, 3].tolist() == [20.0, 30.0]
+
+
+# the same again ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_store, short, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    fit(tiny_store, run, short)
+    return newest(run).read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bytes(tiny_store, short, tmp_path, uninterrupted):
+    fit(tiny_store, tmp_path, short)
+    assert newest(tmp_path).read_bytes() == uninterrupted
+
+
+def test_another_seed_does_not(tiny_store, short, tmp_path, uninterrupted):
+    fit(tiny_store, tmp_path, short.replace(seed=1))
+    assert newest(tmp_path).read_bytes() != uninterrupted
+
+
+def test_how_often_it_saves_and_logs_does_not_matter(tiny_store, short, tmp_path, uninterrupted):
+    config = short.replace(checkpoint_every=2, log_every=1)
+    fit(tiny_store, tmp_path, config)
+    found, expected = load_checkpoint(newest(tmp_path)), tmp_path / "expected.npz"
+    expected.write_bytes(uninterrupted)
+    for name, value in load_checkpoint(expected).arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("looks", [1, 4, 9])
+def test_stop_and_resume_gives_the_same_bytes(tiny_store, short, tmp_path, uninterrupted, looks):
+    with pytest.raises(Interrupted) as caught:
+        fit(tiny_store, tmp_path, short, StopAfter(looks))
+    assert caught.value.exit_code == 143
+    half = load_checkpoint(newest(tmp_path))
+    assert 0 < half.step < SHORT["num_iters"]
+    assert not half.complete
+    with pytest.raises(CheckpointError, match="no complete"):
+        open_tracker(tiny_store.folder, tmp_path)
+    report = fit(tiny_store, tmp_path, short)
+    assert report.step == SHORT["num_iters"]
+    assert newest(tmp_path).read_bytes() == uninterrupted
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+
+
+def test_steps_are_a_total(tiny_store, short, tmp_path):
+    fit(tiny_store, tmp_path, short)
+    before = newest(tmp_path).read_bytes()
+    again = start_fit(tiny_store, tmp_path, short)
+    assert again.step == SHORT["num_iters"]
+    assert run_fit(again, StopSignal()).step == SHORT["num_iters"]
+    assert newest(tmp_path).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
+    tiny_store, short, tmp_path, uninterrupted
+):
+    fit(tiny_store, tmp_path, short)
+    newest(tmp_path).write_bytes(b"")
+    assert start_fit(tiny_store, tmp_path, short).step == 10  # saved every 5 steps
+    fit(tiny_store, tmp_path, short)
+    assert newest(tmp_path).read_bytes() == uninterrupted
+
+
+def command(*words):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *map(str, words)], cwd=ROOT, env=environment,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_store, tiny_config, tmp_path_factory):
+    """A run of 100 steps that nothing disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    fit(tiny_store, run, tiny_config.replace(**SHORT | {"num_iters": 100, "checkpoint_every": 10}))
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_process_resumes_to_the_same_bytes(tiny_store, whole, tmp_path, number):
+    """The script itself, ended from outside in the middle of a fit."""
+    killed = tmp_path / "killed"
+    words = ("--config", whole / "config.txt", "--scene", tiny_store.folder, "--run", killed)
+    with command(*words) as process:
+        wait_for(lambda: checkpoints(killed), process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + number
+        assert "stopped at step" in said
+        assert "Traceback" not in said
+    state = load_checkpoint(newest(killed))
+    assert state.step < 100, "it had already ended"
+    fit(tiny_store, killed, state.config)
+    assert newest(killed).read_bytes() == newest(whole).read_bytes()
+
+
+def test_signals_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with catch_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):  # the second one acts as if nothing was caught
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# refusing ---------------------------------------------------------------------------------------
+
+
+def test_other_settings_do_not_continue_a_run(tiny_store, short, tmp_path):
+    fit(tiny_store, tmp_path, short)
+    with pytest.raises(ConfigError, match=r"learning_rate = .*another --run"):
+        start_fit(tiny_store, tmp_path, short.replace(learning_rate=0.5))
+
+
+def other_video(store, folder):
+    """The same scene with the fingerprint of another video."""
+    folder.mkdir()
+    for name in ("frames", "flow"):
+        (folder / name).symlink_to(store.folder / name)
+    index = json.loads((store.folder / "scene.json").read_text())
+    index["fingerprint"] = "0" * 64
+    (folder / "scene.json").write_text(json.dumps(index))
+    return SceneStore.open(folder)
+
+
+def test_a_run_of_another_video_is_refused(tiny_store, short, tmp_path):
+    run = tmp_path / "run"
+    fit(tiny_store, run, short)
+    other = other_video(tiny_store, tmp_path / "other")
+    with pytest.raises(CheckpointError, match="another video"):
+        start_fit(other, run, short)
+    with pytest.raises(CheckpointError, match="another video"):
+        open_tracker(other.folder, run)
+
+
+def test_a_diverging_fit_is_stopped_and_what_is_saved_is_sound(tiny_store, short, tmp_path):
+    wild = short.replace(learning_rate=1.0, volume_rate=100.0, num_iters=40, log_every=7)
+    made = start_fit(tiny_store, tmp_path, wild)
+    with torch.no_grad():  # as after a step that went wrong
+        next(made.scene.volume.parameters()).fill_(float("nan"))
+    with pytest.raises(FitDiverged, match="learning_rate"):
+        run_fit(made, StopSignal())
+    for path in checkpoints(tmp_path):
+        arrays = load_checkpoint(path).arrays
+        assert all(np.isfinite(value).all() for value in arrays.values()), path.name
+
+
+# budget -----------------------------------------------------------------------------------------
+
+
+def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(tiny_store, short, tmp_path):
+    config = short.replace(budget="1s", num_iters=1)
+    began = time.perf_counter()
+    with pytest.raises(Interrupted):
+        fit(tiny_store, tmp_path, config, StopAfter(3))
+    steps = load_checkpoint(newest(tmp_path)).config.fit.num_iters
+    assert steps > 1
+    report = fit(tiny_store, tmp_path, config)
+    assert report.step == steps
+    assert time.perf_counter() - began < 20
+
+
+def test_steps_follow_the_length_of_the_clip(tiny_store, short, tmp_path):
+    made = start_fit(tiny_store, tmp_path, short.replace(num_iters=0, steps_per_frame=3))
+    assert made.config.fit.num_iters == 3 * tiny_store.index.n_frames

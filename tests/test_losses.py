@@ -1,0 +1,198 @@
+"""Loss terms against plain loops, and zero where nothing is wrong."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from omnimotion.config import LossConfig, ModelConfig
+from omnimotion.correspondences import Correspondences
+from omnimotion.geometry import Frame
+from omnimotion.losses import (
+    depth_consistency,
+    distortion,
+    flow_loss,
+    gradient_loss,
+    loss_terms,
+    smoothness,
+)
+from omnimotion.scene import Scene
+
+PX = 128.0  # of a normalised unit, at a longer side of 256
+PAIRS, POINTS, SAMPLES = 3, 4, 5
+
+
+def random(*shape, seed=0):
+    made = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=made, dtype=torch.float64)
+
+
+def shares(*shape, seed=0):
+    weights = random(*shape, seed=seed)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def loss_config(**changes):
+    return dataclasses.replace(LossConfig(), **changes)
+
+
+def flow_inputs():
+    weights = shares(PAIRS, POINTS, SAMPLES)
+    x_j, xy_j = random(PAIRS, POINTS, SAMPLES, 3, seed=1), random(PAIRS, POINTS, 2, seed=2)
+    composited = (weights[..., None] * x_j).sum(-2)[..., :2]
+    return weights, x_j, xy_j, PX * (composited - xy_j).abs().sum(-1)
+
+
+def test_flow_sample_by_sample():
+    weights, x_j, xy_j, composited = flow_inputs()
+    total = 0.0
+    for p in range(PAIRS):
+        for n in range(POINTS):
+            for k in range(SAMPLES):
+                off = sum(abs(float(x_j[p, n, k, d] - xy_j[p, n, d])) for d in range(2))
+                total += float(weights[p, n, k]) * off * PX
+    found = flow_loss(weights, x_j, xy_j, composited, loss_config(per_sample=1.0, robust_px=0.0))
+    assert float(found) == pytest.approx(total / (PAIRS * POINTS))
+
+
+def test_flow_after_compositing_is_never_more():
+    inputs = flow_inputs()
+    composited = flow_loss(*inputs, loss_config(per_sample=0.0, robust_px=0.0))
+    assert float(composited) == pytest.approx(float(inputs[-1].mean()))
+    assert composited < flow_loss(*inputs, loss_config(per_sample=1.0, robust_px=0.0))
+
+
+def test_flow_is_a_mixture():
+    inputs = flow_inputs()
+    a, b, mixed = (
+        float(flow_loss(*inputs, loss_config(per_sample=share, robust_px=0.0)))
+        for share in (0.0, 1.0, 0.25)
+    )
+    assert mixed == pytest.approx(0.75 * a + 0.25 * b)
+
+
+@pytest.mark.parametrize(
+    ("off_px", "expected"), [(1.0, 1.0), (4.0, 4.0), (4 * math.e, 8.0), (4 * math.e**2, 12.0)]
+)
+def test_a_robust_flow_error_grows_as_its_logarithm(off_px, expected):
+    x_j = torch.tensor([[[[off_px / PX, 0.0, 0.0]]]], dtype=torch.float64)
+    one, zero = torch.ones(1, 1, 1).double(), torch.zeros(1, 1, 2).double()
+    found = flow_loss(one, x_j, zero, torch.zeros(1, 1), loss_config(per_sample=1.0, robust_px=4.0))
+    assert float(found) == pytest.approx(expected)
+
+
+def test_differences_between_points():
+    found, expected = random(2, 3, 2), random(2, 3, 2, seed=1)
+    total = 0.0
+    for p in range(2):
+        for n in range(3):
+            a, b = found[p, n] - found[p, n - 1], expected[p, n] - expected[p, n - 1]
+            total += float((a - b).abs().sum())
+    assert float(gradient_loss(found, expected)) == pytest.approx(total / 6)
+    assert float(gradient_loss(found + 3, found)) == pytest.approx(0, abs=1e-12)
+
+
+class Falling:
+    """A stand-in for a scene: a point falls with the frame number t as t^2 / 128 along y."""
+
+    n_frames = 6
+
+    def at(self, frames):
+        def inverse(u):
+            y = frames.double().square()[:, None] / PX
+            zero = torch.zeros_like(y)
+            return u + torch.stack((zero, y, zero), dim=-1)
+
+        return SimpleNamespace(inverse=inverse)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 3, 5])
+def test_smoothness_is_the_acceleration(frame):
+    u = random(1, 7, 3)
+    assert float(smoothness(Falling(), torch.tensor([frame]), u)) == pytest.approx(2.0)  # (t^2)''
+
+
+def test_two_frames_have_no_acceleration():
+    clip = Falling()
+    clip.n_frames = 2
+    assert float(smoothness(clip, torch.tensor([0]), random(1, 2, 3))) == 0.0
+
+
+def test_depth_consistency_counts_only_what_both_frames_see():
+    mapped, rendered = torch.tensor([[0.0, 0.5, 0.25]]), torch.tensor([[0.5, 0.5, -0.75]])
+    both = torch.tensor([[True, True, False]])
+    assert float(depth_consistency(mapped, rendered, both)) == pytest.approx(PX * 0.5 / 2)
+    assert float(depth_consistency(mapped, rendered, ~both)) == pytest.approx(PX * 1.0)
+    assert float(depth_consistency(mapped, rendered, torch.zeros_like(both))) == 0.0
+
+
+def test_distortion_by_loop():
+    z, weights = random(2, 3, SAMPLES).sort(-1).values, shares(2, 3, SAMPLES)
+    total = sum(
+        float(weights[p, n, a] * weights[p, n, b] * abs(z[p, n, a] - z[p, n, b]))
+        for p in range(2) for n in range(3) for a in range(SAMPLES) for b in range(SAMPLES)
+    )  # fmt: skip
+    found = distortion(SimpleNamespace(z=z, weights=weights))
+    assert float(found) == pytest.approx(total / 6)
+
+
+@pytest.fixture(scope="module")
+def still_scene():
+    """Cameras and couplings are the identity, so every point stays where it is."""
+    identity = torch.tensor([1.0, 0, 0, 0]).repeat(4, 1)
+    made = torch.Generator().manual_seed(0)
+    return Scene(Frame(64, 48), identity, ModelConfig(), "torch", made)
+
+
+def batch(shift=0.0):
+    xy = (random(PAIRS, POINTS, 2) - 0.5).float()
+    i, j = torch.tensor([0, 1, 3]), torch.tensor([2, 0, 1])
+    rgb = random(PAIRS, POINTS, 3).float()
+    seen = torch.ones(PAIRS, POINTS, dtype=torch.bool)
+    return Correspondences(
+        pair=torch.arange(PAIRS), i=i, j=j, xy_i=xy, xy_j=xy + shift, rgb_i=rgb, covisible=seen
+    )
+
+
+def terms_of(scene, shift=0.0, **changes):
+    with torch.no_grad():
+        return loss_terms(
+            scene, batch(shift), loss_config(**changes), 8, torch.Generator().manual_seed(0)
+        )
+
+
+def test_a_still_clip_explains_itself(still_scene):
+    terms = terms_of(still_scene)
+    for name in ("flow", "flow_px", "flow_gradient", "smoothness", "depth_range"):
+        assert float(getattr(terms, name).max()) < 1e-3, name
+    assert float(terms.photometric) > 0
+
+
+def test_a_wrong_match_costs_its_distance_in_pixels(still_scene):
+    terms = terms_of(still_scene, shift=0.5 / PX, robust_px=0.0)
+    for name in ("flow", "flow_px"):  # half a pixel along x and along y
+        assert float(getattr(terms, name)) == pytest.approx(1.0, rel=1e-3), name
+    torch.testing.assert_close(terms.pair_px, torch.ones(PAIRS), rtol=1e-3, atol=0)
+
+
+def test_terms_without_a_weight_are_not_computed(still_scene):
+    terms = terms_of(still_scene, depth_consistency=0.0, distortion=0.0)
+    assert (float(terms.depth_consistency), float(terms.distortion)) == (0.0, 0.0)
+    assert float(terms_of(still_scene, distortion=1.0).distortion) > 0
+
+
+def test_the_total_is_the_weighted_sum(still_scene):
+    terms = terms_of(still_scene, shift=0.01)
+    total = terms.total({"flow": 1.0, "photometric": 2.0, "smoothness": 0.0})
+    assert float(total) == pytest.approx(float(terms.flow) + 2 * float(terms.photometric))
+
+
+def test_depth_beyond_the_range_costs_its_square(still_scene):
+    with torch.no_grad():
+        layer = list(still_scene.bijection.levels[2].parameters())[0]  # the first along z
+        layer[0, 1] += 1.0
+        terms = terms_of(still_scene)
+        layer[0, 1] -= 1.0
+    assert float(terms.depth_range) == pytest.approx(0.0, abs=1e-3)  # undone in frame j

@@ -1,0 +1,72 @@
+"""Schedules: pure functions of progress."""
+
+import dataclasses
+
+import pytest
+
+from omnimotion.config import FitConfig, LossConfig
+from omnimotion.losses import LossTerms
+from omnimotion.schedule import learning_rate, loss_weights, max_gap
+
+FIT = dataclasses.replace(
+    FitConfig(), learning_rate=1e-2, decay=30.0, warmup=50, first_gap=8, gap_ramp=0.4
+)
+LOSS = dataclasses.replace(
+    LossConfig(), photometric=10.0, photometric_ramp=0.5, distortion=4.0, distortion_start=0.4
+)
+
+
+def test_rate_warms_up_then_falls_by_the_decay():
+    rates = [learning_rate(step, 1000, FIT) for step in range(1000)]
+    assert rates[0] == pytest.approx(1e-2 / 50)
+    assert rates[50] == pytest.approx(1e-2 * 30**-0.05)
+    assert rates[999] == pytest.approx(1e-2 / 30, rel=0.01)
+    assert all(a < b for a, b in zip(rates[:45], rates[1:46]))
+    assert all(a > b for a, b in zip(rates[50:-1], rates[51:]))
+
+
+def test_rate_can_be_constant():
+    fit = dataclasses.replace(FIT, decay=1.0, warmup=0)
+    assert {learning_rate(step, 7, fit) for step in range(7)} == {1e-2}
+
+
+def test_far_pairs_come_later():
+    gaps = [max_gap(progress / 100, 48, FIT) for progress in range(101)]
+    assert gaps[0] == 8
+    assert gaps[40:] == [47.0] * 61
+    assert gaps[20] == pytest.approx((8 + 47) / 2)
+    assert gaps == sorted(gaps)
+
+
+def test_without_a_ramp_all_pairs_are_drawn_at_once():
+    assert max_gap(0.0, 48, dataclasses.replace(FIT, gap_ramp=0.0)) == 47
+
+
+def test_a_short_clip_has_all_its_pairs_at_once():
+    assert max_gap(0.0, 2, FIT) >= 1
+
+
+def test_every_weight_is_of_a_term_and_the_other_way_round():
+    terms = set(LossTerms._fields) - {"flow_px", "pair_px"}
+    assert set(loss_weights(0.5, LOSS)) == terms
+
+
+@pytest.mark.parametrize(
+    ("progress", "photometric", "distortion"),
+    [(0.0, 0.0, 0.0), (0.25, 5.0, 0.0), (0.4, 8.0, 0.0), (0.7, 10.0, 2.0), (1.0, 10.0, 4.0)],
+)
+def test_weights_ramp_as_the_config_says(progress, photometric, distortion):
+    weights = loss_weights(progress, LOSS)
+    assert weights["photometric"] == pytest.approx(photometric)
+    assert weights["distortion"] == pytest.approx(distortion)
+    assert weights["flow"] == 1
+
+
+def test_without_a_ramp_the_weight_is_there_from_the_start():
+    loss = dataclasses.replace(LOSS, photometric_ramp=0.0)
+    assert loss_weights(0.0, loss)["photometric"] == 10.0
+
+
+def test_distortion_that_starts_at_the_end_is_finite():
+    loss = dataclasses.replace(LOSS, distortion_start=1.0)
+    assert loss_weights(0.999, loss)["distortion"] == 0.0
