@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from omnimotion.networks import GaborNet, Mlp, positional_encoding
 
+BASIS_SUM = 6.66  # of the damping factors: what those of 16 cosines add up to
 CONDITIONS = ((1, 2), (0, 2), (0, 1))
 """The two axes that condition a coupling layer, by the axis it changes."""
 
@@ -190,10 +191,16 @@ class MlpBijection(nn.Module):
 
 
 def cosine_basis(n_frames: int, n_basis: int) -> Tensor:
-    """(T, K) cosines in time, damped by ``1 / sqrt(1 + k)`` so that slow motion learns first."""
+    """(T, K) cosines in time, damped by ``1 / sqrt(1 + k)`` so that slow motion learns first.
+
+    The damping factors add up to the same for any K: a step of the optimizer, which moves all
+    coefficients by about as much, then moves a frame as far in a long clip as in a short one.
+    """
     t = (torch.arange(n_frames, dtype=torch.float64) + 0.5) / n_frames
     k = torch.arange(n_basis, dtype=torch.float64)
-    return (torch.cos(math.pi * t[:, None] * k) / torch.sqrt(1 + k)).float()
+    damping = 1 / torch.sqrt(1 + k)
+    damping = damping * (BASIS_SUM / damping.sum())
+    return (torch.cos(math.pi * t[:, None] * k) * damping).float()
 
 
 def _condition(v: list[Tensor], axis: int) -> Tensor:

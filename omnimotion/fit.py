@@ -16,6 +16,7 @@ from omnimotion.checkpoint import (
     Checkpoint,
     copy_arrays,
     named_tensors,
+    newest_checkpoint,
     save_checkpoint,
     to_arrays,
 )
@@ -33,6 +34,8 @@ from omnimotion.signals import StopSignal
 log = logging.getLogger(__name__)
 
 LOST_POINTS = 8  # points without a match drawn in each pair
+MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
+AWAY_PX, AWAY_RATIO = 8.0, 3.0  # three lines of metrics in a row above this are no accident
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
 LOGGED = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
@@ -61,6 +64,7 @@ class Fit:
     def __post_init__(self) -> None:
         self.step = 0
         self.device = self.pool.i.device
+        self.rate_factor = torch.ones(())  # halved when the fit runs away
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
         self.optimizer = _optimizer(self.scene, self.config)
 
@@ -88,14 +92,15 @@ class Fit:
         self.optimizer.zero_grad()
         loss.backward()
         rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
-        self.optimizer.step(self.step, rate)
+        self.optimizer.step(self.step, rate * float(self.rate_factor))
 
     # state ------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor the next step depends on, by name."""
         scene = named_tensors("scene", self.scene.state_dict())
-        return scene | {"pair_error": self.pair_error} | self.optimizer.tensors()
+        own = {"pair_error": self.pair_error, "rate_factor": self.rate_factor}
+        return scene | own | self.optimizer.tensors()
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
@@ -119,20 +124,24 @@ def run_fit(
 ) -> FitReport:
     """Step until ``num_iters``, saving as the config says.
 
-    Raises `Interrupted` after saving when ``stop`` was set, `FitDiverged` when the loss is no
-    longer finite (the last checkpoint is sound).
+    A fit that runs away goes back to its last checkpoint and on at half the rate. Raises
+    `Interrupted` after saving when ``stop`` was set, `FitDiverged` when it runs away for good.
     """
     config, began, first = fit.config.fit, time.perf_counter(), fit.step
     metrics = _Metrics(fit.run / "metrics.jsonl", fit.step)
+    if fit.step == 0:
+        fit.save()  # something to go back to
     while fit.step < config.num_iters:
         terms, loss = fit.advance()
         last = fit.step == config.num_iters
         if fit.step % config.log_every == 0 or last or stop.number:
             seconds = time.perf_counter() - began
-            line = _line(fit, terms, loss, seconds / (fit.step - first))
-            metrics.add(line)
+            metrics.add(_line(fit, terms, loss, seconds / max(1, fit.step - first)))
+            if metrics.ran_away():
+                _go_back(fit, metrics)
+                continue
             if progress:
-                progress(fit.step, line)
+                progress(fit.step, metrics.lines[-1])
         if last or stop.number or fit.step % config.checkpoint_every == 0:
             metrics.save()
             fit.save()
@@ -146,17 +155,31 @@ def run_fit(
     return FitReport(fit.step, time.perf_counter() - began, metrics.recent("flow_px"))
 
 
-def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str, float]:
-    """One line of metrics; FitDiverged when the loss is not finite."""
-    total = float(loss)
-    if not math.isfinite(total):
-        found = ", ".join(f"{name}={float(getattr(terms, name)):.3g}" for name in LOGGED)
+def _go_back(fit: Fit, metrics: "_Metrics") -> None:
+    """Return to the last checkpoint, at half the rate; FitDiverged after too many times."""
+    line = metrics.lines[-1]
+    found = ", ".join(f"{name}={line[name]:.3g}" for name in LOGGED)
+    if float(fit.rate_factor) <= 0.5**MAX_HALVINGS:
         raise FitDiverged(
-            f"the loss is {total} at step {fit.step} ({found}); lower learning_rate "
-            f"(now {fit.config.fit.learning_rate})"
+            f"the fit ran away at step {fit.step} at {float(fit.rate_factor):.3g} of its rate "
+            f"({found}); lower learning_rate (now {fit.config.fit.learning_rate})"
         )
+    state = newest_checkpoint(fit.run)
+    if state is None:
+        raise FitDiverged(f"{fit.run}: ran away at step {fit.step} ({found}) without a checkpoint")
+    factor = float(fit.rate_factor) / 2
+    log.warning("fit ran away at step %d (%s); back to step %d at %.3g of the rate",
+                fit.step, found, state.step, factor)  # fmt: skip
+    fit.restore(state)
+    fit.rate_factor.fill_(factor)
+    metrics.cut(fit.step)
+    fit.save()
+
+
+def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str, float]:
+    """One line of metrics."""
     values = {name: round(float(getattr(terms, name)), 6) for name in (*LOGGED, "flow_px")}
-    return {"step": fit.step, "loss": round(total, 6), **values, "step_s": round(seconds, 5)}
+    return {"step": fit.step, "loss": round(float(loss), 6), **values, "step_s": round(seconds, 5)}
 
 
 class _Metrics:
@@ -164,7 +187,20 @@ class _Metrics:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        self.lines = [line for line in read_metrics(path) if line["step"] <= step]
+        self.lines = read_metrics(path)
+        self.cut(step)
+
+    def cut(self, step: int) -> None:
+        """Forget what came after ``step``."""
+        self.lines = [line for line in self.lines if line["step"] <= step]
+
+    def ran_away(self) -> bool:
+        """Whether the loss is not finite, or the flow error far above the best there was."""
+        if not math.isfinite(self.lines[-1]["loss"]):
+            return True
+        errors = [line["flow_px"] for line in self.lines]
+        recent = sorted(errors[-3:])
+        return len(recent) == 3 and recent[0] > max(AWAY_PX, AWAY_RATIO * min(errors))
 
     def add(self, line: dict[str, float]) -> None:
         self.lines.append(line)

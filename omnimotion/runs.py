@@ -43,7 +43,8 @@ def choose_device(asked: str) -> torch.device:
 
 def set_threads(threads: int) -> None:
     """Use that many CPU threads; 0 is one for each core this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or usable or 1)
 
 
 def run_folder(scene: Path, run: Path | None) -> Path:

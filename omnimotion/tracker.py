@@ -88,15 +88,20 @@ class Tracker:
 
     def _check(self, queries: QueryPoints) -> None:
         width, height = self.index.original_size
-        for k, (t, (x, y)) in enumerate(zip(queries.t, queries.xy)):
-            if t >= self.scene.n_frames:
-                raise PointsError(
-                    f"point {k}: frame {t}, expected 0 to {self.scene.n_frames - 1}"
-                )
-            if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
-                raise PointsError(
-                    f"point {k}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
-                )
+        late = np.flatnonzero(queries.t >= self.scene.n_frames)
+        if len(late):
+            raise PointsError(
+                f"point {late[0]}: frame {queries.t[late[0]]}, expected 0 to "
+                f"{self.scene.n_frames - 1}"
+            )
+        outside = np.flatnonzero(
+            ~((queries.xy >= -0.5) & (queries.xy <= (width - 0.5, height - 0.5))).all(-1)
+        )
+        if len(outside):
+            x, y = queries.xy[outside[0]]
+            raise PointsError(
+                f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
+            )
 
     def _track(self, t: np.ndarray, xy: np.ndarray, table: object) -> tuple[np.ndarray, ...]:
         """Original pixels (q, T, 2), depth, occlusion, confidence (q, T) of q queries."""

@@ -59,7 +59,9 @@ def preprocess(options: PreprocessOptions) -> Path:
     """
     folder = options.scene
     require_ours(folder)
-    video = open_video(options.video, options.frames)
+    video = open_video(
+        options.video, options.frames, allow_truncated=options.allow_truncated
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / LOCK_NAME), _one_cv2_thread():
         if options.overwrite:

@@ -25,6 +25,7 @@ class PreprocessOptions:
     frames: str | None = None  # "a:b:step", which frames to keep
     pairs: str = "auto"  # all pairs up to 48 frames, else gaps that grow like powers of two
     device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
+    allow_truncated: bool = False  # keep the frames of a video that ends early
     overwrite: bool = False  # discard what the scene folder holds of another video or options
 
     def __post_init__(self) -> None:

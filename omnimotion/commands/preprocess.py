@@ -25,6 +25,8 @@ def add_arguments(parser: Parser) -> None:
     add("--pairs", default="auto", choices=("auto", "all", "log"),
         help="auto: all pairs up to 48 frames, else gaps that grow with the distance")  # fmt: skip
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where RAFT runs")
+    add("--allow-truncated", action="store_true",
+        help="keep the frames that can be read of a damaged video")  # fmt: skip
     add("--overwrite", action="store_true",
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
 
@@ -39,6 +41,7 @@ def main(args: Namespace) -> int:
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
         pairs=args.pairs, device=args.device, overwrite=args.overwrite,
+        allow_truncated=args.allow_truncated,
     )  # fmt: skip
     preprocess(options)
     log.info("scene=%s ready; next: train.py --scene %s", scene, scene)
