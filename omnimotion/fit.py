@@ -134,7 +134,7 @@ def run_fit(
     while fit.step < config.num_iters:
         terms, loss = fit.advance()
         last = fit.step == config.num_iters
-        if fit.step % config.log_every == 0 or last or stop.number:
+        if fit.step % config.log_every == 0 or last:
             seconds = time.perf_counter() - began
             metrics.add(_line(fit, terms, loss, seconds / max(1, fit.step - first)))
             if metrics.ran_away():
@@ -142,7 +142,8 @@ def run_fit(
                 continue
             if progress:
                 progress(fit.step, metrics.lines[-1])
-        if last or stop.number or fit.step % config.checkpoint_every == 0:
+        due = fit.step % config.checkpoint_every == 0 and metrics.is_sound()
+        if last or stop.number or due:
             metrics.save()
             fit.save()
         if preview and config.preview_every and (last or fit.step % config.preview_every == 0):
@@ -198,9 +199,17 @@ class _Metrics:
         """Whether the loss is not finite, or the flow error far above the best there was."""
         if not math.isfinite(self.lines[-1]["loss"]):
             return True
-        errors = [line["flow_px"] for line in self.lines]
-        recent = sorted(errors[-3:])
-        return len(recent) == 3 and recent[0] > max(AWAY_PX, AWAY_RATIO * min(errors))
+        return len(self.lines) >= 3 and min(self._errors()[-3:]) > self._limit()
+
+    def is_sound(self) -> bool:
+        """Whether the flow error is well below where the fit would count as run away."""
+        return not self.lines or self._errors()[-1] < self._limit() / 2
+
+    def _errors(self) -> list[float]:
+        return [line["flow_px"] for line in self.lines]
+
+    def _limit(self) -> float:
+        return max(AWAY_PX, AWAY_RATIO * min(self._errors()))
 
     def add(self, line: dict[str, float]) -> None:
         self.lines.append(line)

@@ -68,7 +68,7 @@ def loss_terms(
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
-        flow=flow_loss(seen.weights, x_j, batch.xy_j, off, config),
+        flow=flow_loss(seen.weights, x_j, batch, off, config),
         flow_gradient=PIXELS_PER_UNIT * gradient_loss(mapped[..., :2], batch.xy_j),
         photometric=(seen.rgb - batch.rgb_i).square().sum(-1).mean(),
         photometric_gradient=gradient_loss(seen.rgb, batch.rgb_i),
@@ -83,9 +83,10 @@ def loss_terms(
 
 
 def flow_loss(
-    weights: Tensor, x_j: Tensor, xy_j: Tensor, composited_px: Tensor, config: LossConfig
-) -> Tensor:
-    """L1 distance of the mapped ray (P, N, S, 3) from the match (P, N, 2).
+    weights: Tensor, x_j: Tensor, batch: Correspondences, composited_px: Tensor,
+    config: LossConfig,
+) -> Tensor:  # fmt: skip
+    """L1 distance of the mapped ray ``x_j`` (P, N, S, 3) from the match.
 
     The paper compares the composite, ``|sum_k w_k x_k - y|``. Then weight that leaks to a sample
     with another motion is paid for by bending the rest. Sample by sample, ``sum_k w_k |x_k - y|``
@@ -94,7 +95,7 @@ def flow_loss(
     error counts as its logarithm, so that a wrong match, or one of a surface that has no place
     yet, does not tear at those that have.
     """
-    off = PIXELS_PER_UNIT * (x_j[..., :2] - xy_j.unsqueeze(-2)).abs().sum(-1)  # (P, N, S)
+    off = PIXELS_PER_UNIT * (x_j[..., :2] - batch.xy_j.unsqueeze(-2)).abs().sum(-1)  # (P, N, S)
     if config.robust_px:
         bound = config.robust_px
         off = torch.where(off < bound, off, bound * (1 + (off.clamp(min=bound) / bound).log()))

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_RUN = "default"
 TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
+MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 FREE = ("device", "backend", "threads", "checkpoint_every", "preview_every", "log_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
 
@@ -62,10 +63,9 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     backend = choose_backend(config.fit.backend, device)
     state = newest_checkpoint(run)
     frame, index = Frame(*store.index.size), store.index
+    config = _resolved(config, index)
     if state is not None:
         config = _resumed(run, state, index, config)
-    elif config.fit.num_iters == 0:
-        config = config.replace(num_iters=config.fit.steps_per_frame * index.n_frames)
     cameras = _cameras(store, config)
     pool = build_pool(store, cameras, config.fit.pool, config.fit.seed, device)
     scene = build_scene(frame, cameras, config, backend, device)
@@ -128,7 +128,7 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
     if state.fingerprint != index.fingerprint:
         raise CheckpointError(f"{run} was fitted to another video: choose another run")
     before, now = state.config.values(), config.values()
-    if config.fit.budget or config.fit.num_iters == 0:
+    if config.fit.budget:
         now["num_iters"] = before["num_iters"]  # the budget was turned into steps at the start
     changed = [name for name in before if name not in FREE and before[name] != now[name]]
     if changed:
@@ -138,6 +138,14 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
             "use the same, or another --run"
         )
     return config.replace(num_iters=now["num_iters"])
+
+
+def _resolved(config: Config, index: SceneIndex) -> Config:
+    """The config with what it leaves to the clip filled in."""
+    fit, model = config.fit, config.model
+    steps = fit.num_iters or fit.steps_per_frame * index.n_frames
+    cells = model.cells or max(MIN_CELLS, round(max(index.size) / CELL_PX))
+    return config.replace(num_iters=steps, cells=cells)
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

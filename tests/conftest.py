@@ -19,8 +19,8 @@ from preprocess.options import PreprocessOptions
 
 TINY_SIZE, TINY_FRAMES, TINY_STEPS = (64, 48), 8, 150
 TINY_SETTINGS = {
-    "num_iters": TINY_STEPS, "pairs": 24, "points": 16, "samples": 12, "warmup": 20, "log_every": 10,
-    "preview_every": 0, "device": "cpu", "backend": "torch", "threads": 1,
+    "num_iters": TINY_STEPS, "pairs": 24, "points": 16, "samples": 12, "warmup": 20,
+    "log_every": 10, "preview_every": 0, "device": "cpu", "backend": "torch", "threads": 1,
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def tiny_config():
 def tiny_clip(tmp_path_factory):
     """A folder with ``frames/`` and ``gt.npz``."""
     folder = tmp_path_factory.mktemp("clips") / "tiny"
-    write_clip(render_clip(3, TINY_FRAMES, TINY_SIZE, n_sprites=1, n_queries=64), folder)
+    write_clip(render_clip(5, TINY_FRAMES, TINY_SIZE, n_sprites=2, n_queries=64), folder)
     return folder
 
 

@@ -17,7 +17,7 @@ SOURCES = sorted(
 
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
-    "errors archive compositing geometry metrics seeds signals doctor",
+    "errors archive compositing geometry metrics optimizer seeds signals doctor",
     "config files networks restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points export overlay ground_truth",
     "scene video video_writer evaluation synthetic",
@@ -50,7 +50,7 @@ every_source = pytest.mark.parametrize("path", SOURCES, ids=source_id)
 
 
 def unit(path):
-    """The row entry of a file: ``omnimotion/flow.py`` is flow, ``omnimotion/commands/x.py`` commands."""
+    """The name in `LEVELS`: ``omnimotion/flow.py`` is flow, all of ``commands/`` is commands."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[1] if parts[0] == "omnimotion" else "preprocess"
 
@@ -98,7 +98,7 @@ def test_every_module_has_a_level():
 
 @every_source
 def test_a_file_is_short_and_says_what_it_is(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = re.sub(r"  # (type|noqa|fmt):.*", "", path.read_text(encoding="utf-8")).splitlines()
     assert len(lines) <= MAX_FILE
     assert max(map(len, lines), default=0) <= MAX_LINE
     assert not lines or ast.get_docstring(tree(path)), "no docstring"
@@ -148,7 +148,8 @@ def test_everything_public_is_documented_and_annotated(path):
         item for node in ast.walk(module) if isinstance(node, ast.ClassDef) for item in node.body
     }
     for node in public(module.body):
-        stub = isinstance(node.body[-1], ast.Expr) and isinstance(node.body[-1].value, ast.Constant)
+        last = node.body[-1]
+        stub = isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant)
         documented = ast.get_docstring(node) is not None or stub or inherited(node, methods)
         assert documented, f"{path.name}:{node.lineno}: {node.name} has no docstring"
         if isinstance(node, ast.FunctionDef):

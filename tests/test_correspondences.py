@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnimotion.cameras import IDENTITY, initial_cameras
-from omnimotion.correspondences import MOTION_CAP_PX, build_pool, pair_chances
+from omnimotion.correspondences import build_pool, pair_chances
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore, write_flow
 from omnimotion.geometry import Frame
@@ -20,11 +20,12 @@ def still_cameras(store):
 
 @pytest.fixture(scope="module")
 def pool(tiny_store):
-    return build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0.0, 0, CPU)
+    return build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0, CPU)
 
 
-def draw(pool, chances, n_pairs, n_points, seed=0):
-    return pool.draw(chances, n_pairs, n_points, torch.Generator().manual_seed(seed))
+def draw(pool, chances, n_pairs, n_points, seed=0, n_lost=4, motion_share=0.0):
+    random = torch.Generator().manual_seed(seed)
+    return pool.draw(chances, n_pairs, n_points, n_lost, motion_share, random)
 
 
 def test_the_pool_holds_every_reliable_match(tiny_store, pool):
@@ -81,27 +82,57 @@ def test_pairs_are_drawn_by_their_chance(pool):
 
 def test_the_pool_is_bounded_and_reproducible(tiny_store):
     cameras = still_cameras(tiny_store)
-    a, b = (build_pool(tiny_store, cameras, 5000, 0.0, 0, CPU) for _ in range(2))
+    a, b = (build_pool(tiny_store, cameras, 5000, 0, CPU) for _ in range(2))
     assert len(a.xy_i) <= 5000
     assert torch.equal(a.xy_i, b.xy_i)
-    other = build_pool(tiny_store, cameras, 5000, 0.0, 1, CPU)
+    other = build_pool(tiny_store, cameras, 5000, 1, CPU)
     assert not torch.equal(a.xy_i, other.xy_i)
     assert len(a.i) == len(tiny_store.index.pairs)
 
 
-def test_motion_bias_prefers_what_moves_against_the_camera(tiny_store, pool):
-    """A share of the draws in proportion to the motion in pixels, which is capped."""
-    share = 0.8
-    biased = build_pool(tiny_store, still_cameras(tiny_store), SIZE, share, 0, CPU)
-    motion = (128 * (pool.xy_j - pool.xy_i).norm(dim=-1)).clamp(max=MOTION_CAP_PX)
-    chance = (1 - share) + share * motion / motion.mean()
-    k = int(pool.gap.argmax())
-    own = slice(int(pool.start[k]), int(pool.start[k] + pool.count[k]))
-    expected = (chance[own] * motion[own]).sum() / chance[own].sum()
-    batch = draw(biased, torch.eye(len(pool.i))[k], 100, 1000)
-    found = (128 * (batch.xy_j - batch.xy_i).norm(dim=-1)).clamp(max=MOTION_CAP_PX).mean()
-    assert float(found) == pytest.approx(float(expected), rel=0.02)
-    assert float(found) > float(motion[own].mean())
+def only(pool, k):
+    return torch.eye(len(pool.i))[k]
+
+
+def own_matches(pool, k):
+    return slice(int(pool.start[k]), int(pool.start[k] + pool.count[k]))
+
+
+@pytest.mark.parametrize("motion_share", [0.4, 1.0])
+def test_a_share_is_drawn_in_proportion_to_the_motion_there(pool, motion_share):
+    """How often each match of one pair is drawn, against its chance."""
+    k = int(pool.count.argmin())
+    own = own_matches(pool, k)
+    motion = pool.motion_sum.diff()[own]
+    assert (motion > 0).all()
+    chance = (1 - motion_share) / len(motion) + motion_share * motion / motion.sum()
+    batch = draw(pool, only(pool, k), 400, 500, motion_share=motion_share)
+    x = pool.xy_i[own, 0].double()
+    expected, spread = (chance * x).sum(), x.std()
+    found = batch.xy_i[..., 0].double().mean()
+    assert abs(float(found - expected)) < 0.02 * float(spread)
+
+
+def test_what_moves_is_drawn_more(pool):
+    def motion(motion_share):
+        batch = draw(pool, chances_of(pool, max_gap=1.0), 64, 400, motion_share=motion_share)
+        return float((batch.xy_j - batch.xy_i).norm(dim=-1).mean())
+
+    assert motion(1.0) > motion(0.5) > motion(0.0)
+
+
+def test_points_without_a_match_are_those_of_the_store(tiny_store, pool):
+    frame = Frame(*tiny_store.index.size)
+    batch = draw(pool, torch.ones(len(pool.i)), 30, 1, n_lost=5)
+    for p in torch.nonzero(batch.lost_weight)[:, 0].tolist():
+        i, j = int(batch.i[p]), int(batch.j[p])
+        flow = tiny_store.flow(i)
+        m = int(np.flatnonzero(flow.targets == j)[0])
+        xy = frame.to_pixels(batch.lost_i[p]).numpy()
+        column, row = ((xy - flow.origin[m]) / flow.stride).round().astype(int).T
+        assert (flow.state[m, row, column] == NONE).all()
+    assert (batch.lost_weight > 0).any()
+    assert ((batch.lost_weight >= 0) & (batch.lost_weight <= 1)).all()
 
 
 def chances_of(pool, max_gap=100.0, gap_bias=0.0, error=None, mining=0.0):
@@ -150,7 +181,7 @@ def empty_copy(store, folder):
 def test_a_scene_without_matches_is_refused(tiny_store, tmp_path):
     store = empty_copy(tiny_store, tmp_path / "empty")
     with pytest.raises(FlowError, match="no reliable matches"):
-        build_pool(store, still_cameras(store), SIZE, 0.0, 0, CPU)
+        build_pool(store, still_cameras(store), SIZE, 0, CPU)
 
 
 def test_cameras_start_from_the_flow(tiny_store, pool):

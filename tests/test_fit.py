@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from omnimotion.checkpoint import checkpoints, load_checkpoint
-from omnimotion.errors import CheckpointError, ConfigError, FitDiverged, Interrupted
+from omnimotion.errors import CheckpointError, ConfigError, Interrupted
 from omnimotion.fit import read_metrics, run_fit
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.runs import open_tracker, run_folder, start_fit
@@ -55,9 +54,8 @@ class StopAfter(StopSignal):
 def test_the_loss_falls_and_flow_is_learned(tiny_scene):
     lines = read_metrics(run_folder(tiny_scene, None) / "metrics.jsonl")
     first, last = lines[0], lines[-1]
-    assert last["loss"] < 0.6 * first["loss"]
-    assert last["photometric"] < first["photometric"]
-    assert last["flow_px"] < 2.5
+    assert last["flow_px"] < min(2.0, 0.7 * first["flow_px"])  # though pairs got farther apart
+    assert last["photometric"] < 0.8 * first["photometric"]
 
 
 def test_metrics_are_in_step_and_finite(tiny_scene, tiny_config):
@@ -71,10 +69,12 @@ def test_the_run_says_what_it_did(tiny_scene, tiny_config):
     from omnimotion.config import load_config
 
     run = run_folder(tiny_scene, None)
-    assert load_config(run / "config.txt") == tiny_config
+    resolved = load_config(run / "config.txt")
+    assert resolved == tiny_config.replace(cells=resolved.model.cells)  # 0 goes by the size
+    assert resolved.model.cells > 0
     state = load_checkpoint(newest(run))
     assert (state.step, state.complete) == (tiny_config.fit.num_iters, True)
-    assert state.config == tiny_config
+    assert state.config == resolved
     assert state.fingerprint == SceneIndex.load(tiny_scene).fingerprint
 
 
@@ -253,14 +253,50 @@ def test_a_run_of_another_video_is_refused(tiny_store, short, tmp_path):
         open_tracker(other.folder, run)
 
 
+DIVERGING = """
+import sys
+from pathlib import Path
+import torch
+from omnimotion.config import load_config
+from omnimotion.errors import FitDiverged
+from omnimotion.fit import run_fit
+from omnimotion.flow import SceneStore
+from omnimotion.runs import start_fit
+from omnimotion.signals import StopSignal
+
+store, run, config = (Path(word) for word in sys.argv[1:])
+fit = start_fit(SceneStore.open(store), run, load_config(config))
+advance, parameter = fit.advance, next(fit.scene.volume.parameters())
+
+def poisoned():
+    if fit.step >= 7:  # as after a step that went wrong
+        with torch.no_grad():
+            parameter.fill_(float("nan"))
+    return advance()
+
+fit.advance = poisoned
+try:
+    run_fit(fit, StopSignal())
+except FitDiverged as error:
+    sys.exit(str(error))
+"""
+
+
 def test_a_diverging_fit_is_stopped_and_what_is_saved_is_sound(tiny_store, short, tmp_path):
-    wild = short.replace(learning_rate=1.0, volume_rate=100.0, num_iters=40, log_every=7)
-    made = start_fit(tiny_store, tmp_path, wild)
-    with torch.no_grad():  # as after a step that went wrong
-        next(made.scene.volume.parameters()).fill_(float("nan"))
-    with pytest.raises(FitDiverged, match="learning_rate"):
-        run_fit(made, StopSignal())
-    for path in checkpoints(tmp_path):
+    """In a process of its own: coordinates that are not finite can crash grid_sample on a CPU."""
+    config = short.replace(num_iters=40, log_every=7, checkpoint_every=3)
+    (tmp_path / "config.txt").write_text(config.to_text())
+    words = [tiny_store.folder, tmp_path / "run", tmp_path / "config.txt"]
+    done = subprocess.run(
+        [sys.executable, "-c", DIVERGING, *map(str, words)], cwd=ROOT, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+    found = checkpoints(tmp_path / "run")
+    assert found
+    for path in found:
         arrays = load_checkpoint(path).arrays
         assert all(np.isfinite(value).all() for value in arrays.values()), path.name
 

@@ -16,9 +16,10 @@ from omnimotion.losses import (
     flow_loss,
     gradient_loss,
     loss_terms,
+    occlusion,
     smoothness,
 )
-from omnimotion.scene import Scene
+from omnimotion.scene import Rendering, Scene, lift
 
 PX = 128.0  # of a normalised unit, at a longer side of 256
 PAIRS, POINTS, SAMPLES = 3, 4, 5
@@ -38,49 +39,57 @@ def loss_config(**changes):
     return dataclasses.replace(LossConfig(), **changes)
 
 
-def flow_inputs():
-    weights = shares(PAIRS, POINTS, SAMPLES)
-    x_j, xy_j = random(PAIRS, POINTS, SAMPLES, 3, seed=1), random(PAIRS, POINTS, 2, seed=2)
+def flow_of(config, gap=1, **changes):
+    """The flow loss of random rays, and the inputs it had."""
+    given = {
+        "weights": shares(PAIRS, POINTS, SAMPLES),
+        "x_j": random(PAIRS, POINTS, SAMPLES, 3, seed=1),
+        "xy_j": random(PAIRS, POINTS, 2, seed=2),
+    } | changes
+    weights, x_j, xy_j = given.values()
     composited = (weights[..., None] * x_j).sum(-2)[..., :2]
-    return weights, x_j, xy_j, PX * (composited - xy_j).abs().sum(-1)
+    zero = torch.zeros(len(xy_j), dtype=torch.int64)
+    some = batch()._replace(i=zero, j=zero + gap, xy_j=xy_j)
+    off = PX * (composited - xy_j).abs().sum(-1)
+    return float(flow_loss(weights, x_j, some, off, config)), given, off
+
+
+def plain(share):
+    return loss_config(per_sample=share, robust_px=0.0)
 
 
 def test_flow_sample_by_sample():
-    weights, x_j, xy_j, composited = flow_inputs()
+    found, given, _ = flow_of(plain(1.0))
     total = 0.0
     for p in range(PAIRS):
         for n in range(POINTS):
             for k in range(SAMPLES):
-                off = sum(abs(float(x_j[p, n, k, d] - xy_j[p, n, d])) for d in range(2))
-                total += float(weights[p, n, k]) * off * PX
-    found = flow_loss(weights, x_j, xy_j, composited, loss_config(per_sample=1.0, robust_px=0.0))
-    assert float(found) == pytest.approx(total / (PAIRS * POINTS))
+                apart = given["x_j"][p, n, k, :2] - given["xy_j"][p, n]
+                total += float(given["weights"][p, n, k]) * float(apart.abs().sum()) * PX
+    assert found == pytest.approx(total / (PAIRS * POINTS))
 
 
 def test_flow_after_compositing_is_never_more():
-    inputs = flow_inputs()
-    composited = flow_loss(*inputs, loss_config(per_sample=0.0, robust_px=0.0))
-    assert float(composited) == pytest.approx(float(inputs[-1].mean()))
-    assert composited < flow_loss(*inputs, loss_config(per_sample=1.0, robust_px=0.0))
+    found, _, off = flow_of(plain(0.0))
+    assert found == pytest.approx(float(off.mean()))
+    assert found < flow_of(plain(1.0))[0]
 
 
 def test_flow_is_a_mixture():
-    inputs = flow_inputs()
-    a, b, mixed = (
-        float(flow_loss(*inputs, loss_config(per_sample=share, robust_px=0.0)))
-        for share in (0.0, 1.0, 0.25)
-    )
+    a, b, mixed = (flow_of(plain(share))[0] for share in (0.0, 1.0, 0.25))
     assert mixed == pytest.approx(0.75 * a + 0.25 * b)
 
 
-@pytest.mark.parametrize(
-    ("off_px", "expected"), [(1.0, 1.0), (4.0, 4.0), (4 * math.e, 8.0), (4 * math.e**2, 12.0)]
-)
-def test_a_robust_flow_error_grows_as_its_logarithm(off_px, expected):
-    x_j = torch.tensor([[[[off_px / PX, 0.0, 0.0]]]], dtype=torch.float64)
+@pytest.mark.parametrize("gap", [1, 16, 48])
+@pytest.mark.parametrize(("times", "expected"), [(0.5, 0.5), (1, 1), (math.e, 2), (math.e**2, 3)])
+def test_a_robust_flow_error_grows_as_its_logarithm(gap, times, expected):
+    """Beyond a bound of 4 px, that doubles with a gap of 16 frames."""
+    bound = 4.0 * (1 + gap / 16)
+    x_j = torch.tensor([[[[times * bound / PX, 0.0, 0.0]]]], dtype=torch.float64)
     one, zero = torch.ones(1, 1, 1).double(), torch.zeros(1, 1, 2).double()
-    found = flow_loss(one, x_j, zero, torch.zeros(1, 1), loss_config(per_sample=1.0, robust_px=4.0))
-    assert float(found) == pytest.approx(expected)
+    config = loss_config(per_sample=1.0, robust_px=4.0, robust_gap=16.0)
+    found, _, _ = flow_of(config, gap, weights=one, x_j=x_j, xy_j=zero)
+    assert found == pytest.approx(expected * bound, rel=1e-5)
 
 
 def test_differences_between_points():
@@ -143,7 +152,7 @@ def still_scene():
     """Cameras and couplings are the identity, so every point stays where it is."""
     identity = torch.tensor([1.0, 0, 0, 0]).repeat(4, 1)
     made = torch.Generator().manual_seed(0)
-    return Scene(Frame(64, 48), identity, ModelConfig(), "torch", made)
+    return Scene(Frame(64, 48), identity, ModelConfig(cells=4), "torch", made)
 
 
 def batch(shift=0.0):
@@ -152,8 +161,9 @@ def batch(shift=0.0):
     rgb = random(PAIRS, POINTS, 3).float()
     seen = torch.ones(PAIRS, POINTS, dtype=torch.bool)
     return Correspondences(
-        pair=torch.arange(PAIRS), i=i, j=j, xy_i=xy, xy_j=xy + shift, rgb_i=rgb, covisible=seen
-    )
+        pair=torch.arange(PAIRS), i=i, j=j, xy_i=xy, xy_j=xy + shift, rgb_i=rgb, covisible=seen,
+        lost_i=xy[:, :2], lost_weight=torch.full((PAIRS,), 0.5),
+    )  # fmt: skip
 
 
 def terms_of(scene, shift=0.0, **changes):
@@ -178,9 +188,47 @@ def test_a_wrong_match_costs_its_distance_in_pixels(still_scene):
 
 
 def test_terms_without_a_weight_are_not_computed(still_scene):
-    terms = terms_of(still_scene, depth_consistency=0.0, distortion=0.0)
-    assert (float(terms.depth_consistency), float(terms.distortion)) == (0.0, 0.0)
-    assert float(terms_of(still_scene, distortion=1.0).distortion) > 0
+    names = ("depth_consistency", "distortion", "occlusion")
+    without = terms_of(still_scene, **dict.fromkeys(names, 0.0))
+    with_them = terms_of(still_scene, **dict.fromkeys(names, 1.0))
+    for name in names:
+        assert float(getattr(without, name)) == 0.0
+        assert float(getattr(with_them, name)) > 0.0
+
+
+class Layered:
+    """A stand-in for a still scene: an opaque plane at depth 0 where x > 0, else at depth 0.8."""
+
+    frame = Frame(64, 48)
+
+    def at(self, frames):
+        return SimpleNamespace(inverse=lambda u: u, frames=frames)
+
+    def render(self, frame_map, xy, z, table):
+        """Frame 0 sees the far plane everywhere, the others what is in front."""
+        plane = torch.where((xy[..., 0] > 0) & (frame_map.frames[:, None] > 0), 0.0, 0.8)
+        nearest = (z - plane[..., None]).abs().argmin(-1, keepdim=True)
+        weights = torch.zeros_like(z).scatter(-1, nearest, 1.0)
+        return Rendering(z, lift(xy, z), weights, torch.zeros(*xy.shape[:2], 3))
+
+
+def lost(x):
+    """One pair, frame 0 to 1, with one point that has no match."""
+    some = batch()
+    return some._replace(
+        i=torch.tensor([0]), j=torch.tensor([1]), lost_i=torch.tensor([[[x, 0.1]]]),
+        lost_weight=torch.tensor([1.0]),
+    )  # fmt: skip
+
+
+def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
+    hidden, open_, outside = (
+        float(occlusion(Layered(), lost(x), 32, torch.Generator().manual_seed(0), None, 1))
+        for x in (0.5, -0.5, 1.5)
+    )
+    assert hidden < 0.05
+    assert open_ > 1
+    assert outside == 0  # it left the frame: nothing has to hide it
 
 
 def test_the_total_is_the_weighted_sum(still_scene):
@@ -191,7 +239,7 @@ def test_the_total_is_the_weighted_sum(still_scene):
 
 def test_depth_beyond_the_range_costs_its_square(still_scene):
     with torch.no_grad():
-        layer = list(still_scene.bijection.levels[2].parameters())[0]  # the first along z
+        layer = next(iter(still_scene.bijection.levels[2].parameters()))  # the first along z
         layer[0, 1] += 1.0
         terms = terms_of(still_scene)
         layer[0, 1] -= 1.0

@@ -1,12 +1,13 @@
 """Schedules: pure functions of progress."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 
 from omnimotion.config import FitConfig, LossConfig
 from omnimotion.losses import LossTerms
-from omnimotion.schedule import learning_rate, loss_weights, max_gap
+from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
 
 FIT = dataclasses.replace(
     FitConfig(), learning_rate=1e-2, decay=30.0, warmup=50, first_gap=8, gap_ramp=0.4
@@ -21,8 +22,8 @@ def test_rate_warms_up_then_falls_by_the_decay():
     assert rates[0] == pytest.approx(1e-2 / 50)
     assert rates[50] == pytest.approx(1e-2 * 30**-0.05)
     assert rates[999] == pytest.approx(1e-2 / 30, rel=0.01)
-    assert all(a < b for a, b in zip(rates[:45], rates[1:46]))
-    assert all(a > b for a, b in zip(rates[50:-1], rates[51:]))
+    assert all(a < b for a, b in pairwise(rates[:46]))
+    assert all(a > b for a, b in pairwise(rates[50:]))
 
 
 def test_rate_can_be_constant():
@@ -70,3 +71,11 @@ def test_without_a_ramp_the_weight_is_there_from_the_start():
 def test_distortion_that_starts_at_the_end_is_finite():
     loss = dataclasses.replace(LOSS, distortion_start=1.0)
     assert loss_weights(0.999, loss)["distortion"] == 0.0
+
+
+def test_motion_counts_more_and_more():
+    fit = dataclasses.replace(FIT, motion_share=0.5, motion_start=0.2, motion_full=0.6)
+    shares = [motion_share(progress / 10, fit) for progress in range(11)]
+    assert shares[:3] == [0.0] * 3
+    assert shares[4] == pytest.approx(0.25)
+    assert shares[6:] == pytest.approx([0.5] * 5)

@@ -136,11 +136,11 @@ def test_points_of_another_shape_are_refused(tracker, shape):
 
 
 def test_tracks_are_close_to_the_truth(tracker, tiny_clip):
-    """A fit that does not work scores far below: standing still is tested next."""
+    """A working fit has about 80; one that learned nothing has below 50, still points 37."""
     scores = evaluate([(tracker, read_ground_truth(tiny_clip))], "given").clips[0].scores
-    assert scores["delta_avg"] > 60
-    assert scores["OA"] > 75
-    assert scores["delta_avg"] > 10 + still_scores(tiny_clip)["delta_avg"]
+    assert scores["delta_avg"] > 65
+    assert scores["OA"] > 80
+    assert scores["delta_avg"] > 20 + still_scores(tiny_clip)["delta_avg"]
 
 
 def still_scores(clip):

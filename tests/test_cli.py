@@ -1,0 +1,436 @@
+"""The command line: what each command writes, and how it refuses."""
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from omnimotion import cli
+from omnimotion.cli import COMMANDS, main
+from omnimotion.export import load_tracks
+from omnimotion.files import lock
+from omnimotion.video import open_video
+
+ROOT = Path(__file__).parents[1]
+FAST = ("--threads", "1", "--device", "cpu")
+TINY_FIT = ("--num_iters", "3", "--pairs", "2", "--points", "4", "--samples", "4", *FAST,
+            "--preview_every", "0")  # fmt: skip
+
+
+def script(name, *words):
+    """Run one of the three scripts as a user does."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / name), *map(str, words)], cwd=ROOT, env=environment,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def call(*words):
+    return main([str(word) for word in words])
+
+
+def refusal(capsys, *words):
+    """The exit code and the one line of a refused command."""
+    capsys.readouterr()
+    code = call(*words)
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    return code, said
+
+
+# help -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        call(command, "--help")
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert f"omnimotion {command}" in said
+    assert len(said.splitlines()) > 4
+
+
+def test_without_a_command_the_commands_are_listed(capsys):
+    assert call() == 2
+    assert call("--help") == 0
+    said = capsys.readouterr().out
+    assert all(command in said for command in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["preprocess.py", "train.py", "query.py"])
+def test_scripts_are_the_commands(name):
+    done = script(name, "--help")
+    assert done.returncode == 0
+    assert f"omnimotion {Path(name).stem}" in done.stdout
+
+
+def test_every_option_of_every_command_is_explained():
+    """No option without a help text."""
+    for path in (ROOT / "omnimotion" / "commands").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and re.fullmatch(r"add|\w+\.add_argument",
+                                                           ast.unparse(node.func)):  # fmt: skip
+                assert "help" in {keyword.arg for keyword in node.keywords}, ast.unparse(node)
+
+
+# what commands write ----------------------------------------------------------------------------
+
+
+def test_query_writes_data_and_video(tiny_scene, tmp_path, capsys):
+    points = tmp_path / "points.csv"
+    points.write_text("t,x,y\n3,10.5,20\n0,40,30.25\n")
+    out, video = tmp_path / "tracks.npz", tmp_path / "overlay.mp4"
+    words = ("--scene", tiny_scene, "--points", points, "--out", out, "--video", video, *FAST)
+    assert call("query", *words) == 0
+    with np.load(out, allow_pickle=False) as found:
+        assert set(found) >= {"xy", "visible", "confidence", "occlusion", "depth", "queries",
+                              "fps", "size", "meta"}  # fmt: skip
+        np.testing.assert_array_equal(found["queries"], [(3, 10.5, 20), (0, 40, 30.25)])
+        np.testing.assert_array_equal(found["xy"][0, 3], (10.5, 20))
+        assert found["xy"].shape == (2, 8, 2)
+        assert tuple(found["size"]) == (64, 48)
+        json.loads(str(found["meta"]))
+    with_tracks = open_video(video)
+    assert (len(with_tracks), with_tracks.size) == (8, (64, 48))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".json"])
+def test_inline_points_and_every_format(tiny_scene, tmp_path, suffix):
+    out = tmp_path / f"tracks{suffix}"
+    words = ("--scene", tiny_scene, "--points", "0,10,20;7,30.5,40", "--out", out, *FAST)
+    assert call("query", *words) == 0
+    tracks = load_tracks(out)
+    np.testing.assert_allclose(tracks.queries, [(0, 10, 20), (7, 30.5, 40)], atol=1e-4)
+
+
+def test_a_grid_in_a_frame(tiny_scene, tmp_path):
+    out = tmp_path / "grid.npz"
+    words = ("--scene", tiny_scene, "--grid", 4, "--frame", 5, "--out", out)
+    assert call("query", *words, *FAST) == 0
+    tracks = load_tracks(out)
+    assert (tracks.queries[:, 0] == 5).all()
+    assert len(tracks) == 4 * 3  # 4 along the longer side of 64x48
+
+
+def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_path):
+    video = tmp_path / "overlay.mp4"
+    words = ("--scene", tiny_scene, "--grid", 3, "--video", video, *FAST)
+    assert call("query", *words, "--source", tiny_clip / "frames") == 0
+    assert len(open_video(video)) == 8
+
+
+def test_train_writes_a_run(tiny_store, tmp_path):
+    run = tmp_path / "run"
+    words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT, "--preview_every", 2)
+    assert call("train", *words) == 0
+    for name in ("config.txt", "metrics.jsonl", "loss.png", "checkpoints/step_00000003.npz",
+                 "previews/step_00000002.png", "previews/step_00000003.png"):  # fmt: skip
+        assert (run / name).is_file(), name
+    preview = np.asarray(Image.open(run / "previews" / "step_00000003.png"))
+    assert preview.ndim == 3
+    assert preview.std() > 1
+    assert call("train", *words) == 0  # again: nothing left to do
+
+
+def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny_clip, tmp_path,
+                                                                capsys):  # fmt: skip
+    for suffix in (".json", ".md"):
+        out = tmp_path / f"scores{suffix}"
+        words = (tiny_clip, "--scene", tiny_scene, "--out", out, *FAST)
+        assert call("evaluate", *words) == 0
+        said = capsys.readouterr().out
+        assert "256x256" in said
+        assert "tiny" in said
+        assert out.stat().st_size > 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert "delta_avg" in json.dumps(scores)
+
+
+def test_evaluate_finds_the_scene_by_the_name_of_the_clip(tiny_scene, tiny_clip, capsys):
+    assert call("evaluate", tiny_clip, "--scenes", tiny_scene.parent, *FAST) == 0
+    assert "AJ" in capsys.readouterr().out
+
+
+def test_demo_renders_a_clip(tmp_path, caplog):
+    folder = tmp_path / "clip"
+    assert call("demo", folder, "--length", 3, "--size", "48x32") == 0
+    assert len(list((folder / "frames").iterdir())) == 3
+    assert (folder / "gt.npz").is_file()
+    assert call("demo", folder) == 0  # it is there already
+
+
+def test_doctor_prints_one_screen(capsys, tmp_path):
+    code = call("doctor", "--folder", tmp_path)
+    said = capsys.readouterr().out
+    assert code in (0, 1)
+    assert 3 < len(said.splitlines()) <= 40
+    assert call("doctor", "--json", "--folder", tmp_path) == code
+    json.loads(capsys.readouterr().out)
+
+
+# refusals ---------------------------------------------------------------------------------------
+
+
+def test_usage(capsys, tmp_path, tiny_scene):
+    for words, said in [
+        (("fly",), "fly"), (("train",), "--scene"), (("query", "--scene", tiny_scene), "--points"),
+        (("train", "--scene", tiny_scene, "--smaples", "9"), "--smaples"),
+        (("preprocess",), "VIDEO"), (("demo", tmp_path / "x", "--size", "big"), "WxH"),
+        (("query", "--scene", tiny_scene, "--grid", "3"), "--out"),
+        (("query", "--scene", tiny_scene, "--grid", "x", "--out", "t.npz"), "grid"),
+        (("evaluate",), "TRUTH"),
+    ]:  # fmt: skip
+        code, line = refusal(capsys, *words)
+        assert code == 2, words
+        assert said in line
+
+
+def test_an_unknown_key_of_a_config_file(capsys, tmp_path, tiny_store):
+    path = tmp_path / "config.txt"
+    path.write_text("smaples = 9\n")
+    run = tmp_path / "run"
+    words = ("--config", path, "--scene", tiny_store.folder, "--run", run)
+    code, line = refusal(capsys, "train", *words)
+    assert code == 2
+    assert "smaples" in line
+    assert not run.exists()
+
+
+def test_a_scene_that_is_none(capsys, tmp_path, tiny_store):
+    (tmp_path / "empty").mkdir()
+    for command in (("train",), ("query", "--grid", "3", "--out", tmp_path / "t.npz")):
+        for scene in (tmp_path / "none", tmp_path / "empty"):
+            code, line = refusal(capsys, command[0], "--scene", scene, *command[1:])
+            assert code == 3
+            assert str(scene) in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"]
+    assert not any((tmp_path / "empty").iterdir())
+
+
+def test_a_scene_without_a_run(capsys, tmp_path, tiny_store):
+    words = ("--scene", tiny_store.folder, "--grid", "3", "--out", tmp_path / "t.npz")
+    code, line = refusal(capsys, "query", *words)
+    assert code == 3
+    assert "train" in line
+    assert not (tmp_path / "t.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "spec", ["8,1,1", "0,64,1", "0,1,-1", "-1,1,1", "0,1", "a,b,c", "0,nan,1", "", ";"]
+)
+def test_points_that_are_none(capsys, tmp_path, tiny_scene, spec):
+    out = tmp_path / "t.npz"
+    words = ("--scene", tiny_scene, f"--points={spec}", "--out", out)
+    code, _ = refusal(capsys, "query", *words)
+    assert code in (2, 3)
+    assert not out.exists()
+
+
+def test_a_bad_row_is_named_with_its_line(capsys, tmp_path, tiny_scene):
+    points, out = tmp_path / "points.csv", tmp_path / "t.npz"
+    points.write_text("t,x,y\n0,1,1\n99,1,1\n")
+    code, line = refusal(capsys, "query", "--scene", tiny_scene, "--points", points, "--out", out)
+    assert code == 3
+    assert "line 3" in line
+
+
+@pytest.mark.parametrize("frame", [-1, 8])
+def test_a_grid_in_no_frame(capsys, tmp_path, tiny_scene, frame):
+    words = ("--grid", 3, f"--frame={frame}", "--out", tmp_path / "t.npz")
+    code, line = refusal(capsys, "query", "--scene", tiny_scene, *words)
+    assert code in (2, 3)
+    assert str(frame) in line
+
+
+@pytest.mark.parametrize("grid", ["0", "-3"])
+def test_a_grid_of_nothing(capsys, tmp_path, tiny_scene, grid):
+    words = (f"--grid={grid}", "--out", tmp_path / "t.npz")
+    code, _ = refusal(capsys, "query", "--scene", tiny_scene, *words)
+    assert code in (2, 3)
+
+
+def test_an_output_that_is_there_is_kept(capsys, tmp_path, tiny_scene):
+    for option, name in (("--out", "t.npz"), ("--video", "o.mp4")):
+        path = tmp_path / name
+        path.write_bytes(b"precious")
+        words = ("--scene", tiny_scene, "--grid", "2", option, path, *FAST)
+        code, line = refusal(capsys, "query", *words)
+        assert code in (2, 3)
+        assert "overwrite" in line
+        assert path.read_bytes() == b"precious"
+    assert call("query", *words, "--overwrite") == 0
+    assert path.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("name", ["tracks.txt", "tracks", "."])
+def test_an_output_that_cannot_be(capsys, tmp_path, tiny_scene, name):
+    words = ("--scene", tiny_scene, "--grid", "2", "--out", tmp_path / name)
+    code, _ = refusal(capsys, "query", *words)
+    assert code in (2, 3, 6)
+
+
+def test_a_damaged_checkpoint(capsys, tmp_path, tiny_store):
+    run = tmp_path / "run"
+    assert call("train", "--scene", tiny_store.folder, "--run", run, *TINY_FIT) == 0
+    for path in (run / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    words = ("--scene", tiny_store.folder, "--run", run, "--grid", "2")
+    code, _ = refusal(capsys, "query", *words, "--out", tmp_path / "t.npz")
+    assert code == 4
+    assert not (tmp_path / "t.npz").exists()
+
+
+def test_other_settings_for_a_run(capsys, tmp_path, tiny_store):
+    words = ("--scene", tiny_store.folder, "--run", tmp_path / "run", *TINY_FIT)
+    assert call("train", *words) == 0
+    code, line = refusal(capsys, "train", *words, "--photometric", "3")
+    assert code == 2
+    assert "photometric" in line
+
+
+def test_two_fits_of_one_run(capsys, tmp_path, tiny_store):
+    run = tmp_path / "run"
+    run.mkdir()
+    with lock(run / "lock"):
+        code, _ = refusal(capsys, "train", "--scene", tiny_store.folder, "--run", run, *TINY_FIT)
+    assert code == 2
+
+
+def test_a_video_that_is_none(capsys, tmp_path):
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video\n")
+    small = tmp_path / "small"
+    small.mkdir()
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (15, 40)).save(small / name)
+    for video in (tmp_path / "none.mp4", text, small):
+        code, _ = refusal(capsys, "preprocess", video, "--scene", tmp_path / "scene")
+        assert code == 3
+        assert not (tmp_path / "scene").exists()
+
+
+def test_a_picture_without_anything_to_match(capsys, tmp_path):
+    """Frames of one colour have no usable flow."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for t in range(3):
+        Image.new("RGB", (40, 32), (90, 90, 90)).save(flat / f"{t}.png")
+    words = (flat, "--scene", tmp_path / "scene", "--flow", "dis")
+    capsys.readouterr()
+    code = call("preprocess", *words)
+    if code == 0:  # DIS matches flat frames where they are: then the fit must cope
+        assert call("train", "--scene", tmp_path / "scene", *TINY_FIT) in (0, 3)
+    else:
+        assert code == 3
+        assert not (tmp_path / "scene" / "scene.json").exists()
+
+
+def test_ctrl_c_outside_the_fit_is_one_line(monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    assert call("doctor") == 128 + signal.SIGINT
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# README -----------------------------------------------------------------------------------------
+
+
+def readme_blocks(language):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def readme_commands():
+    """Commands of the README's bash blocks, continued lines joined, comments dropped."""
+    for block in readme_blocks("bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.partition("  #")[0].strip()
+            if command and not command.startswith("#"):
+                yield command
+
+
+def make_targets():
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+def parser_of(name):
+    import importlib
+
+    from omnimotion.config import Parser
+
+    command = importlib.import_module(f"omnimotion.commands.{name}")
+    parser = Parser(prog=name)
+    command.add_arguments(parser)
+    return parser
+
+
+def test_every_command_of_the_readme_is_valid(monkeypatch):
+    import shlex
+
+    monkeypatch.chdir(ROOT)
+    commands = list(readme_commands())
+    assert len(commands) >= 8
+    for command in commands:
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert words[1] in make_targets(), command
+        elif words[0] in ("git", "cd", "pip"):
+            continue
+        else:
+            if words[0] == "python":
+                words = words[1:]
+            name = words[1] if words[0] == "omnimotion" else words[0].removesuffix(".py")
+            rest = words[2:] if words[0] == "omnimotion" else words[1:]
+            if words[0].startswith("benchmarks/"):
+                assert (ROOT / words[0]).is_file(), command
+                continue
+            assert name in COMMANDS, command
+            parser_of(name).parse_args(rest)
+
+
+def test_the_python_example_of_the_readme_runs(tiny_scene, tmp_path, monkeypatch):
+    blocks = readme_blocks("python")
+    assert blocks
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "clip").symlink_to(tiny_scene)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        names = {}
+        exec(block, names)
+        assert names["tracks"].xy.shape[2] == 2
+
+
+def test_links_and_pictures_of_the_readme_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+    for picture in (ROOT / "docs").glob("*.png"):
+        assert picture.stat().st_size <= 500_000
+
+
+def test_the_readme_names_every_exit_code():
+    from omnimotion import errors
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    codes = {
+        error.exit_code for error in vars(errors).values()
+        if isinstance(error, type) and hasattr(error, "exit_code")
+    }  # fmt: skip
+    for code in codes | {130, 143}:
+        assert re.search(rf"^\| {code} \|", text, re.M), code

@@ -1,0 +1,144 @@
+"""On a GPU: the same answers as on a CPU, and tinycudann's network agrees with its twin."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from omnimotion.errors import ConfigError
+from omnimotion.fit import run_fit
+from omnimotion.networks import choose_backend, decoder, import_tinycudann
+from omnimotion.runs import open_tracker, start_fit
+from omnimotion.signals import StopSignal
+
+HAS_GPU = torch.cuda.is_available()
+on_gpu = pytest.mark.skipif(not HAS_GPU, reason="no CUDA device")
+CPU = torch.device("cpu")
+
+
+def tinycudann_reason():
+    """Why tinycudann cannot be used; empty where it can."""
+    if not HAS_GPU:
+        return "no CUDA device"
+    module, reason = import_tinycudann()
+    return "" if module else reason
+
+
+with_tcnn = pytest.mark.skipif(bool(tinycudann_reason()), reason=tinycudann_reason() or "usable")
+
+
+# without a GPU ----------------------------------------------------------------------------------
+
+
+def test_auto_takes_torch_on_a_cpu():
+    assert choose_backend("auto", CPU) == choose_backend("torch", CPU) == "torch"
+
+
+def test_tcnn_on_a_cpu_is_refused_with_the_way_to_install_it():
+    with pytest.raises(ConfigError, match="tcnn") as caught:
+        choose_backend("tcnn", CPU)
+    assert "pip install" in str(caught.value)
+
+
+def test_a_missing_tinycudann_is_a_reason_and_no_error(monkeypatch):
+    """Without a GPU its import raises OSError, not ImportError."""
+
+    def fails(name):
+        raise OSError("libcuda.so.1: cannot open shared object file")
+
+    monkeypatch.setattr("omnimotion.networks.importlib.import_module", fails)
+    module, reason = import_tinycudann()
+    assert module is None
+    assert "libcuda" in reason
+
+
+def test_the_decoder_is_two_layers_without_biases():
+    made = decoder(8, 4, 32, torch.Generator().manual_seed(0), "torch")
+    features = torch.randn(7, 8, generator=torch.Generator().manual_seed(1))
+    first, second = dict(made.named_parameters()).values()
+    hidden = np.maximum(features.numpy() @ first.detach().numpy().T, 0)
+    np.testing.assert_allclose(
+        made(features).detach(), hidden @ second.detach().numpy().T, rtol=1e-4, atol=1e-5
+    )
+
+
+# with one ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_cpu_and_gpu_give_the_same_tracks(tiny_scene):
+    points = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24)], np.float32)
+    on_cpu, on_cuda = (
+        open_tracker(tiny_scene, device=device, backend="torch").track(points)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(on_cuda.xy, on_cpu.xy, atol=0.02)
+    np.testing.assert_allclose(on_cuda.occlusion, on_cpu.occlusion, atol=0.02)
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_a_fit_on_the_gpu_learns_as_one_on_the_cpu(tiny_store, tiny_config, tmp_path):
+    errors = []
+    for device in ("cpu", "cuda"):
+        config = tiny_config.replace(device=device, backend="torch")
+        errors.append(run_fit(start_fit(tiny_store, tmp_path / device, config), StopSignal()))
+    on_cpu, on_cuda = (report.flow_error_px for report in errors)
+    assert on_cuda < 1.3 * on_cpu + 0.2
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_a_step_does_not_wait_for_the_gpu(tiny_store, tiny_config, tmp_path):
+    """No synchronisation inside a step: torch raises where there is one."""
+    made = start_fit(tiny_store, tmp_path, tiny_config.replace(device="cuda", backend="torch"))
+    made.advance()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made.advance()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def both_decoders():
+    twin = decoder(8, 4, 32, torch.Generator().manual_seed(0), "torch").cuda()
+    fused = decoder(8, 4, 32, torch.Generator().manual_seed(0), "tcnn").cuda()
+    return twin, fused
+
+
+@pytest.mark.gpu
+@with_tcnn
+@pytest.mark.parametrize("count", [1, 255, 256, 1000])
+def test_the_fused_decoder_agrees_with_its_twin(count):
+    twin, fused = both_decoders()
+    assert set(twin.state_dict()) == set(fused.state_dict())
+    features = torch.randn(count, 8, device="cuda")
+    torch.testing.assert_close(fused(features), twin(features), atol=5e-3, rtol=2e-2)
+
+
+@pytest.mark.gpu
+@with_tcnn
+def test_gradients_of_the_fused_decoder_agree_with_those_of_its_twin():
+    twin, fused = both_decoders()
+    features = torch.randn(512, 8, device="cuda")
+    gradients = []
+    for made in (twin, fused):
+        given = features.clone().requires_grad_()
+        made(given).square().mean().backward()
+        gradients.append([given.grad, *(copy.deepcopy(p.grad) for p in made.parameters())])
+    for expected, found in zip(*gradients):
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found.float(), expected, atol=0.03 * scale, rtol=0.05)
+
+
+@pytest.mark.gpu
+@with_tcnn
+def test_a_checkpoint_opens_with_either_backend(tiny_scene):
+    points = np.array([(0, 20.25, 11.5), (3, 31, 24)], np.float32)
+    plain, fused = (
+        open_tracker(tiny_scene, device="cuda", backend=backend).track(points)
+        for backend in ("torch", "tcnn")
+    )
+    np.testing.assert_allclose(fused.xy, plain.xy, atol=1.0)
