@@ -89,7 +89,7 @@ class FitConfig:
     num_iters: int = setting(
         0, "steps in total, also after a resume; 0 is steps_per_frame times frames", 0, 10_000_000
     )
-    steps_per_frame: int = setting(90, "steps for each frame of the clip", 1, 100_000)
+    steps_per_frame: int = setting(80, "steps for each frame of the clip", 1, 100_000)
     budget: str = setting("", "time to fit in, e.g. 60s, 10m, 2h; replaces num_iters")
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
