@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 META_NAME = "meta.json"
-ARRAY_KINDS = "biuf"  # bool, int, uint, float: nothing that could hold an object
+ARRAY_KINDS = "biufU"  # bool, int, uint, float, text: nothing that could hold an object
 MAX_MEMBERS = 10_000
 MAX_DIRECTORY_BYTES = 4 << 20  # of the central directory, which zipfile reads before any check
 

@@ -6,6 +6,7 @@ and step only, so there is no generator to save. Its meta ties it to a video and
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Checkpoint:
 
     step: int
     arrays: dict[str, np.ndarray]
-    fingerprint: str  # of the scene's video
+    fingerprint: str  # identity of the scene
     config: Config
     complete: bool  # the fit had reached its last step
 
@@ -95,7 +96,8 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
         try:
             return load_checkpoint(path)
         except CheckpointError as error:
-            path.rename(path.with_suffix(".corrupt"))
+            with suppress(OSError):  # the folder may be read-only
+                path.rename(path.with_suffix(".corrupt"))
             log.warning("%s; set aside, trying the one before", error)
     if found:
         raise CheckpointError(f"{run}: all {len(found)} checkpoints are damaged: fit again")

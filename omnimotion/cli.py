@@ -6,12 +6,13 @@ Every error a user can cause ends as one line on stderr and its own exit code: 2
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from omnimotion.config import Parser
-from omnimotion.errors import ConfigError, OmniMotionError
+from omnimotion.errors import ConfigError, OmniMotionError, ResourceError
 
 COMMANDS = ("preprocess", "train", "query", "evaluate", "demo", "doctor")
 INTERRUPTED = 130
@@ -34,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OmniMotionError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except (MemoryError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # who reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"error: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
+        return ResourceError.exit_code
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED

@@ -8,6 +8,7 @@ file, the file over the defaults. Lengths are in pixels of a frame whose longer 
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -195,6 +196,7 @@ class Parser(configargparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", configargparse.ArgumentDefaultsHelpFormatter)
+        options.setdefault("config_file_open_func", partial(open, encoding="utf-8-sig"))
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -88,7 +88,8 @@ def _write_npz(path: Path, tracks: Tracks) -> None:
     arrays = {name: getattr(tracks, name) for name in _ARRAYS}
     arrays["fps"] = np.float64(tracks.fps)
     arrays["size"] = np.array(tracks.size, np.int64)
-    write_archive(path, arrays, {"kind": KIND, "format": FORMAT, "meta": dict(tracks.meta)})
+    arrays["meta"] = np.array(_json(dict(tracks.meta)))
+    write_archive(path, arrays, {"kind": KIND, "format": FORMAT})
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     _check_kind(header)
     fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
     fields |= {"fps": float(arrays["fps"]), "size": _size(arrays["size"])}
-    return {**fields, "meta": header["meta"]}
+    return {**fields, "meta": json.loads(str(arrays["meta"]))}
 
 
 def _write_json(file: TextIO, tracks: Tracks) -> None:

@@ -22,7 +22,7 @@ from omnimotion.checkpoint import (
 )
 from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, pair_chances
-from omnimotion.errors import FitDiverged, Interrupted
+from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
 from omnimotion.files import atomic_write
 from omnimotion.losses import LossTerms, loss_terms
 from omnimotion.optimizer import FlooredAdam
@@ -82,7 +82,8 @@ class Fit:
         depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
         terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
         loss = terms.total(loss_weights(progress, self.config.loss))
-        self._descend(loss)
+        if self.device.type != "cpu" or math.isfinite(float(loss.detach())):
+            self._descend(loss)  # on a CPU grid_sample's backward can crash on NaN coordinates
         error = self.pair_error[batch.pair]
         self.pair_error[batch.pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px - error)
         self.step += 1
@@ -133,8 +134,11 @@ def run_fit(
         fit.save()  # something to go back to
     while fit.step < config.num_iters:
         terms, loss = fit.advance()
-        last = fit.step == config.num_iters
-        if fit.step % config.log_every == 0 or last:
+        stopping, last = stop.number, fit.step == config.num_iters
+        due = last or bool(stopping) or fit.step % config.checkpoint_every == 0
+        checked = due or fit.device.type == "cpu"  # looking at the loss waits for a GPU
+        broken = checked and not math.isfinite(float(loss.detach()))
+        if fit.step % config.log_every == 0 or last or broken:
             seconds = time.perf_counter() - began
             metrics.add(_line(fit, terms, loss, seconds / max(1, fit.step - first)))
             if metrics.ran_away():
@@ -142,16 +146,15 @@ def run_fit(
                 continue
             if progress:
                 progress(fit.step, metrics.lines[-1])
-        due = fit.step % config.checkpoint_every == 0 and metrics.is_sound()
-        if last or stop.number or due:
+        if due and (last or stopping or metrics.is_sound()):
             metrics.save()
             fit.save()
         if preview and config.preview_every and (last or fit.step % config.preview_every == 0):
             preview(fit.scene, fit.step)
-        if stop.number and not last:
+        if stopping and not last:
             raise Interrupted(
                 f"stopped at step {fit.step} of {config.num_iters}; saved in {fit.run}; "
-                "give the same command again to go on", stop.number,
+                "give the same command again to go on", stopping,
             )  # fmt: skip
     return FitReport(fit.step, time.perf_counter() - began, metrics.recent("flow_px"))
 
@@ -228,7 +231,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a run's ``metrics.jsonl``, none where there is no such file."""
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): remove it to go on") from error
 
 
 def _optimizer(scene: Scene, config: Config) -> FlooredAdam:

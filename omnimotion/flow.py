@@ -7,6 +7,8 @@ Files are uncompressed archives without pickles. Displacements are stored as int
 power-of-two quantum, the state in two bits.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -78,6 +80,12 @@ class SceneIndex:
     settings: dict[str, Any]  # the options that shaped the result
     coord_convention: str = COORD_CONVENTION
     format: int = FORMAT
+
+    @property
+    def identity(self) -> str:
+        """What a fit depends on: the video, and how its matches were made."""
+        made = json.dumps([self.fingerprint, self.size, self.settings, self.flow], sort_keys=True)
+        return hashlib.sha256(made.encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write ``scene.json``, the mark of a complete scene."""

@@ -149,7 +149,9 @@ def occlusion(
     u = composite(seen.weights, seen.u)
     map_j = scene.at(batch.j[:k])
     point = map_j.inverse(u)  # (k, L, 3)
-    inside = (point[..., :2].detach().abs() < xy.new_tensor(scene.frame.extent)).all(-1)
+    half_width, half_height = scene.frame.extent
+    x, y = point[..., 0].detach().abs(), point[..., 1].detach().abs()
+    inside = (x < half_width) & (y < half_height)
     z_j = stratified_depths(xy.shape[:2], n_samples, random, xy)
     there = scene.render(map_j, point[..., :2].detach(), z_j, table)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - z_j) * n_samples)

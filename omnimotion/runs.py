@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 DEFAULT_RUN = "default"
 TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
-FREE = ("device", "backend", "threads", "checkpoint_every", "preview_every", "log_every", "budget")
+FREE = ("device", "backend", "threads", "preview_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
 
 
@@ -71,14 +71,14 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     scene = build_scene(frame, cameras, config, backend, device)
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i),
              len(pool.i), sum(p.numel() for p in scene.parameters()), device, backend)  # fmt: skip
-    fit = Fit(scene, pool, config, run, index.fingerprint)
+    fit = Fit(scene, pool, config, run, index.identity)
     if state is not None:
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
         steps = _steps_in(store, run, config, fit)
         scene = build_scene(frame, cameras, config, backend, device)
-        fit = Fit(scene, pool, config.replace(num_iters=steps), run, index.fingerprint)
+        fit = Fit(scene, pool, config.replace(num_iters=steps), run, index.identity)
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
@@ -94,8 +94,8 @@ def open_tracker(
     """
     index = SceneIndex.load(folder)
     state, run = _complete_run(folder, run)
-    if state.fingerprint != index.fingerprint:
-        raise CheckpointError(f"{run} was fitted to another video than {folder}: fit again")
+    if state.fingerprint != index.identity:
+        raise CheckpointError(f"{run} was fitted to another video or flow than {folder}")
     where = choose_device(device)
     scene = restore_scene(
         state, Frame(*index.size), index.n_frames, choose_backend(backend, where), where
@@ -125,8 +125,8 @@ def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
 
 def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) -> Config:
     """The config to continue with; it must agree with the run's on all that is fitted."""
-    if state.fingerprint != index.fingerprint:
-        raise CheckpointError(f"{run} was fitted to another video: choose another run")
+    if state.fingerprint != index.identity:
+        raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
     before, now = state.config.values(), config.values()
     if config.fit.budget:
         now["num_iters"] = before["num_iters"]  # the budget was turned into steps at the start

@@ -50,7 +50,7 @@ class Tracker:
         The track passes through its query point. PointsError for a point outside the clip.
         """
         queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
-            np.asarray(points, dtype=np.float32).reshape(-1, 3))  # fmt: skip
+            _rows(points))  # fmt: skip
         self._check(queries)
         n_frames = self.scene.n_frames
         at_once = max(1, RAYS_AT_ONCE // n_frames)
@@ -155,6 +155,12 @@ class Tracker:
             occlusion=occlusion.clip(0, 1), queries=queries.as_array(), fps=self.index.fps,
             size=self.index.original_size, meta=self.meta,
         )  # fmt: skip
+
+
+def _rows(points: "np.ndarray | list") -> np.ndarray:
+    """Points as (Q, 3); an empty list is no points."""
+    rows = np.asarray(points, dtype=np.float32)
+    return rows.reshape(0, 3) if rows.size == 0 else rows
 
 
 def _surface(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,7 @@ def test_equal_contents_give_equal_bytes(tmp_path):
     ("arrays", "meta"),
     [
         ({"a": np.array([None])}, {}),
-        ({"a": np.array(["text"])}, {}),
+        ({"a": np.array([b"bytes"])}, {}),
         ({"../a": np.zeros(1)}, {}),
         ({"": np.zeros(1)}, {}),
         ({"a": np.zeros(1)}, {"x": float("nan")}),

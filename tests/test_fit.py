@@ -75,7 +75,7 @@ def test_the_run_says_what_it_did(tiny_scene, tiny_config):
     state = load_checkpoint(newest(run))
     assert (state.step, state.complete) == (tiny_config.fit.num_iters, True)
     assert state.config == resolved
-    assert state.fingerprint == SceneIndex.load(tiny_scene).fingerprint
+    assert state.fingerprint == SceneIndex.load(tiny_scene).identity
 
 
 @pytest.mark.parametrize(

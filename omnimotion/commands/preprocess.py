@@ -7,6 +7,7 @@ from pathlib import Path
 from omnimotion.config import Parser
 
 SUMMARY = "compute the flow of a video"
+IMAGE_FOLDERS = ("frames", "images", "color", "rgb")
 log = logging.getLogger(__name__)
 
 
@@ -31,12 +32,19 @@ def add_arguments(parser: Parser) -> None:
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
 
 
+def _name(video: Path) -> str:
+    """The scene's name: the clip's, also where its images lie in a folder ``frames``."""
+    if not video.is_dir():
+        return video.stem
+    return video.parent.name if video.name in IMAGE_FOLDERS else video.name
+
+
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from preprocess.compute import preprocess
     from preprocess.options import PreprocessOptions
 
-    scene = args.scene or Path("scenes") / args.video.resolve().stem
+    scene = args.scene or Path("scenes") / _name(args.video.resolve())
     options = PreprocessOptions(
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
