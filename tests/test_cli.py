@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -410,8 +411,8 @@ def test_the_python_example_of_the_readme_runs(tiny_scene, tmp_path, monkeypatch
     (tmp_path / "scenes" / "clip").symlink_to(tiny_scene)
     monkeypatch.chdir(tmp_path)
     for block in blocks:
-        names = {}
-        exec(block, names)
+        (tmp_path / "example.py").write_text(block, encoding="utf-8")
+        names = runpy.run_path(str(tmp_path / "example.py"))
         assert names["tracks"].xy.shape[2] == 2
 
 
