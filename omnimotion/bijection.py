@@ -15,10 +15,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimotion.kernels.layout import Layout
 from omnimotion.networks import GaborNet, Mlp, positional_encoding
 
 BASIS_SUM = 6.66  # of the damping factors: what those of 16 cosines add up to
@@ -56,7 +58,11 @@ class Warp(NamedTuple):
 class Bijection(Protocol):
     """A family of invertible maps, one for each frame."""
 
-    def at(self, frames: Tensor) -> Warp:
+    def table(self) -> Tensor:
+        """What the layers read, a row a frame (T, G): made once a step, for all frames."""
+        ...
+
+    def at(self, frames: Tensor, table: Tensor | None = None) -> Warp:
         """The maps of ``frames`` (P,) int64."""
         ...
 
@@ -100,42 +106,65 @@ class GridBijection(nn.Module):
         self.register_buffer("domain", domain, persistent=False)  # half extents of the grids
         coarsest = (cells, max(2, round(cells * extent[1] / extent[0])), z_cells)
         self.levels = nn.ModuleList()  # of each layer: coefficients (K, 2, b + 1, a + 1) by level
+        self.sizes: list[tuple[int, int]] = []  # of each layer: points of the finest grid, (b, a)
         for axis in self.axes:
             a, b = CONDITIONS[axis]
-            sizes = [
-                tuple(z_cells + 1 if d == 2 else coarsest[d] * 2**level + 1 for d in (b, a))
-                for level in range(levels)
-            ]
+            counts = [[c if d == 2 else c * 2**level for d, c in enumerate(coarsest)]
+                      for level in range(levels)]  # fmt: skip
+            sizes = [(count[b] + 1, count[a] + 1) for count in counts]
+            self.sizes.append(sizes[-1])
             self.levels.append(
                 nn.ParameterList(nn.Parameter(torch.zeros(n_basis, 2, *size)) for size in sizes)
             )
 
-    def at(self, frames: Tensor) -> Warp:
+    @property
+    def layout(self) -> Layout:
+        """What `table` holds where."""
+        nb, na = np.array(self.sizes, dtype=np.int64).T
+        ends = np.cumsum(2 * nb * na)
+        axes = np.array(self.axes, dtype=np.int64)
+        unit = self.domain.cpu().numpy()
+        return Layout(axes, ends - 2 * nb * na, na.copy(), nb.copy(), unit)
+
+    def table(self) -> Tensor:
+        """(T, G): all layers' grids one after the other, log-scale and shift side by side."""
+        totals = [_summed(list(levels.parameters())) for levels in self.levels]
+        coefficients = torch.cat([total.permute(0, 2, 3, 1).flatten(1) for total in totals], dim=1)
+        log_scale, shift = (self.basis @ coefficients).unflatten(1, (-1, 2)).unbind(-1)
+        bound = self.max_log_scale
+        return torch.stack((bound * torch.tanh(log_scale / bound), shift), dim=-1).flatten(1)
+
+    def at(self, frames: Tensor, table: Tensor | None = None) -> Warp:
         """See `Bijection`."""
-        basis = self.basis[frames]  # (P, K)
+        rows = (self.table() if table is None else table)[frames]  # (P, G)
+        grids = rows.split([2 * b * a for b, a in self.sizes], dim=1)
         readers = tuple(
-            self._reader(basis, levels) for levels in self.levels
+            _reader(grid.view(-1, b, a, 2).permute(0, 3, 1, 2))
+            for grid, (b, a) in zip(grids, self.sizes)
         )
         return Warp(self.axes, readers, self.domain)
 
-    def _reader(self, basis: Tensor, levels: nn.Module) -> Reader:
-        *coarser, finest = list(levels.parameters())
-        total: Tensor = finest
-        for level in coarser:
-            total = total + F.interpolate(
-                level, size=finest.shape[-2:], mode="bilinear", align_corners=True
-            )
-        grid = (basis @ total.flatten(1)).view(-1, *total.shape[1:])  # (P, 2, b + 1, a + 1)
-        bound = self.max_log_scale
-        grid = torch.cat((bound * torch.tanh(grid[:, :1] / bound), grid[:, 1:]), dim=1)
 
-        def read(condition: Tensor) -> tuple[Tensor, Tensor]:
-            found = F.grid_sample(
-                grid, condition.unsqueeze(1), padding_mode="border", align_corners=True
-            )  # (P, 2, 1, M)
-            return found[:, 0, 0], found[:, 1, 0]
+def _summed(levels: list[Tensor]) -> Tensor:
+    """The sum of nested grids (K, 2, b, a) on the finest of them, the last."""
+    *coarser, finest = levels
+    for level in coarser:
+        finest = finest + F.interpolate(
+            level, size=finest.shape[-2:], mode="bilinear", align_corners=True
+        )
+    return finest
 
-        return read
+
+def _reader(grid: Tensor) -> Reader:
+    """Reads of grids (P, 2, b, a), bilinear."""
+
+    def read(condition: Tensor) -> tuple[Tensor, Tensor]:
+        found = F.grid_sample(
+            grid, condition.unsqueeze(1), padding_mode="border", align_corners=True
+        )  # (P, 2, 1, M)
+        return found[:, 0, 0], found[:, 1, 0]
+
+    return read
 
 
 class MlpBijection(nn.Module):
@@ -169,10 +198,14 @@ class MlpBijection(nn.Module):
         )
         self.layers = nn.ModuleList(Mlp(n_in, 2, width, 3, generator) for _ in self.axes)
 
-    def at(self, frames: Tensor) -> Warp:
+    def table(self) -> Tensor:
+        """(T, CODE): a code of each frame."""
+        time = torch.arange(self.n_frames, device=self.unit.device)
+        return self.code(time[:, None].float() / max(1, self.n_frames - 1) * 2 - 1)
+
+    def at(self, frames: Tensor, table: Tensor | None = None) -> Warp:
         """See `Bijection`."""
-        time = frames[:, None].float() / max(1, self.n_frames - 1) * 2 - 1
-        code = self.code(time)
+        code = (self.table() if table is None else table)[frames]
         readers = tuple(
             self._reader(layer, projection(code))
             for layer, projection in zip(self.layers, self.projections)

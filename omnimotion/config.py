@@ -119,8 +119,8 @@ class FitConfig:
     seed: int = setting(0, "of every random draw", 0, 2**31 - 1)
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     backend: str = setting(
-        "auto", "tcnn needs tinycudann and a GPU; auto takes it where it works",
-        choices=("auto", "torch", "tcnn"),
+        "auto", "numba on a CPU, tcnn (tinycudann) on a GPU, or torch; auto takes what works",
+        choices=("auto", "torch", "numba", "tcnn"),
     )
     threads: int = setting(0, "CPU threads; 0 is one for each core", 0, 1024)
 

@@ -13,8 +13,7 @@ from omnimotion.compositing import composite, stratified_depths
 from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import PIXELS_PER_UNIT
-from omnimotion.scene import Rendering, Scene
-from omnimotion.volume import MlpVolume, VolumeTable
+from omnimotion.scene import Rendering, Scene, Snapshot
 
 
 class LossTerms(NamedTuple):
@@ -48,10 +47,10 @@ def loss_terms(
     random: torch.Generator,
 ) -> LossTerms:  # fmt: skip
     """Render the batch's points and compare them with what their matches say."""
-    table = scene.volume.table()
+    now = scene.snapshot()
     z = stratified_depths(batch.xy_i.shape[:2], n_samples, random, batch.xy_i)
-    seen = scene.render(scene.at(batch.i), batch.xy_i, z, table)
-    x_j = scene.at(batch.j).inverse(seen.u)  # (P, N, S, 3)
+    seen = now.render(now.at(batch.i), batch.xy_i, z)
+    x_j = now.at(batch.j).inverse(seen.u)  # (P, N, S, 3)
     mapped = composite(seen.weights, x_j)  # (P, N, 3)
     off = PIXELS_PER_UNIT * (mapped[..., :2] - batch.xy_j).abs().sum(-1)  # (P, N)
 
@@ -60,11 +59,11 @@ def loss_terms(
     consistency = spread = zero
     if config.depth_consistency:
         z_j = stratified_depths(batch.xy_j[:k].shape[:2], n_samples, random, batch.xy_j)
-        there = scene.render(scene.at(batch.j[:k]), batch.xy_j[:k], z_j, table)
+        there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], z_j)
         consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
     hidden = zero
     if config.occlusion:
-        hidden = occlusion(scene, batch, n_samples, random, table, k)
+        hidden = occlusion(now, batch, n_samples, random, k)
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
@@ -72,7 +71,7 @@ def loss_terms(
         flow_gradient=PIXELS_PER_UNIT * gradient_loss(mapped[..., :2], batch.xy_j),
         photometric=(seen.rgb - batch.rgb_i).square().sum(-1).mean(),
         photometric_gradient=gradient_loss(seen.rgb, batch.rgb_i),
-        smoothness=smoothness(scene, batch.j[:k], composite(seen.weights, seen.u)[:k]),
+        smoothness=smoothness(now, batch.j[:k], composite(seen.weights, seen.u)[:k]),
         depth_consistency=consistency,
         occlusion=hidden,
         depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
@@ -109,13 +108,13 @@ def gradient_loss(found: Tensor, expected: Tensor) -> Tensor:
     return differences.abs().sum(-1).mean()
 
 
-def smoothness(scene: Scene, frames: Tensor, u: Tensor) -> Tensor:
+def smoothness(now: Snapshot, frames: Tensor, u: Tensor) -> Tensor:
     """L1 acceleration of canonical points ``u`` (P, N, 3) around ``frames`` (P,)."""
-    if scene.n_frames < 3:
+    if now.n_frames < 3:
         return u.new_zeros(())
-    centre = frames.clamp(1, scene.n_frames - 2)
-    before, now, after = (scene.at(centre + step).inverse(u) for step in (-1, 0, 1))
-    return PIXELS_PER_UNIT * (before + after - 2 * now).abs().sum(-1).mean()
+    centre = frames.clamp(1, now.n_frames - 2)
+    before, at, after = (now.at(centre + step).inverse(u) for step in (-1, 0, 1))
+    return PIXELS_PER_UNIT * (before + after - 2 * at).abs().sum(-1).mean()
 
 
 def depth_consistency(mapped: Tensor, rendered: Tensor, covisible: Tensor) -> Tensor:
@@ -135,9 +134,8 @@ def distortion(seen: Rendering) -> Tensor:
 
 
 def occlusion(
-    scene: Scene, batch: Correspondences, n_samples: int, random: torch.Generator,
-    table: "VolumeTable | MlpVolume", k: int,
-) -> Tensor:  # fmt: skip
+    now: Snapshot, batch: Correspondences, n_samples: int, random: torch.Generator, k: int
+) -> Tensor:
     """Points of i without a match in j, though they land inside j, lie behind what j shows.
 
     The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
@@ -145,15 +143,15 @@ def occlusion(
     """
     xy = batch.lost_i[:k]
     z = stratified_depths(xy.shape[:2], n_samples, random, xy)
-    seen = scene.render(scene.at(batch.i[:k]), xy, z, table)
+    seen = now.render(now.at(batch.i[:k]), xy, z)
     u = composite(seen.weights, seen.u)
-    map_j = scene.at(batch.j[:k])
+    map_j = now.at(batch.j[:k])
     point = map_j.inverse(u)  # (k, L, 3)
-    half_width, half_height = scene.frame.extent
+    half_width, half_height = now.scene.frame.extent
     x, y = point[..., 0].detach().abs(), point[..., 1].detach().abs()
     inside = (x < half_width) & (y < half_height)
     z_j = stratified_depths(xy.shape[:2], n_samples, random, xy)
-    there = scene.render(map_j, point[..., :2].detach(), z_j, table)
+    there = now.render(map_j, point[..., :2].detach(), z_j)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - z_j) * n_samples)
     front = (there.weights * nearer).sum(-1)
     weight = inside * batch.lost_weight[:k, None]

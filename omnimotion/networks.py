@@ -39,19 +39,34 @@ def import_tinycudann() -> tuple[ModuleType | None, str]:
         return None, f"tinycudann unavailable: {reason}"
 
 
+def import_kernels() -> str:
+    """Empty where the compiled kernels for a CPU can be used, else the reason why not."""
+    try:
+        importlib.import_module("omnimotion.kernels.couplings")
+    except Exception as error:  # numba raises many things where it does not fit the machine
+        return f"numba unavailable: {str(error).partition(chr(10))[0] or repr(error)}"
+    return ""
+
+
 def choose_backend(asked: str, device: torch.device) -> str:
-    """``torch`` or ``tcnn``, logged with the reason; ConfigError if tcnn is asked for in vain."""
-    if asked == "torch" or (asked == "auto" and device.type == "cpu"):
-        return "torch"
-    module, reason = import_tinycudann()
-    if module is None or device.type == "cpu":
-        reason = reason if module is None else "tinycudann needs a CUDA device"
-        if asked == "tcnn":
-            raise ConfigError(f"backend = tcnn: {reason}; install it: {TCNN_INSTALL}")
-        log.info("backend=torch (%s)", reason)
-        return "torch"
-    log.info("backend=tcnn")
-    return "tcnn"
+    """``torch``, ``numba`` (CPU) or ``tcnn`` (GPU), logged with the reason.
+
+    ConfigError when a backend is asked for that cannot be had.
+    """
+    if asked == "torch":
+        return asked
+    fast = "numba" if device.type == "cpu" else "tcnn"
+    if fast == "numba":
+        reason, install = import_kernels(), "pip install numba"
+    else:
+        module, why = import_tinycudann()
+        reason, install = "" if module else why, TCNN_INSTALL
+    if asked not in ("auto", fast):
+        raise ConfigError(f"backend = {asked}: not for device {device.type}; use auto")
+    if reason and asked == fast:
+        raise ConfigError(f"backend = {asked}: {reason}; install it: {install}")
+    log.info("backend=%s%s", "torch" if reason else fast, reason and f" ({reason})")
+    return "torch" if reason else fast
 
 
 class Mlp(nn.Module):

@@ -5,7 +5,7 @@ map of a frame is ``T_i = A_i . C_i``: couplings C_i in the frame's own domain, 
 A_i into the canonical panorama, so that a moving camera costs the couplings nothing.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,29 +14,64 @@ from omnimotion.bijection import GridBijection, MlpBijection, Warp
 from omnimotion.compositing import composite, render_weights
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
-from omnimotion.volume import GridVolume, Look, MlpVolume, VolumeTable
+from omnimotion.volume import GridVolume, MlpVolume, VolumeTable
 
 PANORAMA_MARGIN = 1.15  # the volume spans the box of all frames, as the cameras start, times this
 VOLUME_DEPTH = 1.2
 
 
-class FrameMap(NamedTuple):
+class FrameMap(Protocol):
     """The bijection of P frames, camera included."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Local points (P, ..., 3) to canonical ones."""
+        ...
+
+    def inverse(self, u: Tensor) -> Tensor:
+        """Canonical points (P, ..., 3) to local ones."""
+        ...
+
+
+class PlainFrameMap(NamedTuple):
+    """`FrameMap` in plain PyTorch, of any bijection, on any device."""
 
     warp: Warp
     camera: Tensor  # (P, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Local points (P, ..., 3) to canonical ones."""
+        """See `FrameMap`."""
         v = self.warp.forward(x.flatten(1, -2))
         xy = apply_similarity(self.camera[:, None], v[..., :2])
         return torch.cat((xy, v[..., 2:]), dim=-1).view(x.shape)
 
     def inverse(self, u: Tensor) -> Tensor:
-        """Canonical points (P, ..., 3) to local ones."""
+        """See `FrameMap`."""
         v = u.flatten(1, -2)
         xy = apply_similarity(invert_similarity(self.camera)[:, None], v[..., :2])
         return self.warp.inverse(torch.cat((xy, v[..., 2:]), dim=-1)).view(u.shape)
+
+
+class FusedFrameMap(NamedTuple):
+    """`FrameMap` of grid couplings in one compiled loop, on a CPU."""
+
+    snapshot: "Snapshot"
+    frames: Tensor  # (P,) int64
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `FrameMap`."""
+        return self._carry(x, False)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        """See `FrameMap`."""
+        return self._carry(u, True)
+
+    def _carry(self, points: Tensor, inverse: bool) -> Tensor:
+        from omnimotion.fused import Carry
+
+        scene, grids, cameras, _ = self.snapshot
+        return Carry.apply(
+            points.flatten(1, -2), grids, cameras, self.frames, scene.bijection.layout, inverse
+        ).view(points.shape)
 
 
 class Rendering(NamedTuple):
@@ -53,6 +88,33 @@ class Rendering(NamedTuple):
         return (self.weights * self.z).sum(dim=-1)
 
 
+class Snapshot(NamedTuple):
+    """A scene as it is now, with its grids summed: made once a step and read many times."""
+
+    scene: "Scene"
+    table: Tensor  # (T, G), what the bijection's layers read
+    cameras: Tensor  # (T, 4)
+    volume: VolumeTable | MlpVolume
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        return len(self.cameras)
+
+    def at(self, frames: Tensor) -> FrameMap:
+        """The maps of ``frames`` (P,) int64."""
+        if self.scene.fused:
+            return FusedFrameMap(self, frames)
+        return PlainFrameMap(self.scene.bijection.at(frames, self.table), self.cameras[frames])
+
+    def render(self, frame_map: FrameMap, xy: Tensor, z: Tensor) -> Rendering:
+        """Cast rays through ``xy`` (P, N, 2) with samples at depths ``z`` (P, N, S)."""
+        u = frame_map.forward(lift(xy, z))
+        look = self.volume(u)
+        weights = render_weights(look.density)
+        return Rendering(z, u, weights, composite(weights, look.rgb))
+
+
 class Scene(nn.Module):
     """The model of one video."""
 
@@ -63,6 +125,7 @@ class Scene(nn.Module):
         """``cameras`` (T, 4): similarities of the frames into the panorama, where they start."""
         super().__init__()
         self.frame = frame
+        self.fused = backend == "numba" and config.bijection == "grid"
         self.register_buffer("camera_start", cameras)
         self.camera_shift = nn.Parameter(torch.zeros_like(cameras), requires_grad=config.camera)
         self.bijection = _bijection(frame, len(cameras), config, generator)
@@ -73,19 +136,14 @@ class Scene(nn.Module):
         """T."""
         return len(self.camera_start)
 
-    def at(self, frames: Tensor) -> FrameMap:
-        """The maps of ``frames`` (P,) int64."""
-        camera = self.camera_start[frames] + self.camera_shift[frames]
-        return FrameMap(self.bijection.at(frames), camera)
+    def snapshot(self) -> Snapshot:
+        """The scene as it is now."""
+        cameras = self.camera_start + self.camera_shift
+        return Snapshot(self, self.bijection.table(), cameras, self.volume.table())
 
-    def render(
-        self, frame_map: FrameMap, xy: Tensor, z: Tensor, table: "VolumeTable | MlpVolume"
-    ) -> Rendering:
-        """Cast rays through ``xy`` (P, N, 2) with samples at depths ``z`` (P, N, S)."""
-        u = frame_map.forward(lift(xy, z))
-        look: Look = table(u)
-        weights = render_weights(look.density)
-        return Rendering(z, u, weights, composite(weights, look.rgb))
+    def at(self, frames: Tensor) -> FrameMap:
+        """The maps of ``frames`` (P,) int64; for one use, see `snapshot` for more."""
+        return self.snapshot().at(frames)
 
 
 def lift(xy: Tensor, z: Tensor) -> Tensor:

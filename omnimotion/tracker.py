@@ -15,7 +15,7 @@ from omnimotion.compositing import stratified_depths
 from omnimotion.errors import PointsError
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame, resize_xy
-from omnimotion.scene import Scene, lift
+from omnimotion.scene import Scene, Snapshot, lift
 from omnimotion.tracks import QueryPoints, Tracks
 
 RAY_SAMPLES = 64
@@ -54,9 +54,9 @@ class Tracker:
         self._check(queries)
         n_frames = self.scene.n_frames
         at_once = max(1, RAYS_AT_ONCE // n_frames)
-        table = self.scene.volume.table()
+        now = self.scene.snapshot()
         parts = [
-            self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], table)
+            self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], now)
             for k in range(0, len(queries), at_once)
         ]
         return self._tracks(queries, parts)
@@ -72,11 +72,11 @@ class Tracker:
             torch.arange(0, height, step), torch.arange(0, width, step), indexing="ij"
         )
         xy = self.frame.normalise(torch.stack((x, y), dim=-1).float().view(-1, 2)).to(self.device)
-        table, depths, colours, shares = self.scene.volume.table(), [], [], []
-        frame_map = self.scene.at(torch.tensor([t], device=self.device))
+        now, depths, colours, shares = self.scene.snapshot(), [], [], []
+        frame_map = now.at(torch.tensor([t], device=self.device))
         for part in xy.split(RAYS_AT_ONCE):
             z = stratified_depths((1, len(part)), RAY_SAMPLES, None, part)
-            seen = self.scene.render(frame_map, part[None], z, table)
+            seen = now.render(frame_map, part[None], z)
             depth, share = _surface(seen.weights, z)
             depths.append(depth[0])
             colours.append(seen.rgb[0])
@@ -103,13 +103,13 @@ class Tracker:
                 f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
             )
 
-    def _track(self, t: np.ndarray, xy: np.ndarray, table: object) -> tuple[np.ndarray, ...]:
+    def _track(self, t: np.ndarray, xy: np.ndarray, now: Snapshot) -> tuple[np.ndarray, ...]:
         """Original pixels (q, T, 2), depth, occlusion, confidence (q, T) of q queries."""
         frames = torch.from_numpy(t).to(self.device)
         own = resize_xy(torch.from_numpy(xy), self.index.original_size, self.index.size)
         own = self.frame.normalise(own).to(self.device)
-        u, sure = self._canonical(frames, own, table)
-        there = self._locate(u, table)  # (T, q)
+        u, sure = self._canonical(frames, own, now)
+        there = self._locate(u, now)  # (T, q)
         xy_there = resize_xy(
             self.frame.to_pixels(there.xy), self.index.size, self.index.original_size
         )
@@ -117,21 +117,21 @@ class Tracker:
         fields = (xy_there, there.depth, there.occlusion, confidence)
         return tuple(field.transpose(0, 1).float().cpu().numpy() for field in fields)
 
-    def _canonical(self, t: Tensor, xy: Tensor, table: object) -> tuple[Tensor, Tensor]:
+    def _canonical(self, t: Tensor, xy: Tensor, now: Snapshot) -> tuple[Tensor, Tensor]:
         """Canonical points (q, 3) seen at ``xy`` (q, 2) in frames ``t`` (q,), and certainty."""
-        frame_map = self.scene.at(t)
+        frame_map = now.at(t)
         z = stratified_depths((len(t), 1), RAY_SAMPLES, None, xy)
-        seen = self.scene.render(frame_map, xy[:, None], z, table)  # type: ignore[arg-type]
+        seen = now.render(frame_map, xy[:, None], z)
         depth, share = _surface(seen.weights, z)
         return frame_map.forward(lift(xy[:, None], depth[..., None]))[:, 0, 0], share[:, 0]
 
-    def _locate(self, u: Tensor, table: object) -> Located:
+    def _locate(self, u: Tensor, now: Snapshot) -> Located:
         """Canonical points (q, 3) in all frames: fields (T, q, ...)."""
         frames = torch.arange(self.scene.n_frames, device=self.device)
-        frame_map = self.scene.at(frames)
+        frame_map = now.at(frames)
         local = frame_map.inverse(u.expand(len(frames), *u.shape).contiguous())  # (T, q, 3)
         z = stratified_depths(local.shape[:2], RAY_SAMPLES, None, local)
-        seen = self.scene.render(frame_map, local[..., :2], z, table)  # type: ignore[arg-type]
+        seen = now.render(frame_map, local[..., :2], z)
         reach = SURFACE_REACH * 2 / RAY_SAMPLES
         behind = z - local[..., 2:]  # (T, q, S)
         front = (seen.weights * (behind < -reach)).sum(-1)

@@ -66,6 +66,7 @@ class GridVolume(nn.Module):
             start = 1e-2 * torch.randn(1, channels, *shape, generator=generator)
             self.levels.append(nn.Parameter(start))
         self.decoder = decoder(channels, 4, width, generator, backend)
+        self.fused = backend == "numba"
 
     def __call__(self, u: Tensor) -> Look:
         """See `Volume`."""
@@ -73,11 +74,12 @@ class GridVolume(nn.Module):
 
     def table(self) -> "VolumeTable":
         """The sum of all levels, to be read many times in one step."""
-        *coarser, finest = list(self.levels)
-        total = finest
+        *coarser, total = (
+            level.contiguous(memory_format=torch.channels_last_3d) for level in self.levels
+        )
         for level in coarser:
             total = total + F.interpolate(
-                level, size=finest.shape[-3:], mode="trilinear", align_corners=True
+                level, size=total.shape[-3:], mode="trilinear", align_corners=True
             )
         return VolumeTable(self, total)
 
@@ -86,16 +88,29 @@ class VolumeTable(NamedTuple):
     """A grid volume with its levels summed."""
 
     volume: GridVolume
-    features: Tensor  # (1, C, nz, ny, nx)
+    features: Tensor  # (1, C, nz, ny, nx), in memory with the channels last
 
     def __call__(self, u: Tensor) -> Look:
         """See `Volume`."""
-        where = (u.reshape(-1, 3) - self.volume.centre) / self.volume.half_size
-        read = F.grid_sample(
-            self.features, where.view(1, 1, 1, -1, 3), padding_mode="border", align_corners=True
-        )  # (1, C, 1, 1, M)
-        raw = self.volume.decoder(read.view(read.shape[1], -1).T)
-        return decode(raw.view(*u.shape[:-1], 4), self.volume.density_gain)
+        volume = self.volume
+        read = _read_fused if volume.fused else _read
+        features = read((u.reshape(-1, 3) - volume.centre) / volume.half_size, self.features)
+        return decode(volume.decoder(features).view(*u.shape[:-1], 4), volume.density_gain)
+
+
+def _read(places: Tensor, grid: Tensor) -> Tensor:
+    """Features (N, C) of a grid (1, C, nz, ny, nx) at places (N, 3) in [-1, 1], trilinear."""
+    found = F.grid_sample(
+        grid, places.view(1, 1, 1, -1, 3), padding_mode="border", align_corners=True
+    )  # (1, C, 1, 1, N)
+    return found.view(found.shape[1], -1).T
+
+
+def _read_fused(places: Tensor, grid: Tensor) -> Tensor:
+    """`_read` in one compiled loop, on a CPU."""
+    from omnimotion.fused import Read
+
+    return Read.apply(places, grid[0].permute(1, 2, 3, 0))
 
 
 class MlpVolume(nn.Module):

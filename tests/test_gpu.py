@@ -31,14 +31,31 @@ with_tcnn = pytest.mark.skipif(bool(tinycudann_reason()), reason=tinycudann_reas
 # without a GPU ----------------------------------------------------------------------------------
 
 
-def test_auto_takes_torch_on_a_cpu():
-    assert choose_backend("auto", CPU) == choose_backend("torch", CPU) == "torch"
+def test_auto_takes_the_compiled_kernels_on_a_cpu_and_torch_where_there_are_none(monkeypatch):
+    assert choose_backend("auto", CPU) == choose_backend("numba", CPU) == "numba"
+    assert choose_backend("torch", CPU) == "torch"
+
+    def fails(name):
+        raise RuntimeError("cannot cache function")
+
+    monkeypatch.setattr("omnimotion.networks.importlib.import_module", fails)
+    assert choose_backend("auto", CPU) == "torch"
+    with pytest.raises(ConfigError, match="cannot cache function"):
+        choose_backend("numba", CPU)
 
 
-def test_tcnn_on_a_cpu_is_refused_with_the_way_to_install_it():
-    with pytest.raises(ConfigError, match="tcnn") as caught:
+def test_a_backend_of_the_other_device_is_refused():
+    with pytest.raises(ConfigError, match="tcnn: not for device cpu"):
         choose_backend("tcnn", CPU)
-    assert "pip install" in str(caught.value)
+    with pytest.raises(ConfigError, match="numba: not for device cuda"):
+        choose_backend("numba", torch.device("cuda"))
+
+
+def test_a_missing_tinycudann_is_refused_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setattr("omnimotion.networks.import_tinycudann", lambda: (None, "not there"))
+    assert choose_backend("auto", torch.device("cuda")) == "torch"
+    with pytest.raises(ConfigError, match="not there; install it: pip install"):
+        choose_backend("tcnn", torch.device("cuda"))
 
 
 def test_a_missing_tinycudann_is_a_reason_and_no_error(monkeypatch):

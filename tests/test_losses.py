@@ -196,12 +196,12 @@ def test_terms_without_a_weight_are_not_computed(still_scene):
 class Layered:
     """A stand-in for a still scene: an opaque plane at depth 0 where x > 0, else at depth 0.8."""
 
-    frame = Frame(64, 48)
+    scene = SimpleNamespace(frame=Frame(64, 48))
 
     def at(self, frames):
         return SimpleNamespace(inverse=lambda u: u, frames=frames)
 
-    def render(self, frame_map, xy, z, table):
+    def render(self, frame_map, xy, z):
         """Frame 0 sees the far plane everywhere, the others what is in front."""
         plane = torch.where((xy[..., 0] > 0) & (frame_map.frames[:, None] > 0), 0.0, 0.8)
         nearest = (z - plane[..., None]).abs().argmin(-1, keepdim=True)
@@ -220,7 +220,7 @@ def lost(x):
 
 def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
     hidden, open_, outside = (
-        float(occlusion(Layered(), lost(x), 32, torch.Generator().manual_seed(0), None, 1))
+        float(occlusion(Layered(), lost(x), 32, torch.Generator().manual_seed(0), 1))
         for x in (0.5, -0.5, 1.5)
     )
     assert hidden < 0.05

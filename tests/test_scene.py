@@ -102,7 +102,7 @@ def test_rendering_is_a_weighted_sum_of_what_lies_on_the_ray(made):
     xy = local_points(2, 10)[..., :2]
     z = torch.linspace(-0.9, 0.9, 8).expand(2, 10, 8)
     at = made.at(torch.tensor([0, 5]))
-    seen = made.render(at, xy, z, made.volume.table())
+    seen = made.snapshot().render(at, xy, z)
     assert seen.weights.shape == (2, 10, 8)
     torch.testing.assert_close(seen.weights.sum(-1), torch.ones(2, 10))
     rgb = made.volume(seen.u).rgb
@@ -131,7 +131,7 @@ def test_the_same_seed_makes_the_same_scene():
 def test_every_trained_parameter_gets_a_gradient(config):
     made = scene(config)
     at, z = made.at(ALL), torch.linspace(-0.9, 0.9, 6).expand(FRAMES, 80, 6)
-    seen = made.render(at, local_points(FRAMES, 80)[..., :2], z, made.volume.table())
+    seen = made.snapshot().render(at, local_points(FRAMES, 80)[..., :2], z)
     (seen.rgb.square().sum() + made.at(ALL.flip(0)).inverse(seen.u).square().sum()).backward()
     for name, parameter in made.named_parameters():
         if parameter.requires_grad:

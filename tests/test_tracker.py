@@ -57,7 +57,7 @@ def test_even_without_being_put_there(tracker):
     """What the model itself says of the query frame, before the query point is written in."""
     points = QueryPoints.from_array(POINTS)
     with torch.no_grad():
-        xy = tracker._track(points.t, points.xy, tracker.scene.volume.table())[0]
+        xy = tracker._track(points.t, points.xy, tracker.scene.snapshot())[0]
     own = xy[np.arange(len(POINTS)), points.t]
     np.testing.assert_allclose(own, POINTS[:, 1:], atol=1e-3)
 

@@ -1,0 +1,116 @@
+"""The compiled kernels as differentiable functions of torch tensors on a CPU.
+
+Each splits its points among as many threads as torch uses. A thread adds to a gradient of its
+own, and these are summed in order, so that a result depends on the number of threads at most.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from omnimotion.kernels import couplings, volume
+from omnimotion.kernels.layout import Layout
+
+MIN_POINTS = 1024  # a thread with fewer costs more than it saves
+
+
+class Carry(Function):
+    """Points (P, M, 3) through the maps of ``frames`` (P,): see `couplings.carry`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, grids: Tensor, cameras: Tensor, frames: Tensor,
+        layout: Layout, inverse: bool,
+    ) -> Tensor:  # fmt: skip
+        """The mapped points (P, M, 3)."""
+        out = torch.empty(x.shape)
+        learning = any(ctx.needs_input_grad)
+        kept = torch.empty(len(layout.axis) if learning else 0, *x.shape[:2])
+        source, where = x.contiguous().numpy(), frames.numpy()
+        tables = (grids.numpy(), layout, cameras.numpy())
+        target, keep = out.numpy(), kept.numpy()
+
+        def part(rows: slice) -> None:
+            results = (target[rows], keep[:, rows])
+            couplings.carry(source[rows], where[rows], tables, inverse, results)
+
+        _spread(part, len(x), x.shape[1])
+        ctx.save_for_backward(out, grids, cameras, frames, kept)
+        ctx.layout, ctx.inverse = layout, inverse
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the points, the grids and the cameras."""
+        out, grids, cameras, frames, kept = ctx.saved_tensors
+        x_g = torch.empty(out.shape)
+        gradient, where, target = g[0].contiguous().numpy(), frames.numpy(), x_g.numpy()
+        tables = (grids.numpy(), ctx.layout, cameras.numpy())
+        mapped, keep = out.numpy(), kept.numpy()
+
+        def part(rows: slice) -> tuple[Tensor, Tensor]:
+            added = torch.zeros_like(grids), torch.zeros_like(cameras)
+            gradients = (target[rows], added[0].numpy(), added[1].numpy())
+            couplings.carry_back(gradient[rows], where[rows], tables, ctx.inverse,
+                                 (mapped[rows], keep[:, rows]), gradients)  # fmt: skip
+            return added
+
+        return x_g, *_sums(_spread(part, len(out), out.shape[1])), None, None, None
+
+
+class Read(Function):
+    """Features (N, C) of a grid (nz, ny, nx, C) at places (N, 3): see `volume.read`."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, grid: Tensor) -> Tensor:
+        """The features (N, C)."""
+        places, grid = places.contiguous(), grid.contiguous()
+        features = torch.empty(len(places), grid.shape[-1])
+        source, table, target = places.numpy(), grid.numpy(), features.numpy()
+        _spread(lambda rows: volume.read(source[rows], table, target[rows]), len(places), 1)
+        ctx.save_for_backward(places, grid)
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of the places and of the grid."""
+        places, grid = ctx.saved_tensors
+        places_g = torch.empty(places.shape)
+        gradient, source, target = g[0].contiguous().numpy(), places.numpy(), places_g.numpy()
+        table = grid.numpy()
+
+        def part(rows: slice) -> tuple[Tensor]:
+            added = torch.zeros_like(grid)
+            volume.read_back(gradient[rows], source[rows], table, target[rows], added.numpy())
+            return (added,)
+
+        return places_g, *_sums(_spread(part, len(places), 1))
+
+
+def _spread(part: Callable[[slice], Any], rows: int, points_a_row: int) -> list[Any]:
+    """Call ``part`` on slices of the rows, one for each thread; the results in their order."""
+    most = max(1, rows * points_a_row // MIN_POINTS)
+    n = max(1, min(torch.get_num_threads(), most, rows))
+    if n == 1:
+        return [part(slice(0, rows))]
+    edges = [rows * k // n for k in range(n + 1)]
+    return list(_threads(n).map(part, (slice(a, b) for a, b in pairwise(edges))))
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n, thread_name_prefix="omnimotion")
+
+
+def _sums(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    first, *others = parts
+    for other in others:
+        for total, each in zip(first, other):
+            total += each
+    return first
