@@ -33,6 +33,7 @@ def report(folder: Path = Path(".")) -> dict[str, Finding]:
         "opencv": _opencv,
         "torchvision": _torchvision,
         "device": _device,
+        "numba": _numba,
         "tinycudann": _tinycudann,
         "RAFT weights": _raft_weights,
         "codecs": _codecs,
@@ -134,6 +135,15 @@ def _device() -> Finding:
     torch.ones(1, device=0).add_(1).item()  # a driver can be found and still not run
     memory = f"{device.total_memory / 2**30:.0f} GiB"
     return _finding("ok", f"{device.name}, {memory}, CUDA {torch.version.cuda}", cpu)
+
+
+def _numba() -> Finding:
+    try:
+        importlib.import_module("omnimotion.kernels.couplings")
+    except Exception as error:
+        slower = "a fit on a CPU takes about twice as long without it"
+        return _finding("note", f"not usable ({_reason(error)}); PyTorch alone is used", slower)
+    return _finding("ok", f"{importlib.import_module('numba').__version__}: CPU kernels compile")
 
 
 def _tinycudann() -> Finding:

@@ -81,6 +81,14 @@ def test_tinycudann_is_optional_whatever_it_raises(without, tmp_path, error, wor
     assert words in finding["detail"]
 
 
+def test_numba_is_optional(without, tmp_path):
+    assert doctor.report(tmp_path)["numba"]["status"] == "ok"
+    without("omnimotion.kernels.couplings", RuntimeError("cannot cache function"))
+    finding = doctor.report(tmp_path)["numba"]
+    assert finding["status"] == "note"
+    assert "cannot cache function" in finding["detail"]
+
+
 def test_tinycudann_that_imports_is_reported(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tinycudann", types.ModuleType("tinycudann"))
     assert doctor.report(tmp_path)["tinycudann"]["status"] == "ok"
