@@ -15,13 +15,22 @@ from omnimotion.compositing import stratified_depths
 from omnimotion.errors import PointsError
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame, resize_xy
-from omnimotion.scene import Scene, Snapshot, lift
+from omnimotion.scene import FrameMap, Scene, Snapshot, lift
 from omnimotion.tracks import QueryPoints, Tracks
 
 RAY_SAMPLES = 64
 SURFACE_REACH = 2.5  # samples around the median depth that belong to the surface
 HIDDEN_ABOVE = 0.5  # share of the weight in front of a point from which it is hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
+
+
+class Surface(NamedTuple):
+    """What is seen on rays."""
+
+    depth: Tensor  # (P, N)
+    u: Tensor  # (P, N, 3) canonical
+    rgb: Tensor  # (P, N, 3)
+    settled: Tensor  # (P, N) share of the ray's weight close to the surface
 
 
 class Located(NamedTuple):
@@ -31,6 +40,27 @@ class Located(NamedTuple):
     depth: Tensor  # (...)
     occlusion: Tensor  # (...) share of the ray's weight in front of the point
     settled: Tensor  # (...) share of the ray's weight close to the point or in front of it
+
+
+def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
+    """The surfaces seen at ``xy`` (P, N, 2), normalised, in the frames of ``frame_map``."""
+    z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, xy)
+    seen = now.render(frame_map, xy, z)
+    depth, share = _surface(seen.weights, z)
+    u = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
+    return Surface(depth, u, seen.rgb, share)
+
+
+def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
+    """Where canonical points ``u`` (P, N, 3) are in the frames of ``frame_map``."""
+    local = frame_map.inverse(u)
+    z = stratified_depths(local.shape[:2], RAY_SAMPLES, None, local)
+    seen = now.render(frame_map, local[..., :2], z)
+    reach = SURFACE_REACH * 2 / RAY_SAMPLES
+    behind = z - local[..., 2:]  # (P, N, S)
+    front = (seen.weights * (behind < -reach)).sum(-1)
+    near = (seen.weights * (behind.abs() <= reach)).sum(-1)
+    return Located(local[..., :2], local[..., 2], front, (front + near).clamp(max=1))
 
 
 class Tracker:
@@ -75,12 +105,10 @@ class Tracker:
         now, depths, colours, shares = self.scene.snapshot(), [], [], []
         frame_map = now.at(torch.tensor([t], device=self.device))
         for part in xy.split(RAYS_AT_ONCE):
-            z = stratified_depths((1, len(part)), RAY_SAMPLES, None, part)
-            seen = now.render(frame_map, part[None], z)
-            depth, share = _surface(seen.weights, z)
-            depths.append(depth[0])
+            seen = surface_at(now, frame_map, part[None])
+            depths.append(seen.depth[0])
             colours.append(seen.rgb[0])
-            shares.append(share[0])
+            shares.append(seen.settled[0])
         shape = x.shape
         rgb = (torch.cat(colours).view(*shape, 3).clamp(0, 1) * 255).round().to(torch.uint8)
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
@@ -108,35 +136,17 @@ class Tracker:
         frames = torch.from_numpy(t).to(self.device)
         own = resize_xy(torch.from_numpy(xy), self.index.original_size, self.index.size)
         own = self.frame.normalise(own).to(self.device)
-        u, sure = self._canonical(frames, own, now)
-        there = self._locate(u, now)  # (T, q)
+        seen = surface_at(now, now.at(frames), own[:, None])
+        every = torch.arange(self.scene.n_frames, device=self.device)
+        u = seen.u[:, 0].expand(len(every), len(own), 3).contiguous()  # (T, q, 3)
+        there = locate(now, now.at(every), u)
         xy_there = resize_xy(
             self.frame.to_pixels(there.xy), self.index.size, self.index.original_size
         )
-        confidence = sure * (there.settled * (2 * (there.occlusion - HIDDEN_ABOVE)).abs())
+        decided = (2 * (there.occlusion - HIDDEN_ABOVE)).abs()
+        confidence = seen.settled[:, 0] * (there.settled * decided)
         fields = (xy_there, there.depth, there.occlusion, confidence)
         return tuple(field.transpose(0, 1).float().cpu().numpy() for field in fields)
-
-    def _canonical(self, t: Tensor, xy: Tensor, now: Snapshot) -> tuple[Tensor, Tensor]:
-        """Canonical points (q, 3) seen at ``xy`` (q, 2) in frames ``t`` (q,), and certainty."""
-        frame_map = now.at(t)
-        z = stratified_depths((len(t), 1), RAY_SAMPLES, None, xy)
-        seen = now.render(frame_map, xy[:, None], z)
-        depth, share = _surface(seen.weights, z)
-        return frame_map.forward(lift(xy[:, None], depth[..., None]))[:, 0, 0], share[:, 0]
-
-    def _locate(self, u: Tensor, now: Snapshot) -> Located:
-        """Canonical points (q, 3) in all frames: fields (T, q, ...)."""
-        frames = torch.arange(self.scene.n_frames, device=self.device)
-        frame_map = now.at(frames)
-        local = frame_map.inverse(u.expand(len(frames), *u.shape).contiguous())  # (T, q, 3)
-        z = stratified_depths(local.shape[:2], RAY_SAMPLES, None, local)
-        seen = now.render(frame_map, local[..., :2], z)
-        reach = SURFACE_REACH * 2 / RAY_SAMPLES
-        behind = z - local[..., 2:]  # (T, q, S)
-        front = (seen.weights * (behind < -reach)).sum(-1)
-        near = (seen.weights * (behind.abs() <= reach)).sum(-1)
-        return Located(local[..., :2], local[..., 2], front, (front + near).clamp(max=1))
 
     def _tracks(self, queries: QueryPoints, parts: list[tuple[np.ndarray, ...]]) -> Tracks:
         n_frames, (width, height) = self.scene.n_frames, self.index.original_size
