@@ -1,9 +1,11 @@
 """The pool of matches a fit draws from: flat, bounded, and on the device.
 
 Conventions. Matches are grouped by ordered pair (i, j); ``xy`` in normalised coordinates. Nothing
-is read from disk once the pool is made, and drawing never waits for the device.
+is read from disk once the pool is made, and drawing never waits for the device. A small share of
+the matches is held out: it is never drawn, and tells afterwards how good the fit is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,13 +14,15 @@ import torch
 from torch import Tensor
 
 from omnimotion.errors import FlowError
-from omnimotion.flow import HIDDEN, NONE, SceneStore
+from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity
 from omnimotion.seeds import Purpose
 
 MOTION_CAP_PX = 16.0  # faster points are drawn no more often
 MOTION_CELLS = 64  # of a frame, each way, for the map of motion
 MIN_MOTION_PX = 1e-3  # so that every match can be drawn
+HELD_OUT_SHARE = 1 / 50  # of a pair's matches, up to its part of the most
+HELD_OUT_MOST = 20_000  # of all pairs: 200 from each frame of a 100-frame clip
 
 
 class Correspondences(NamedTuple):
@@ -33,6 +37,16 @@ class Correspondences(NamedTuple):
     covisible: Tensor  # (P, N) bool; False where the point is hidden in j
     lost_i: Tensor  # (P, L, 2) normalised; points of i without a match in j
     lost_weight: Tensor  # (P,) how surely such a point is hidden in j
+
+
+class HeldOut(NamedTuple):
+    """H matches that are never drawn, on the CPU, in the order of their pairs."""
+
+    i: Tensor  # (H,) int64
+    j: Tensor  # (H,) int64
+    xy_i: Tensor  # (H, 2) float32 normalised
+    xy_j: Tensor  # (H, 2) float32 normalised
+    covisible: Tensor  # (H,) bool; False where the point is hidden in j
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,8 @@ class CorrespondencePool:
     lost_i: Tensor  # (U, 2) float32 normalised, U >= 1
     matched_share: Tensor  # (K,) float32 of the lattice
     motion_sum: Tensor  # (M + 1,) float64, sums of the motion at the matches' places
+    held_out: HeldOut  # none of them among the M
+    coverage: Tensor  # (T,) float32 on the CPU, share of the lattice with a match to any frame
 
     @property
     def gap(self) -> Tensor:
@@ -94,6 +110,17 @@ class CorrespondencePool:
         return torch.minimum(torch.maximum(match, start), start + count - 1)
 
 
+class _Pair(NamedTuple):
+    """What is kept of one pair, in pixels: M matches, H held out, U points without a match."""
+
+    i: int
+    j: int
+    matches: tuple[np.ndarray, ...]  # xy_i (M, 2), xy_j (M, 2), covisible (M,), rgb_i (M, 3)
+    held_out: tuple[np.ndarray, ...]  # xy_i (H, 2), xy_j (H, 2), covisible (H,)
+    lost: np.ndarray  # (U, 2)
+    matched_share: float  # of the lattice
+
+
 def build_pool(
     store: SceneStore, cameras: Tensor, size: int, seed: int, device: torch.device
 ) -> CorrespondencePool:
@@ -102,35 +129,18 @@ def build_pool(
     FlowError when the scene has no matches.
     """
     frame = Frame(*store.index.size)
-    random = np.random.default_rng((seed, int(Purpose.POOL)))
-    quota = max(1, size // max(1, len(store.index.pairs)))
-    pairs, columns, lost, shares = [], [], [], []
-    for i in range(store.index.n_frames):
-        flow, image = store.flow(i), store.frame(i)
-        for m, j in enumerate(flow.targets):
-            xy_i, xy_j, state = flow.matches(m)
-            if len(xy_i) > quota:
-                kept = np.sort(random.choice(len(xy_i), quota, replace=False))
-                xy_i, xy_j, state = xy_i[kept], xy_j[kept], state[kept]
-            if len(xy_i):
-                x, y = xy_i.astype(np.int64).T
-                pairs.append((i, int(j), len(xy_i)))
-                columns.append((xy_i, xy_j, image[y, x], state != HIDDEN))
-                rows, cols = np.nonzero(flow.state[m] == NONE)
-                shares.append(1 - len(rows) / flow.state[m].size)
-                if len(rows) > quota // 8:
-                    kept = np.sort(random.choice(len(rows), quota // 8, replace=False))
-                    rows, cols = rows[kept], cols[kept]
-                lattice = np.stack((cols, rows), axis=-1) * flow.stride + flow.origin[m]
-                lost.append(lattice.astype(np.float32))
+    pairs, coverage = _read_pairs(store, size, seed)
     if not pairs:
         raise FlowError(f"{store.folder}: no reliable matches in any pair: preprocess again")
-    i, j, count = torch.tensor(pairs).T.contiguous()
-    source, target, rgb, covisible = (torch.from_numpy(np.concatenate(c)) for c in zip(*columns))
+    i, j, count, held_count, lost_count = torch.tensor([
+        (pair.i, pair.j, *(len(part) for part in (pair.matches[0], pair.held_out[0], pair.lost)))
+        for pair in pairs
+    ]).T.contiguous()  # fmt: skip
+    source, target, covisible, rgb = _joined(pair.matches for pair in pairs)
     source, target = frame.normalise(source), frame.normalise(target)
-    lost_count = torch.tensor([len(part) for part in lost])
-    lost.append(np.zeros((1, 2), np.float32))  # so that there is something to index
-    lost_i = frame.normalise(torch.from_numpy(np.concatenate(lost)))
+    held_i, held_j, held_covisible = _joined(pair.held_out for pair in pairs)
+    nowhere = np.zeros((1, 2), np.float32)  # so that there is something to index
+    lost = torch.from_numpy(np.concatenate([*(pair.lost for pair in pairs), nowhere]))
     motion = _motion_there(frame, cameras, i.repeat_interleave(count),
                            j.repeat_interleave(count), source, target)  # fmt: skip
     motion_sum = torch.cat((motion.new_zeros(1), motion.cumsum(0)))
@@ -139,10 +149,68 @@ def build_pool(
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
         rgb_i=rgb.to(device), covisible=covisible.to(device),
         lost_start=(lost_count.cumsum(0) - lost_count).to(device),
-        lost_count=lost_count.to(device), lost_i=lost_i.to(device),
-        matched_share=torch.tensor(shares).to(device),
+        lost_count=lost_count.to(device), lost_i=frame.normalise(lost).to(device),
+        matched_share=torch.tensor([pair.matched_share for pair in pairs]).to(device),
         motion_sum=motion_sum.to(device),
+        held_out=HeldOut(i.repeat_interleave(held_count), j.repeat_interleave(held_count),
+                         frame.normalise(held_i), frame.normalise(held_j), held_covisible),
+        coverage=torch.tensor(coverage),
     )  # fmt: skip
+
+
+def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], list[float]]:
+    """What is kept of each pair that has matches, and the share of each frame with any match."""
+    random, held_random = (
+        np.random.default_rng((seed, int(purpose))) for purpose in (Purpose.POOL, Purpose.HELD_OUT)
+    )
+    n_pairs = max(1, len(store.index.pairs))
+    quota = max(1, size // n_pairs)
+    pairs, coverage, k = [], [], 0
+    for i in range(store.index.n_frames):
+        flow, image = store.flow(i), store.frame(i)
+        coverage.append(float((flow.state != NONE).any(axis=0).mean()) if len(flow.state) else 0.0)
+        for m in range(len(flow.targets)):
+            most = HELD_OUT_MOST * (k + 1) // n_pairs - HELD_OUT_MOST * k // n_pairs
+            n = int((flow.state[m] != NONE).sum())
+            out = _held_out(n, most, held_random)
+            k += 1
+            if n:
+                pairs.append(_pair(flow, m, image, out, quota, random))
+    return pairs, coverage
+
+
+def _held_out(n: int, most: int, random: np.random.Generator) -> np.ndarray:
+    """Which of the n matches of a pair are held out, at most ``most`` and never all."""
+    count = min(int(n * HELD_OUT_SHARE + random.random()), most, n - 1)
+    return np.sort(random.choice(n, count, replace=False)) if count > 0 else np.empty(0, np.int64)
+
+
+def _pair(
+    flow: FrameFlow, m: int, image: np.ndarray, out: np.ndarray, quota: int,
+    random: np.random.Generator,
+) -> _Pair:  # fmt: skip
+    """A pair's matches but for those held ``out``, at most ``quota``, chosen at random."""
+    xy_i, xy_j, state = flow.matches(m)
+    kept = np.delete(np.arange(len(xy_i)), out)
+    if len(kept) > quota:
+        kept = kept[np.sort(random.choice(len(kept), quota, replace=False))]
+    held_out = (xy_i[out], xy_j[out], state[out] != HIDDEN)
+    rows, columns = np.nonzero(flow.state[m] == NONE)
+    share = 1 - len(rows) / flow.state[m].size
+    if len(rows) > quota // 8:
+        some = np.sort(random.choice(len(rows), quota // 8, replace=False))
+        rows, columns = rows[some], columns[some]
+    lost = np.stack((columns, rows), axis=-1) * flow.stride + flow.origin[m]
+    xy_i, xy_j, state = xy_i[kept], xy_j[kept], state[kept]
+    x, y = xy_i.astype(np.int64).T
+    matches = (xy_i, xy_j, state != HIDDEN, image[y, x])
+    target = int(flow.targets[m])
+    return _Pair(flow.i, target, matches, held_out, lost.astype(np.float32), share)
+
+
+def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+    """Columns of all pairs, one after the other."""
+    return tuple(torch.from_numpy(np.concatenate(column)) for column in zip(*parts))
 
 
 def _motion_there(

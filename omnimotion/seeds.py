@@ -17,6 +17,8 @@ class Purpose(IntEnum):
     POOL = 1
     PAIRS = 2
     DEPTHS = 3
+    HELD_OUT = 4
+    HEALTH = 5
 
 
 def generator(

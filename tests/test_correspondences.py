@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnimotion.cameras import IDENTITY, initial_cameras
-from omnimotion.correspondences import build_pool, pair_chances
+from omnimotion.correspondences import _held_out, build_pool, pair_chances
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore, write_flow
 from omnimotion.geometry import Frame
@@ -28,13 +28,32 @@ def draw(pool, chances, n_pairs, n_points, seed=0, n_lost=4, motion_share=0.0):
     return pool.draw(chances, n_pairs, n_points, n_lost, motion_share, random)
 
 
-def test_the_pool_holds_every_reliable_match(tiny_store, pool):
-    expected = sum(
-        int((tiny_store.flow(i).state != NONE).sum()) for i in range(tiny_store.index.n_frames)
-    )
-    assert len(pool.xy_i) == int(pool.count.sum()) == expected
+def test_the_pool_holds_every_reliable_match_but_those_held_out(tiny_store, pool):
+    """Each match of the store is in one of the two, once."""
+    to_pixels = Frame(*tiny_store.index.size).to_pixels
+    held = pool.held_out
+    found = [
+        *rows(pool.i.repeat_interleave(pool.count), pool.j.repeat_interleave(pool.count),
+              to_pixels(pool.xy_i), to_pixels(pool.xy_j), pool.covisible),
+        *rows(held.i, held.j, to_pixels(held.xy_i), to_pixels(held.xy_j), held.covisible),
+    ]  # fmt: skip
+    expected = []
+    for i in range(tiny_store.index.n_frames):
+        flow = tiny_store.flow(i)
+        for m, j in enumerate(flow.targets.tolist()):
+            xy_i, xy_j, state = (torch.from_numpy(part) for part in flow.matches(m))
+            ones = torch.ones(len(xy_i), dtype=torch.int64)
+            expected += rows(i * ones, j * ones, xy_i, xy_j, state != HIDDEN)
+    assert sorted(found) == sorted(expected)
+    assert len(pool.xy_i) == int(pool.count.sum()) < len(expected)
     assert torch.equal(pool.start, pool.count.cumsum(0) - pool.count)
     assert (pool.count > 0).all()
+
+
+def rows(i, j, xy_i, xy_j, covisible):
+    """Matches as tuples that can be compared: places in 1/64 px, as they are stored."""
+    places = [(64 * xy).round().long() for xy in (xy_i, xy_j)]
+    return [tuple(row) for row in torch.column_stack((i, j, *places, covisible)).tolist()]
 
 
 def test_drawn_matches_are_those_of_the_store(tiny_store, pool):
@@ -88,6 +107,61 @@ def test_the_pool_is_bounded_and_reproducible(tiny_store):
     other = build_pool(tiny_store, cameras, 5000, 1, CPU)
     assert not torch.equal(a.xy_i, other.xy_i)
     assert len(a.i) == len(tiny_store.index.pairs)
+
+
+# held out ---------------------------------------------------------------------------------------
+
+
+def test_one_match_in_fifty_of_each_pair_is_held_out(pool):
+    held = pool.held_out
+    n_frames = int(pool.i.max()) + 1
+    found = torch.bincount(held.i * n_frames + held.j, minlength=n_frames**2)
+    expected = (pool.count + found[pool.i * n_frames + pool.j]) / 50
+    assert ((found[pool.i * n_frames + pool.j] - expected).abs() < 1).all()
+    assert all(field.device == CPU for field in held)
+
+
+def test_what_is_held_out_depends_on_the_seed_only(tiny_store):
+    cameras = still_cameras(tiny_store)
+    large, small, other = (
+        build_pool(tiny_store, cameras, size, seed, CPU).held_out
+        for size, seed in ((SIZE, 0), (5000, 0), (SIZE, 1))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(large, small))
+    assert not torch.equal(large.xy_i, other.xy_i)
+
+
+def test_what_is_held_out_is_bounded_and_spread_over_the_pairs(tiny_store, monkeypatch):
+    n_pairs = len(tiny_store.index.pairs)
+    for most in (n_pairs // 2, 3 * n_pairs):
+        monkeypatch.setattr("omnimotion.correspondences.HELD_OUT_MOST", most)
+        held = build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0, CPU).held_out
+        assert len(held.i) == most
+        counts = torch.stack((held.i, held.j)).unique(dim=1, return_counts=True)[1]
+        assert int(counts.max()) == -(-most // n_pairs)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 49, 50, 1000])
+def test_a_pair_never_loses_all_its_matches(n):
+    random = np.random.default_rng(0)
+    counts = [len(_held_out(n, 100, random)) for _ in range(2000)]
+    assert max(counts) <= max(0, n - 1)
+    assert np.mean(counts) == pytest.approx(n / 50 if n > 1 else 0, abs=0.02)
+
+
+def test_coverage_is_the_share_of_places_with_any_match(tiny_store, pool):
+    for i in (0, 5):
+        flow = tiny_store.flow(i)
+        _, height, width = flow.state.shape
+        matched = sum(
+            any(flow.state[m, r, c] != NONE for m in range(len(flow.targets)))
+            for r in range(height) for c in range(width)
+        )  # fmt: skip
+        assert float(pool.coverage[i]) == pytest.approx(matched / (height * width))
+    assert len(pool.coverage) == tiny_store.index.n_frames
+
+
+# chances ----------------------------------------------------------------------------------------
 
 
 def only(pool, k):
