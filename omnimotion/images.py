@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from omnimotion.errors import OmniMotionError, VideoError
-from omnimotion.files import atomic_path, read_bytes, shown
+from omnimotion.files import atomic_write, read_bytes, shown
 
 MIN_SIDE = 16  # below, flow has no meaning
 MAX_SIDE = 8192
@@ -75,10 +75,16 @@ def load_png(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndarra
 
 def save_png(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB (H, W, 3) as a PNG file, atomically. Raises like `files.atomic_path`."""
+    atomic_write(path, encode_png(rgb))
+
+
+def encode_png(rgb: np.ndarray) -> bytes:
+    """The bytes of a PNG file of uint8 RGB (H, W, 3)."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"cannot save {rgb.dtype} of shape {rgb.shape}, expected uint8 (H, W, 3)")
-    with atomic_path(path, needed_bytes=rgb.nbytes) as temp:
-        Image.fromarray(rgb).save(temp, format="PNG", compress_level=3)
+    data = io.BytesIO()
+    Image.fromarray(rgb).save(data, format="PNG", compress_level=3)
+    return data.getvalue()
 
 
 def _decode(data: bytes) -> np.ndarray:
