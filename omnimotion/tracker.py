@@ -31,6 +31,7 @@ class Surface(NamedTuple):
     u: Tensor  # (P, N, 3) canonical
     rgb: Tensor  # (P, N, 3)
     settled: Tensor  # (P, N) share of the ray's weight close to the surface
+    weights: Tensor  # (P, N, S) of the ray's samples, front to back
 
 
 class Located(NamedTuple):
@@ -48,7 +49,7 @@ def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
     seen = now.render(frame_map, xy, z)
     depth, share = _surface(seen.weights, z)
     u = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
-    return Surface(depth, u, seen.rgb, share)
+    return Surface(depth, u, seen.rgb, share, seen.weights)
 
 
 def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:

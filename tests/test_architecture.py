@@ -19,13 +19,14 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing geometry kernels metrics optimizer seeds signals doctor",
     "config files fused networks restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points export overlay ground_truth",
+    "bijection volume schedule images video_decoder plots points export overlay ground_truth "
+    "report_page",
     "scene video video_writer evaluation synthetic",
     "flow checkpoint",
     "cameras correspondences tracker",
-    "losses previews",
+    "losses previews health",
     "fit",
-    "runs",
+    "runs report",
     "commands",
     "cli",
     "__main__",
