@@ -34,9 +34,14 @@ def preview_picture(store: SceneStore, scene: Scene) -> np.ndarray:
     return contact_sheet(images, len(frames), labels)
 
 
+def preview_path(run: Path, step: int) -> Path:
+    """Where the preview of a step is kept."""
+    return run / "previews" / f"step_{step:08d}.png"
+
+
 def save_preview(store: SceneStore, scene: Scene, run: Path, step: int) -> Path:
     """Write `preview_picture` into the run's folder ``previews``."""
-    path = run / "previews" / f"step_{step:08d}.png"
+    path = preview_path(run, step)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(path, preview_picture(store, scene))
     return path
