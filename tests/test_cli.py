@@ -133,16 +133,21 @@ def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_pat
     assert len(open_video(video)) == 8
 
 
-def test_train_writes_a_run(tiny_store, tmp_path):
+def test_train_writes_a_run(tiny_store, tmp_path, caplog):
+    caplog.set_level("INFO")
     run = tmp_path / "run"
     words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT, "--preview_every", 2)
     assert call("train", *words) == 0
     for name in ("config.txt", "metrics.jsonl", "loss.png", "checkpoints/step_00000003.npz",
-                 "previews/step_00000002.png", "previews/step_00000003.png"):  # fmt: skip
+                 "previews/step_00000002.png", "previews/step_00000003.png", "report.json",
+                 "report.html"):  # fmt: skip
         assert (run / name).is_file(), name
     preview = np.asarray(Image.open(run / "previews" / "step_00000003.png"))
     assert preview.ndim == 3
     assert preview.std() > 1
+    said = next(line for line in caplog.messages if line.startswith("report="))
+    assert str(run / "report.html") in said
+    assert "held_out_under_2_px=" in said
     assert call("train", *words) == 0  # again: nothing left to do
 
 

@@ -28,6 +28,7 @@ def main(args: Namespace) -> int:
     from omnimotion.fit import read_metrics, run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.plots import plot_metrics
+    from omnimotion.report import save_report
     from omnimotion.runs import run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
 
@@ -53,6 +54,7 @@ def main(args: Namespace) -> int:
                 progress=progress,
             )  # fmt: skip
         plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+        save_report(fit, store)
     log.info("step=%d seconds=%.1f flow_error_px=%.2f run=%s; next: query.py --scene %s --grid 16 "
              "--out tracks.npz --video overlay.mp4",
              report.step, report.seconds, report.flow_error_px, run, args.scene)  # fmt: skip
