@@ -2,8 +2,8 @@
 
 Conventions are those of `omnimotion.health`. A verdict is good, fair or poor by two bounds of the
 figure; a figure that says little by itself, or whose bounds depend on the video, has none. The
-bounds come from fits of two rendered clips, stopped at several steps: where both flow errors were
-good or fair AJ was above 75, where the one of what moves was below a tenth it was below 65.
+bounds are a judgement. Those of the flow errors were held against fits of two rendered clips at
+several steps: with both good or fair AJ was above 75, with under a tenth of what moves below 65.
 """
 
 import logging
