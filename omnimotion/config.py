@@ -2,7 +2,8 @@
 
 One frozen dataclass for each owner; together they are `Config`. A key has the same name in a
 dataclass, in a config file (``key = value``) and as a flag (``--key value``). Flags win over the
-file, the file over the defaults. Lengths are in pixels of a frame whose longer side is 256.
+file, the file over the defaults. Lengths are in pixels of a frame whose longer side is 256. What
+goes "by size" is filled in when a fit starts (`runs.resolved_config`).
 """
 
 import dataclasses
@@ -67,13 +68,14 @@ class LossConfig:
         1.0, "share of the flow loss taken sample by sample, not after compositing", 0, 1
     )
     robust_px: float = setting(
-        4.0, "a sample's flow error pulls less beyond this, as its logarithm; 0 is never", 0, 1e4
-    )
+        -1.0, "a sample's flow error beyond this counts as its logarithm; 0 is never, -1 by size",
+        -1, 1e4,
+    )  # fmt: skip
     flow_gradient: float = setting(0.0, "flow between points against that of matches, px", 0, 1e3)
     photometric: float = setting(10.0, "squared error of colour", 0, 1e4)
     photometric_gradient: float = setting(0.0, "colour between points, absolute error", 0, 1e3)
     photometric_ramp: float = setting(0.0, "share of the fit until it has its full weight", 0, 1)
-    smoothness: float = setting(0.3, "acceleration of surface points, px", 0, 1e3)
+    smoothness: float = setting(-1.0, "acceleration of surface points, px; -1 by size", -1, 1e3)
     depth_consistency: float = setting(0.1, "disagreement of surface depth at a match, px", 0, 1e3)
     occlusion: float = setting(
         0.3, "points without a match lie behind the surface seen where they land", 0, 1e3
@@ -90,7 +92,7 @@ class FitConfig:
     num_iters: int = setting(
         0, "steps in total, also after a resume; 0 is steps_per_frame times frames", 0, 10_000_000
     )
-    steps_per_frame: int = setting(60, "steps for each frame of the clip", 1, 100_000)
+    steps_per_frame: int = setting(-1, "steps for each frame; -1 by size", -1, 100_000)
     budget: str = setting("", "time to fit in, e.g. 60s, 10m, 2h; replaces num_iters")
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
@@ -108,9 +110,13 @@ class FitConfig:
     first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
     gap_ramp: float = setting(0.4, "share of the fit until pairs of any gap are drawn", 0, 1)
     gap_bias: float = setting(0.5, "a pair's chance falls with its gap to this power", 0, 4)
-    motion_share: float = setting(0.5, "share of matches drawn by motion against the camera", 0, 1)
-    motion_start: float = setting(0.2, "share of the fit before motion counts", 0, 1)
-    motion_full: float = setting(0.6, "share of the fit from which it counts fully", 0, 1)
+    motion_share: float = setting(
+        -1.0, "share of matches drawn by motion against the camera; -1 by size", -1, 1
+    )
+    motion_start: float = setting(-1.0, "share of the fit before motion counts; -1 by size", -1, 1)
+    motion_full: float = setting(
+        -1.0, "share of the fit from which it counts fully; -1 by size", -1, 1
+    )
     mining: float = setting(0.0, "a pair's chance grows with its error to this power", 0, 4)
     pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
     checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)

@@ -95,7 +95,7 @@ def flow_loss(
     yet, does not tear at those that have.
     """
     off = PIXELS_PER_UNIT * (x_j[..., :2] - batch.xy_j.unsqueeze(-2)).abs().sum(-1)  # (P, N, S)
-    if config.robust_px:
+    if config.robust_px > 0:
         bound = config.robust_px
         off = torch.where(off < bound, off, bound * (1 + (off.clamp(min=bound) / bound).log()))
     each = (weights * off).sum(-1).mean()

@@ -1,6 +1,7 @@
 """Runs of a scene: where they live, how one is started or continued, and how one is opened."""
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -30,6 +31,15 @@ log = logging.getLogger(__name__)
 DEFAULT_RUN = "default"
 TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
+SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
+BY_SIZE: dict[str, tuple[float, float]] = {
+    "steps_per_frame": (60, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
+    "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
+}  # fmt: skip
+"""Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
+needs less smoothing, and there is more of it to learn. Thin parts that move by themselves, legs
+say, cover little of it: they are found when they are drawn early and often, and when far-off
+matches still pull. In a small frame that costs more than it gives: hidden points drift."""
 FREE = ("device", "backend", "threads", "preview_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
 
@@ -63,7 +73,7 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     backend = choose_backend(config.fit.backend, device)
     state = newest_checkpoint(run)
     frame, index = Frame(*store.index.size), store.index
-    config = _resolved(config, index)
+    config = resolved_config(config, index.size, index.n_frames)
     if state is not None:
         config = _resumed(run, state, index, config)
     cameras = _cameras(store, config)
@@ -140,12 +150,19 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
     return config.replace(num_iters=now["num_iters"])
 
 
-def _resolved(config: Config, index: SceneIndex) -> Config:
-    """The config with what it leaves to the clip filled in."""
-    fit, model = config.fit, config.model
-    steps = fit.num_iters or fit.steps_per_frame * index.n_frames
-    cells = model.cells or max(MIN_CELLS, round(max(index.size) / CELL_PX))
-    return config.replace(num_iters=steps, cells=cells)
+def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:
+    """The config with what it leaves to the clip filled in: steps, and what goes by the size."""
+    fit, side = config.fit, max(size)
+    cells = config.model.cells or max(MIN_CELLS, round(side / CELL_PX))
+    large = min(1.0, max(0.0, math.log(side / SMALL) / math.log(LARGE / SMALL)))
+    values = config.values()
+    by_size = {
+        name: type(values[name])(round(low + large * (high - low), 3))
+        for name, (low, high) in BY_SIZE.items()
+        if values[name] == -1
+    }
+    config = config.replace(cells=cells, **by_size)
+    return config.replace(num_iters=fit.num_iters or config.fit.steps_per_frame * n_frames)
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

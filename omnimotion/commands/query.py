@@ -32,7 +32,8 @@ def add_arguments(parser: Parser) -> None:
         help="the original video, for an overlay sharper than the stored frames")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing output files")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
-    add("--backend", default="auto", choices=("auto", "torch", "numba", "tcnn"), help="see train --help")
+    add("--backend", default="auto", choices=("auto", "torch", "numba", "tcnn"),
+        help="see train --help")  # fmt: skip
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
 
 

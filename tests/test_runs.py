@@ -1,0 +1,34 @@
+"""What a config leaves to the clip: steps by its length, some settings by its frames' size."""
+
+import pytest
+
+from omnimotion.config import Config
+from omnimotion.runs import BY_SIZE, resolved_config
+
+
+@pytest.mark.parametrize(("size", "end"), [((128, 128), 0), ((192, 256), 0), ((854, 480), 1),
+                                           ((480, 1280), 1)])  # fmt: skip
+def test_settings_of_small_and_of_large_frames(size, end):
+    found = resolved_config(Config(), size, 10).values()
+    for name, ends in BY_SIZE.items():
+        assert found[name] == ends[end], name
+
+
+def test_between_them_settings_go_with_the_logarithm_of_the_size():
+    middle = resolved_config(Config(), (round((256 * 854) ** 0.5), 100), 10)
+    assert middle.loss.robust_px == pytest.approx(10, abs=0.02)
+    assert middle.fit.motion_share == pytest.approx(0.65, abs=0.01)
+
+
+def test_what_is_set_stays():
+    config = Config().replace(robust_px=0.0, motion_share=0.3, cells=5, num_iters=7)
+    found = resolved_config(config, (854, 480), 10).values()
+    assert [found[name] for name in ("robust_px", "motion_share", "cells", "num_iters")] == [
+        0.0, 0.3, 5, 7,
+    ]  # fmt: skip
+
+
+def test_steps_and_cells():
+    found = resolved_config(Config().replace(steps_per_frame=50), (854, 480), 90)
+    assert (found.fit.num_iters, found.model.cells) == (4500, 8)
+    assert resolved_config(Config(), (64, 64), 2).model.cells == 4
