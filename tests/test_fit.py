@@ -214,6 +214,15 @@ def test_a_killed_process_resumes_to_the_same_bytes(tiny_store, whole, tmp_path,
     assert newest(killed).read_bytes() == newest(whole).read_bytes()
 
 
+@pytest.fixture
+def _interrupts():
+    """Ctrl-C raises, also where the tests run in a shell's background, which ignores it."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
+@pytest.mark.usefixtures("_interrupts")
 def test_signals_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with catch_signals() as stop:
