@@ -2,7 +2,9 @@
 
 A query's surface is found once, on its own ray; that one canonical point is then carried to every
 frame, so tracks of a point are cycle-consistent by construction and do not depend on other
-queries. Whether it is seen there is read from the ray through the place it lands on.
+queries. Whether it is seen there is read from the ray through the place it lands on. How sure all
+that is (`omnimotion.confidence`) is read from where other depths of the query's ray land, and from
+where the surface that is seen there comes from.
 """
 
 from typing import NamedTuple
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor
 
 from omnimotion.compositing import stratified_depths
+from omnimotion.confidence import Evidence, probability
 from omnimotion.errors import PointsError
 from omnimotion.flow import SceneIndex
-from omnimotion.geometry import Frame, resize_xy
+from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity, resize_xy
 from omnimotion.scene import FrameMap, Scene, Snapshot, lift
 from omnimotion.tracks import QueryPoints, Tracks
 
@@ -22,6 +25,7 @@ RAY_SAMPLES = 64
 SURFACE_REACH = 2.5  # samples around the median depth that belong to the surface
 HIDDEN_ABOVE = 0.5  # share of the weight in front of a point from which it is hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
+ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
 
 
 class Surface(NamedTuple):
@@ -41,6 +45,7 @@ class Located(NamedTuple):
     depth: Tensor  # (...)
     occlusion: Tensor  # (...) share of the ray's weight in front of the point
     settled: Tensor  # (...) share of the ray's weight close to the point or in front of it
+    seen: Tensor  # (..., 3) canonical, the surface that is seen there
 
 
 def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
@@ -61,7 +66,9 @@ def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
     behind = z - local[..., 2:]  # (P, N, S)
     front = (seen.weights * (behind < -reach)).sum(-1)
     near = (seen.weights * (behind.abs() <= reach)).sum(-1)
-    return Located(local[..., :2], local[..., 2], front, (front + near).clamp(max=1))
+    surface = lift(local[..., :2], _surface(seen.weights, z)[0][..., None])
+    return Located(local[..., :2], local[..., 2], front, (front + near).clamp(max=1),
+                   frame_map.forward(surface)[..., 0, :])  # fmt: skip
 
 
 class Tracker:
@@ -80,17 +87,24 @@ class Tracker:
 
         The track passes through its query point. PointsError for a point outside the clip.
         """
+        return self.track_with_evidence(points)[0]
+
+    @torch.no_grad()
+    def track_with_evidence(self, points: "QueryPoints | np.ndarray") -> tuple[Tracks, np.ndarray]:
+        """`track`, and what its confidence rests on: (Q, T, F), F the fields of `Evidence`."""
         queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
             _rows(points))  # fmt: skip
         self._check(queries)
-        n_frames = self.scene.n_frames
-        at_once = max(1, RAYS_AT_ONCE // n_frames)
+        at_once = max(1, RAYS_AT_ONCE // self.scene.n_frames)
         now = self.scene.snapshot()
         parts = [
             self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], now)
             for k in range(0, len(queries), at_once)
         ]
-        return self._tracks(queries, parts)
+        shapes = ((2,), (), (), (), (len(Evidence._fields),))
+        empty = [np.zeros((0, self.scene.n_frames, *shape), np.float32) for shape in shapes]
+        *fields, evidence = (np.concatenate(field) for field in zip(empty, *parts))
+        return self._tracks(queries, *fields), evidence
 
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,7 +147,7 @@ class Tracker:
             )
 
     def _track(self, t: np.ndarray, xy: np.ndarray, now: Snapshot) -> tuple[np.ndarray, ...]:
-        """Original pixels (q, T, 2), depth, occlusion, confidence (q, T) of q queries."""
+        """Original pixels (q, T, 2), depth, occlusion, confidence (q, T), evidence (q, T, F)."""
         frames = torch.from_numpy(t).to(self.device)
         own = resize_xy(torch.from_numpy(xy), self.index.original_size, self.index.size)
         own = self.frame.normalise(own).to(self.device)
@@ -144,28 +158,74 @@ class Tracker:
         xy_there = resize_xy(
             self.frame.to_pixels(there.xy), self.index.size, self.index.original_size
         )
-        decided = (2 * (there.occlusion - HIDDEN_ABOVE)).abs()
-        confidence = seen.settled[:, 0] * (there.settled * decided)
-        fields = (xy_there, there.depth, there.occlusion, confidence)
+        evidence = _evidence(now, frames, own, seen.weights[:, 0], there)
+        fields = (xy_there, there.depth, there.occlusion, probability(evidence),
+                  torch.stack(evidence, dim=-1))  # fmt: skip
         return tuple(field.transpose(0, 1).float().cpu().numpy() for field in fields)
 
-    def _tracks(self, queries: QueryPoints, parts: list[tuple[np.ndarray, ...]]) -> Tracks:
-        n_frames, (width, height) = self.scene.n_frames, self.index.original_size
-        if parts:
-            xy, depth, occlusion, confidence = (np.concatenate(field) for field in zip(*parts))
-        else:
-            xy = np.zeros((0, n_frames, 2), np.float32)
-            depth = occlusion = confidence = np.zeros((0, n_frames), np.float32)
+    def _tracks(
+        self, queries: QueryPoints, xy: np.ndarray, depth: np.ndarray, occlusion: np.ndarray,
+        confidence: np.ndarray,
+    ) -> Tracks:  # fmt: skip
+        width, height = self.index.original_size
         inside = ((xy >= -0.5) & (xy <= np.array([width - 0.5, height - 0.5]))).all(-1)
         visible = (occlusion < HIDDEN_ABOVE) & inside
         own = np.arange(len(queries))
         xy[own, queries.t] = queries.xy
         visible[own, queries.t] = True
+        confidence[own, queries.t] = 1
         return Tracks(
             xy=xy, visible=visible, confidence=confidence.clip(0, 1), depth=depth,
             occlusion=occlusion.clip(0, 1), queries=queries.as_array(), fps=self.index.fps,
             size=self.index.original_size, meta=self.meta,
         )  # fmt: skip
+
+
+def _evidence(
+    now: Snapshot, frames: Tensor, xy: Tensor, weights: Tensor, there: Located
+) -> Evidence:
+    """What speaks against the tracks ``there`` (T, q) of queries at ``xy`` (q, 2) in ``frames``.
+
+    ``weights`` (q, S) are those of the queries' rays.
+    """
+    home, (count, n_queries) = now.at(frames), there.depth.shape
+    others = home.forward(lift(xy[:, None], _alternatives(weights)[:, None]))  # (q, 1, K, 3)
+    every = torch.arange(count, device=frames.device)
+    carried = now.at(every).inverse(others.view(1, -1, 3).expand(count, -1, 3).contiguous())
+    away = carried.view(count, n_queries, -1, 3)[..., :2] - there.xy.unsqueeze(-2)  # (T, q, K, 2)
+    back = home.inverse(there.seen.transpose(0, 1).contiguous()).transpose(0, 1)
+    inside = (there.xy.abs() <= away.new_tensor(now.scene.frame.extent)).all(-1)
+    shown = (1 - there.occlusion).clamp(0, 1) * inside
+    return Evidence(
+        hidden=there.occlusion.clamp(0, 1),
+        cycle=shown * _log_px((back[..., :2] - xy).norm(dim=-1)),
+        spread=_log_px(away.norm(dim=-1).mean(-1)),
+        path=_log_px(_path(now, frames, there.xy)),
+    )
+
+
+def _log_px(length: Tensor) -> Tensor:
+    """log(1 + px) of normalised lengths."""
+    return (PIXELS_PER_UNIT * length).log1p()
+
+
+def _alternatives(weights: Tensor) -> Tensor:
+    """Depths (..., K) of the samples at equal steps of a ray's weights (..., S)."""
+    z = stratified_depths((), weights.shape[-1], None, weights)
+    level = (torch.arange(ALTERNATIVES, device=z.device) + 0.5) / ALTERNATIVES
+    below = (weights.cumsum(-1).unsqueeze(-2) < level.unsqueeze(-1)).sum(-1)
+    return z[below.clamp(max=len(z) - 1)]
+
+
+def _path(now: Snapshot, frames: Tensor, xy: Tensor) -> Tensor:
+    """Length (T, q) of the way that tracks ``xy`` (T, q, 2) go from ``frames``, in the panorama.
+
+    A point that rests while the camera moves goes no way.
+    """
+    place = apply_similarity(now.cameras[:, None], xy)
+    length = torch.zeros_like(xy[..., 0])
+    length[1:] = (place[1:] - place[:-1]).norm(dim=-1).cumsum(0)
+    return (length - length.gather(0, frames[None])).abs()
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:

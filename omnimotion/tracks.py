@@ -2,8 +2,8 @@
 
 Conventions. Everything is in pixels of the original video: ``xy`` is (x, y) with pixel centres at
 integers, so the frame covers [-0.5, W - 0.5] x [-0.5, H - 0.5]. Frames are 0-based. Q queries, T
-frames. ``confidence`` and ``occlusion`` are in [0, 1]; ``depth`` is a pseudo-depth, small in
-front.
+frames. ``confidence`` is the probability that ``xy`` is within 4 px, at 256x256, of the truth (see
+`omnimotion.confidence`); ``occlusion`` is in [0, 1]; ``depth`` is a pseudo-depth, small in front.
 """
 
 import json

@@ -17,7 +17,8 @@ SOURCES = sorted(
 
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
-    "errors archive compositing geometry kernels metrics optimizer seeds signals doctor",
+    "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
+    "doctor",
     "config files fused networks restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points export overlay ground_truth "
     "report_page",
