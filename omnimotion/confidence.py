@@ -6,7 +6,8 @@ and each of its weights says how much likelier an error is made by one thing tha
 for itself. No weight is negative: confidence falls where any of them grows.
 
 Calibrated on rendered clips. On three others, by ten bins of confidence, it is 5.5 points off the
-share that is within 4 px, mostly on the careful side: at 0.95 99.6 % are, and at 0.03 20 %.
+share that is within 4 px, mostly on the careful side: at 0.95 99.6 % are, and at 0.03 20 %. Where
+a fit is wrong but at one with itself it is too sure: 17.7 points off on a camel's thin legs.
 """
 
 from typing import NamedTuple
