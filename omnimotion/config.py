@@ -293,7 +293,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
         raise ConfigError(f"{field.name}: found {value!r}, expected one of {', '.join(choices)}")
-    if low is not None and not low <= value <= high:  # NaN fails both
+    if low is not None and not (value == low == -1 or max(low, 0) <= value <= high):  # or NaN
         raise ConfigError(f"{field.name}: found {value}, expected {low} to {high}")
     if field.name == "budget" and value:
         parse_seconds(str(value))

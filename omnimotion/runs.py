@@ -162,7 +162,8 @@ def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Con
         if values[name] == -1
     }
     config = config.replace(cells=cells, **by_size)
-    return config.replace(num_iters=fit.num_iters or config.fit.steps_per_frame * n_frames)
+    steps = fit.num_iters or max(1, config.fit.steps_per_frame * n_frames)
+    return config.replace(num_iters=steps)
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import pytest
 
 from omnimotion.config import Config
+from omnimotion.errors import ConfigError
 from omnimotion.runs import BY_SIZE, resolved_config
 
 
@@ -26,6 +27,15 @@ def test_what_is_set_stays():
     assert [found[name] for name in ("robust_px", "motion_share", "cells", "num_iters")] == [
         0.0, 0.3, 5, 7,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_SIZE)
+def test_only_minus_one_goes_by_size_and_less_than_nothing_is_refused(name):
+    for value in (-2, -0.5):
+        kind = type(Config().values()[name])
+        if kind(value):
+            with pytest.raises(ConfigError, match=name):
+                Config().replace(**{name: kind(value)})
 
 
 def test_steps_and_cells():
