@@ -23,7 +23,7 @@ LEVELS = (
     "bijection volume schedule images video_decoder plots points export overlay ground_truth "
     "report_page",
     "scene video video_writer evaluation synthetic",
-    "flow checkpoint",
+    "flow checkpoint rays",
     "cameras correspondences tracker",
     "losses previews health",
     "fit",
