@@ -7,6 +7,7 @@ that is (`omnimotion.confidence`) is read from where other depths of the query's
 where the surface that is seen there comes from.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -21,9 +22,11 @@ from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity, resize
 from omnimotion.rays import Located, locate, surface_at
 from omnimotion.scene import Scene, Snapshot, lift
 from omnimotion.tracks import QueryPoints, Tracks
+from omnimotion.volume import GridVolume
 
 HIDDEN_ABOVE = 0.5  # share of the weight in front of a point from which it is hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
+DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
 
 
@@ -63,6 +66,25 @@ class Tracker:
         *fields, evidence = (np.concatenate(field) for field in zip(empty, *parts))
         return self._tracks(queries, *fields), evidence
 
+    def dense(self, t: int) -> Iterator[Tracks]:
+        """Tracks of every pixel of frame t of the original video, some rows of it at a time.
+
+        Pixel (x, y) comes as number ``y * W + x``; see `omnimotion.dense` for a file of them.
+        PointsError for a frame outside the clip.
+        """
+        width, height = self.index.original_size
+        if not 0 <= t < self.scene.n_frames:
+            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+        at_once = max(1, DENSE_AT_ONCE // (width * self.scene.n_frames))
+        parts = (
+            np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
+            for y in range(0, height, at_once)
+        )
+        return (
+            self.track_with_evidence(np.column_stack((np.full(len(x), t), x, y)))[0]
+            for y, x in parts
+        )
+
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth (h, w), colour uint8 (h, w, 3) and settledness (h, w) of frame t as rendered.
@@ -88,8 +110,8 @@ class Tracker:
 
     def _threads(self) -> AbstractContextManager[None]:
         """How the threads of a CPU are used while queries are answered."""
-        if not self.scene.fused:
-            return nullcontext()
+        if not (self.scene.fused and isinstance(self.scene.volume, GridVolume)):
+            return nullcontext()  # the work is torch's
         from omnimotion.fused import loop_threads
 
         return loop_threads()

@@ -20,8 +20,8 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
     "config files fused networks restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points export overlay ground_truth "
-    "report_page",
+    "bijection volume schedule images video_decoder plots points export dense overlay "
+    "ground_truth report_page",
     "scene video video_writer evaluation synthetic",
     "flow checkpoint rays",
     "cameras correspondences tracker",

@@ -123,6 +123,18 @@ def test_a_ray_does_not_depend_on_the_others_nor_on_threads():
         torch.set_num_threads(1)
 
 
+def test_a_volume_that_is_no_grid_is_seen_in_plain_torch():
+    config = ModelConfig(cells=4, volume="mlp", volume_width=16)
+    found = []
+    for backend in ("torch", "numba"):
+        made = Scene(Frame(64, 48), torch.tensor([(1.0, 0.0, 0.0, 0.0)] * 2), config, backend,
+                     torch.Generator().manual_seed(0))  # fmt: skip
+        with torch.no_grad():
+            now = made.snapshot()
+            found.append(locate(now, now.at(torch.tensor([1])), random(1, 9, 3)))
+    torch.testing.assert_close(found[1].occlusion, found[0].occlusion, atol=1e-5, rtol=0)
+
+
 def test_no_rays_and_rays_through_nothing():
     frames = torch.tensor([0])
     assert looked("numba", torch.zeros(1, 0, 3), frames).shape == (1, 0, 3)

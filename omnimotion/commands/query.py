@@ -25,7 +25,10 @@ def add_arguments(parser: Parser) -> None:
                            "the original video, pixel centres at integers")  # fmt: skip
     what.add_argument("--grid", type=int, metavar="N",
                       help="a grid of points, N along the longer side")  # fmt: skip
-    add("--frame", type=int, default=0, metavar="T", help="frame of the grid")
+    what.add_argument("--dense", action="store_true",
+                      help="every pixel of a frame: --out is then a .npy, an array (T, H, W) with "
+                           "fields, see README.md")  # fmt: skip
+    add("--frame", type=int, default=0, metavar="T", help="frame of the grid, or of --dense")
     add("--out", type=Path, metavar="FILE", help="tracks as .npz, .csv or .json")
     add("--video", type=Path, metavar="FILE", help="overlay as .mp4, original size and rate")
     add("--source", type=Path, metavar="VIDEO",
@@ -44,6 +47,8 @@ def main(args: Namespace) -> int:
     from omnimotion.runs import open_tracker, set_threads
     from omnimotion.video_writer import write_video
 
+    if args.dense:
+        return _dense(args)
     if args.out is None and args.video is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
     if args.out:
@@ -65,6 +70,22 @@ def main(args: Namespace) -> int:
         frames = _frames(args.scene, args.source)
         write_video(args.video, overlay_video(frames, tracks), tracker.index.fps)
         log.info("video=%s", args.video)
+    return 0
+
+
+def _dense(args: Namespace) -> int:
+    from omnimotion.dense import DENSE_SUFFIXES, write_dense
+    from omnimotion.export import check_output
+    from omnimotion.runs import open_tracker, set_threads
+
+    if args.video or not args.out:
+        raise ConfigError("--dense writes one file of data: give --out FILE.npy, and no --video")
+    check_output(args.out, DENSE_SUFFIXES, args.overwrite)
+    set_threads(args.threads)
+    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    n_frames, size = tracker.index.n_frames, tracker.index.original_size
+    write_dense(args.out, tracker.dense(args.frame), n_frames, size)
+    log.info("tracks=%d frames=%d out=%s", size[0] * size[1], n_frames, args.out)
     return 0
 
 
