@@ -26,8 +26,9 @@ def add_arguments(parser: Parser) -> None:
     what.add_argument("--grid", type=int, metavar="N",
                       help="a grid of points, N along the longer side")  # fmt: skip
     what.add_argument("--dense", action="store_true",
-                      help="every pixel of a frame: --out is then a .npy, an array (T, H, W) with "
-                           "fields, see README.md")  # fmt: skip
+                      help="every pixel of a frame: --out is then a .npy, an array (T, H, W) of "
+                           "fields xy, confidence, occlusion, depth, visible; [t, y, x] is what "
+                           "becomes of pixel (x, y) in frame t")  # fmt: skip
     add("--frame", type=int, default=0, metavar="T", help="frame of the grid, or of --dense")
     add("--out", type=Path, metavar="FILE", help="tracks as .npz, .csv or .json")
     add("--video", type=Path, metavar="FILE", help="overlay as .mp4, original size and rate")
