@@ -12,7 +12,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -46,8 +46,12 @@ def write_members(
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read_members(file: IO[bytes], size: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_members(
+    file: IO[bytes], size: int, names: Container[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The writable arrays and the JSON object of an archive of `size` bytes.
+
+    ``names``: the arrays to read, where not all; the contents of others are not looked at.
 
     Raises ValueError for compressed, repeated, overlapping or oddly named members and for objects,
     and lets through what `zipfile` raises on damage. Takes no more memory than the file has bytes.
@@ -55,7 +59,8 @@ def read_members(file: IO[bytes], size: int) -> tuple[dict[str, np.ndarray], dic
     _check_directory_size(file, size)
     with zipfile.ZipFile(file) as archive:
         members = _checked_members(archive.infolist(), size)
-        contents = {info.filename: _read_member(archive, info) for info in members}
+        wanted = [info for info in members if names is None or _is_wanted(info.filename, names)]
+        contents = {info.filename: _read_member(archive, info) for info in wanted}
     meta = parse_object(bytes(contents.pop(META_NAME)))
     arrays = {name.removesuffix(".npy"): _array(name, data) for name, data in contents.items()}
     return arrays, meta
@@ -71,6 +76,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(obj, dict):
         raise ValueError(f"holds {type(obj).__name__}, expected an object")
     return obj
+
+
+def _is_wanted(name: str, names: Container[str]) -> bool:
+    return name == META_NAME or name.removesuffix(".npy") in names
 
 
 def _is_name(name: str) -> bool:

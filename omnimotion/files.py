@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,9 @@ def read_archive(
     path: Path,
     error: type[OmniMotionError] = CheckpointError,
     max_bytes: int = MAX_ARCHIVE_BYTES,
+    names: Container[str] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays (writable) and the JSON object of an archive.
+    """The arrays (writable), all or those of the given names, and the JSON object of an archive.
 
     Raises `error`, naming the file, when it is missing, larger than `max_bytes`, or is anything
     that `write_archive` could not have written (see `omnimotion.archive`), and ResourceError when
@@ -159,7 +160,7 @@ def read_archive(
         raise error(f"{shown(path)} has {_mb(size)}, at most {_mb(max_bytes)} are accepted")
     try:
         with open(path, "rb") as file:
-            return read_members(file, size)
+            return read_members(file, size, names)
     except MemoryError as problem:
         raise ResourceError(f"not enough memory to read {shown(path)} ({_mb(size)})") from problem
     except Exception as problem:  # whatever a damaged or hostile file makes the parsers raise

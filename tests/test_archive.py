@@ -50,6 +50,15 @@ def test_reading_returns_what_was_written(tmp_path):
         assert arrays[name].flags.aligned
 
 
+def test_only_the_asked_arrays_are_read(tmp_path):
+    path = tmp_path / "a.npz"
+    write_archive(path, {"one": np.arange(9), "other": np.full(9, 7)}, {"key": 1})
+    arrays, meta = read_archive(path, names={"other", "absent"})
+    assert list(arrays) == ["other"]
+    assert (arrays["other"] == 7).all()
+    assert meta == {"key": 1}
+
+
 def test_numpy_reads_it_too(tmp_path):
     write_archive(tmp_path / "a.npz", ARRAYS, META)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as loaded:
