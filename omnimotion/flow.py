@@ -10,7 +10,7 @@ power-of-two quantum, the state in two bits.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,7 @@ FORMAT = 1
 INDEX_NAME = "scene.json"
 FLOW_KIND = "omnimotion-flow"
 COORD_CONVENTION = "pixel_center"
+WriteArchive = Callable[[Path, dict[str, np.ndarray], dict[str, Any]], None]
 FINEST_QUANTUM_SIDE = 500  # up to this longer side, 1/64 px reaches across the frame
 
 
@@ -166,22 +167,25 @@ def flow_quantum(longer_side: int) -> float:
     return 2.0 ** math.ceil(math.log2(longer_side / 32767))
 
 
-def write_flow(path: Path, frame: FrameFlow, longer_side: int) -> None:
+def write_flow(
+    path: Path, frame: FrameFlow, longer_side: int, write: WriteArchive = write_archive
+) -> None:
     """Store the matches of one frame; FlowError when a reliable one is not finite or too large."""
     quantum = flow_quantum(longer_side)
-    reliable = frame.state != NONE
-    units = np.where(reliable[..., None], frame.flow, 0) / quantum
-    if not np.isfinite(units).all() or np.abs(units).max(initial=0) > 32767:
+    units = np.where((frame.state != NONE)[..., None], frame.flow, np.float32(0))
+    units *= np.float32(1 / quantum)
+    # a comparison with NaN, which the extremes hand on, is false
+    if not (units.min(initial=0) >= -32767 and units.max(initial=0) <= 32767):
         raise FlowError(f"flow of frame {frame.i} is not finite or leaves the frame by far")
     low, high = frame.state & 1, frame.state >> 1
     arrays: dict[str, np.ndarray] = {
         "targets": frame.targets.astype(np.int32),
         "origin": frame.origin.astype(np.int32),
-        "flow": np.rint(units).astype(np.int16),
+        "flow": np.rint(units, out=units).astype(np.int16),
         "state": np.stack([np.packbits(low), np.packbits(high)]),
     }
     meta: dict[str, Any] = {"kind": FLOW_KIND, "format": FORMAT, "quantum": quantum}
-    write_archive(path, arrays, meta | {"i": frame.i, "stride": frame.stride})
+    write(path, arrays, meta | {"i": frame.i, "stride": frame.stride})
 
 
 def read_flow(path: Path) -> FrameFlow:

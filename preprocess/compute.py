@@ -7,12 +7,9 @@ gap, matches by source frame, ``scene.json``.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,7 +20,7 @@ from omnimotion.files import lock, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
 from preprocess.estimator import FlowEstimator, cached_frames
-from preprocess.filter import HIDDEN_GAP, check_flow, pixel_grid
+from preprocess.filter import HIDDEN_GAP, check_flow, targets
 from preprocess.job import (
     LOCK_NAME,
     PRODUCTS,
@@ -42,10 +39,10 @@ from preprocess.mutual import confirm_all
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import CheckedPair, PairStore
 from preprocess.pairs import Lattice, choose_pairs, disk_bytes, pair_gaps, previous_gap
+from preprocess.threads import in_threads
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 CHANCE_SHARE = 0.01  # of points; frames of noise match on up to 0.6 %
 TIMED_PAIRS = 4  # per worker, before the time is estimated
 
@@ -100,7 +97,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     store = PairStore(folder / "pairs", lattice)
     _compute_pairs(estimator, store, n_frames, gaps)
     merge_all(estimator, store, n_frames, gaps)
-    coverage = confirm_all(folder, store, n_frames)
+    coverage = confirm_all(folder, store, n_frames, estimator.workers)
     _require_reliable(coverage)
     pairs = sorted(coverage)
     SceneIndex(
@@ -146,10 +143,15 @@ def _store_frames(
     discard(folder, Job(options.settings(), None, estimator.info))
     for name in PRODUCTS:
         (folder / name).mkdir(exist_ok=True)
-    for t, frame in enumerate(video):
+
+    def save(numbered: tuple[int, np.ndarray]) -> None:
+        t, frame = numbered
         if frame.shape[1::-1] != size:
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         save_png(frame_path(folder, t), frame)
+
+    for _ in in_threads(save, enumerate(video), estimator.workers):
+        pass
     job = Job(options.settings(), video.fingerprint, estimator.info)
     job.save(folder)
     return job
@@ -168,10 +170,8 @@ def _compute_pairs(
     began, done = time.perf_counter(), 0
     with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
               disable=None) as bar:  # fmt: skip
-        # gap by gap: a pair may start from the flow of the next smaller gap
-        for gap in gaps:
-            of_gap = [pair for pair in todo if pair[1] - pair[0] == gap]
-            for _ in in_threads(compute, of_gap, estimator.workers):
+        for batch in _batches(todo, gaps) if estimator.uses_start else [todo]:
+            for _ in in_threads(compute, batch, estimator.workers):
                 bar.update()
                 done += 1
                 if done == TIMED_PAIRS * estimator.workers:
@@ -180,23 +180,27 @@ def _compute_pairs(
                     log.info("pairs_left=%d estimated_s=%.0f", left, seconds)
 
 
+def _batches(pairs: list[tuple[int, int]], gaps: list[int]) -> list[list[tuple[int, int]]]:
+    """The pairs gap by gap: each starts from the flow of the next smaller gap."""
+    return [[pair for pair in pairs if pair[1] - pair[0] == gap] for gap in gaps]
+
+
 def _checked_pair(
     estimator: FlowEstimator, store: PairStore, i: int, j: int, gaps: list[int]
 ) -> CheckedPair:
     gap, smaller = j - i, previous_gap(j - i, gaps)
     start = None
-    if smaller is not None:
+    if smaller is not None and estimator.uses_start:
         starts = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
         if starts[0] is not None and starts[1] is not None:
             start = np.stack((starts[0], starts[1]))
     flow = estimator.pair(i, j, start)
     if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
         raise FlowError(f"flow of frames {i} and {j} is not finite: use flow = dis")
-    here = pixel_grid(store.lattice.size)
+    height, width = flow.forward.shape[:2]
 
     def alike(source: int, target: int, displacement: np.ndarray) -> np.ndarray:
-        there = here[0] + displacement[..., 0], here[1] + displacement[..., 1]
-        return estimator.alike(source, here, target, there)
+        return estimator.alike(source, np.s_[:height, :width], target, targets(displacement))
 
     hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
     return CheckedPair(
@@ -220,24 +224,6 @@ def _require_reliable(coverage: dict[tuple[int, int], float]) -> None:
 def _used_bytes(folder: Path) -> int:
     files = (path for name in PRODUCTS for path in (folder / name).glob("*"))
     return sum(path.stat().st_size for path in files if path.is_file())
-
-
-def in_threads(function: Callable[[T], object], items: Iterable[T], workers: int) -> Iterator[T]:
-    """Run the function on all items, yielding those done; work stops at the first error."""
-    queue = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            running: dict[Future[object], T] = {
-                pool.submit(function, item): item for item in islice(queue, 2 * workers)
-            }
-            while running:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    yield running.pop(future)
-                running |= {pool.submit(function, item): item for item in islice(queue, len(done))}
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ the first frame to the second. Appearance is colour.
 """
 
 import os
+import threading
 from typing import Any
 
 import cv2
 import numpy as np
 
-from preprocess.estimator import Frames, PairFlow
+from preprocess.estimator import Frames, PairFlow, Pixels
 from preprocess.filter import colour_distance, sample
 
 COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips
@@ -26,9 +27,11 @@ class DisEstimator:
     """
 
     finds_hidden = False
+    uses_start = False
 
     def __init__(self, frames: Frames, why: str) -> None:
         self.frames = frames
+        self.local = threading.local()  # a search is of one thread
         self.workers = os.cpu_count() or 1
         self.info: dict[str, Any] = {
             "method": "dis",
@@ -41,25 +44,32 @@ class DisEstimator:
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
         """Flow i -> j and j -> i; no use is made of ``start``."""
         grey_i, grey_j = _grey(self.frames(i)), _grey(self.frames(j))
-        return PairFlow(_dis_flow(grey_i, grey_j), _dis_flow(grey_j, grey_i))
+        return PairFlow(self._flow(grey_i, grey_j), self._flow(grey_j, grey_i))
 
     def alike(
         self,
         i: int,
-        xy_i: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
+        pixels_i: Pixels,
         j: int,
-        xy_j: tuple[np.ndarray, np.ndarray],
+        xy_j: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
     ) -> np.ndarray:  # (h, w) bool
         """Whether the colours of matched points agree."""
-        colours_i, colours_j = sample(self.frames(i), *xy_i), sample(self.frames(j), *xy_j)
-        return colour_distance(colours_i, colours_j) < COLOUR_LIMIT
+        colours_j = sample(self.frames(j), *xy_j)
+        return colour_distance(self.frames(i)[pixels_i], colours_j) < COLOUR_LIMIT
+
+    def _flow(self, grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+        # kept, since a new one spends a fifth of its time on getting memory
+        if not hasattr(self.local, "search"):
+            self.local.search = _search()
+        # flow of zeros is a start like any other: without it the search goes another way
+        return self.local.search.calc(grey_i, grey_j, np.zeros((*grey_i.shape, 2), np.float32))
 
 
-def _dis_flow(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+def _search() -> cv2.DISOpticalFlow:
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(FINEST_SCALE)
     search.setVariationalRefinementIterations(REFINEMENTS)
-    return search.calc(grey_i, grey_j, np.zeros((*grey_i.shape, 2), np.float32))
+    return search
 
 
 def _grey(frame: np.ndarray) -> np.ndarray:

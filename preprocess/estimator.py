@@ -15,6 +15,7 @@ from omnimotion.flow import frame_path
 from omnimotion.video import load_png
 
 Frames = Callable[[int], np.ndarray]
+Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
 FRAME_CACHE_BYTES = 512 << 20
 
 
@@ -32,6 +33,7 @@ class FlowEstimator(Protocol):
 
     info: dict[str, Any]  # method, model, weights, licence, why: goes to scene.json
     workers: int  # pairs that may be computed at once
+    uses_start: bool  # whether a pair starts from the flow of the next smaller gap
     finds_hidden: bool  # whether flow says where a point goes that becomes hidden
 
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
@@ -40,11 +42,11 @@ class FlowEstimator(Protocol):
     def alike(
         self,
         i: int,
-        xy_i: tuple[np.ndarray, np.ndarray],
+        pixels_i: Pixels,
         j: int,
         xy_j: tuple[np.ndarray, np.ndarray],
     ) -> np.ndarray:
-        """Whether points of frame i look like their matches in frame j, (h, w) bool."""
+        """Whether pixels of frame i look like their matches in frame j, (h, w) bool."""
 
 
 def cached_frames(folder: Path, size: tuple[int, int]) -> Frames:

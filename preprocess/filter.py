@@ -55,7 +55,7 @@ def length(flow: np.ndarray) -> np.ndarray:
 def cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
     """Forward-backward error in pixels, (H, W); UNRELIABLE where the target leaves the frame."""
     size = (flow_ij.shape[1], flow_ij.shape[0])
-    x, y = _targets(flow_ij)
+    x, y = targets(flow_ij)
     error = length(flow_ij + sample(flow_ji, x, y))
     return np.where(inside(x, y, size) & np.isfinite(error), error, UNRELIABLE).astype(np.float32)
 
@@ -67,7 +67,7 @@ def second_cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
     motion is well known: the match is a guess of a hidden position, not a failure.
     """
     size = (flow_ij.shape[1], flow_ij.shape[0])
-    x, y = _targets(flow_ij)
+    x, y = targets(flow_ij)
     back = sample(flow_ji, x, y)
     again = sample(flow_ij, x + back[..., 0], y + back[..., 1])
     error = length(back + again)
@@ -76,7 +76,7 @@ def second_cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
 
 def colour_distance(colours_i: np.ndarray, colours_j: np.ndarray) -> np.ndarray:
     """Euclidean distance of uint8 RGB, divided by 255; (h, w, 3) to (h, w)."""
-    difference = cv2.absdiff(colours_i, colours_j)
+    difference = cv2.absdiff(np.ascontiguousarray(colours_i), colours_j)
     squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
     return np.sqrt(cv2.transform(squares, np.ones((1, 3), np.float32))) / np.float32(255)
 
@@ -98,6 +98,7 @@ def check_flow(
     return CheckedFlow(flow_ij, error, hidden & (error == UNRELIABLE))
 
 
-def _targets(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def targets(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of where flow (H, W, 2) leads from every pixel, each (H, W)."""
     x, y = pixel_grid((flow.shape[1], flow.shape[0]))
     return x + flow[..., 0], y + flow[..., 1]

@@ -16,6 +16,7 @@ from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
 from preprocess.pairs import LINK_GAPS
+from preprocess.threads import in_threads
 
 BLOCK_BYTES = 768 << 20  # of matches and chains held at once
 MAX_BLOCK = 32
@@ -43,8 +44,7 @@ def merge_all(estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: l
         for begin in range(0, len(todo), block):
             sources = todo[begin : begin + block]
             merger = _Merger(estimator, store, n_frames, frozenset(gaps), pool)
-            for frame in merger.merge(sources):
-                store.write_merged(frame)
+            for _ in merger.merge(sources):
                 bar.update()
 
 
@@ -65,12 +65,10 @@ class _Merger:
         self.gaps = gaps
         self.pool = pool
 
-    def merge(self, sources: list[int]) -> Iterator[FrameFlow]:
-        """The matches of the given source frames, in order."""
-        forward = self._walk(sources, +1)
-        backward = self._walk(sources, -1)
-        for ahead, behind in zip(forward, backward):
-            yield self._frame_flow(ahead, behind)
+    def merge(self, sources: list[int]) -> Iterator[None]:
+        """Store the matches of the given source frames."""
+        walks = zip(self._walk(sources, +1), self._walk(sources, -1))
+        return in_threads(self._write, walks, self.estimator.workers)
 
     def _walk(self, sources: list[int], sign: int) -> list[_Source]:
         walks = [self._start(i, forward=sign > 0) for i in sources]
@@ -96,11 +94,12 @@ class _Merger:
 
     def _advance(self, walk: _Source, step: Step) -> None:
         source, j = walk.history[walk.i], step.j
+        pixels = self.store.lattice.pixels(walk.i, forward=j > walk.i)
         is_pair = abs(j - walk.i) in self.gaps
         direct = self.store.lattice_flow(walk.i, j) if is_pair else None
 
         def alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-            return self.estimator.alike(walk.i, (source.x, source.y), j, (x, y))
+            return self.estimator.alike(walk.i, pixels, j, (x, y))
 
         reached = extend(walk.history, walk.i, step, direct, alike)
         oldest = abs(j - walk.i) - max(LINK_GAPS)
@@ -113,7 +112,11 @@ class _Merger:
         if is_pair:
             shown = with_hidden(reached, source, direct)
             flow = np.stack((shown.x - source.x, shown.y - source.y), axis=-1)
-            walk.found[j] = np.where((shown.state != NONE)[..., None], flow, 0), shown.state
+            flow *= (shown.state != NONE)[..., None]
+            walk.found[j] = flow, shown.state
+
+    def _write(self, walks: tuple[_Source, _Source]) -> None:
+        self.store.write_merged(self._frame_flow(*walks))
 
     def _frame_flow(self, ahead: _Source, behind: _Source) -> FrameFlow:
         found = {j: (*walk.found[j], walk.origin) for walk in (ahead, behind) for j in walk.found}
@@ -123,7 +126,7 @@ class _Merger:
             targets=np.array(targets, np.int32),
             origin=np.array([found[j][2] for j in targets], np.int32).reshape(-1, 2),
             stride=self.store.lattice.stride,
-            flow=np.stack([found[j][0] for j in targets]).astype(np.float32),
+            flow=np.stack([found[j][0] for j in targets]),
             state=np.stack([found[j][1] for j in targets]),
         )
 

@@ -14,17 +14,20 @@ import numpy as np
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, flow_path, is_flow, read_flow, write_flow
 from preprocess.filter import length
 from preprocess.pair_store import PairStore
+from preprocess.threads import in_threads
 
 MUTUAL_RATIO = 4 / 3  # of the cycle limit of one step
 CACHE_BYTES = 1 << 30
 
 
-def confirm_all(folder: Path, store: PairStore, n_frames: int) -> dict[tuple[int, int], float]:
+def confirm_all(
+    folder: Path, store: PairStore, n_frames: int, workers: int
+) -> dict[tuple[int, int], float]:
     """Write the confirmed matches of all frames; returns the coverage of every pair."""
     per_frame = store.merged(0).state.size * 9
     merged = lru_cache(maxsize=max(8, CACHE_BYTES // max(per_frame, 1)))(store.merged)
-    coverage: dict[tuple[int, int], float] = {}
-    for i in range(n_frames):
+
+    def confirm(i: int) -> dict[tuple[int, int], float]:
         path = flow_path(folder, i)
         if is_flow(path):
             frame = read_flow(path)
@@ -36,8 +39,14 @@ def confirm_all(folder: Path, store: PairStore, n_frames: int) -> dict[tuple[int
             ]
             frame = replace(source, state=np.stack(states))
             write_flow(path, frame, max(store.lattice.size))
-        for j, state in zip(frame.targets, frame.state):
-            coverage[i, int(j)] = round(float(np.mean(state != NONE)), 4)
+        return {
+            (i, int(j)): round(float(np.mean(state != NONE)), 4)
+            for j, state in zip(frame.targets, frame.state)
+        }
+
+    coverage: dict[tuple[int, int], float] = {}
+    for of_frame in in_threads(confirm, range(n_frames), workers):
+        coverage |= of_frame
     return coverage
 
 
@@ -46,15 +55,20 @@ def _confirmed(
 ) -> np.ndarray:  # (h, w) uint8
     """State of the matches with target m that the target's own matches confirm."""
     back = int(np.searchsorted(target.targets, source.i))
-    rows, columns = np.indices(source.state[m].shape)
-    flow = source.flow[m]
-    at = np.stack((columns, rows), axis=-1) * source.stride + source.origin[m] + flow
+    flow, (height, width) = source.flow[m], source.state[m].shape
+    offset = (source.origin[m] - target.origin[back]).astype(np.float32)
     # the nearest lattice point stands for the match: they share its motion up to its gradient
-    nearest = np.rint((at - target.origin[back]) / target.stride).astype(np.int64)
-    height, width = target.state[back].shape
-    column, row = nearest[..., 0].clip(0, width - 1), nearest[..., 1].clip(0, height - 1)
-    state = target.state[back, row, column]
-    error = length(flow + target.flow[back, row, column])
+    column = _nearest(np.arange(width), flow[..., 0] + offset[0], source.stride)
+    row = _nearest(np.arange(height)[:, None], flow[..., 1] + offset[1], source.stride)
+    at = row * width + column
+    state = target.state[back].reshape(-1)[at]
+    error = length(flow + target.flow[back].reshape(-1, 2)[at])
     is_hidden = source.state[m] == HIDDEN  # cannot be seen from j
     confirmed = is_hidden | ((state != NONE) & (state != HIDDEN) & (error < limit))
     return np.where(confirmed, source.state[m], NONE).astype(np.uint8)
+
+
+def _nearest(indices: np.ndarray, moved: np.ndarray, stride: int) -> np.ndarray:
+    """Rows or columns ``moved`` px away, (h, w) int32, the nearest ones that exist."""
+    there = np.rint((np.float32(stride) * indices.astype(np.float32) + moved) / np.float32(stride))
+    return there.clip(0, indices.size - 1).astype(np.int32)

@@ -6,6 +6,7 @@ quantum; the cycle error is a byte in 1/250 of the limit, with two codes above f
 """
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,16 +71,16 @@ class PairStore:
 
     def lattice_flow(self, i: int, j: int) -> CheckedFlow:
         """Flow i -> j at the lattice points of i."""
-        return self._decoded(self._read(i, j), "lattice", i < j, self.quantum)
+        return self._decoded(i, j, "lattice", self.quantum)
 
     def link(self, i: int, j: int) -> np.ndarray:
         """Flow i -> j at every pixel: dx, dy, cycle error or UNRELIABLE; float32 (H, W, 3)."""
-        checked = self._decoded(self._read(i, j), "link", i < j, LINK_QUANTUM)
+        checked = self._decoded(i, j, "link", LINK_QUANTUM)
         return np.dstack((checked.flow, checked.error))
 
     def coarse(self, i: int, j: int) -> np.ndarray | None:
         """Coarse flow i -> j (2, H/8, W/8), where the estimator keeps one."""
-        arrays = self._read(i, j)
+        arrays = self._read(i, j, {"coarse"})
         return arrays["coarse"][0 if i < j else 1] if "coarse" in arrays else None
 
     def has_merged(self, i: int) -> bool:
@@ -88,7 +89,8 @@ class PairStore:
 
     def write_merged(self, frame: FrameFlow) -> None:
         """Store the merged matches of one source frame."""
-        write_flow(self._merged_path(frame.i), frame, max(self.lattice.size))
+        path, side = self._merged_path(frame.i), max(self.lattice.size)
+        write_flow(path, frame, side, self._write_unsynced)
 
     def merged(self, i: int) -> FrameFlow:
         """The merged matches of frame i."""
@@ -97,8 +99,8 @@ class PairStore:
     def _merged_path(self, i: int) -> Path:
         return self.folder / f"merged_{i:06d}.npz"
 
-    def _read(self, i: int, j: int) -> dict[str, np.ndarray]:
-        arrays, meta = read_archive(self.path(i, j), error=FlowError)
+    def _read(self, i: int, j: int, names: Container[str] | None = None) -> dict[str, np.ndarray]:
+        arrays, meta = read_archive(self.path(i, j), error=FlowError, names=names)
         if meta.get("kind") != KIND or (meta.get("i"), meta.get("j")) != (min(i, j), max(i, j)):
             raise FlowError(f"{self.path(i, j)} holds another pair: preprocess with overwrite")
         return arrays
@@ -106,7 +108,7 @@ class PairStore:
     def _write_unsynced(
         self, path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]
     ) -> None:
-        """Whole or absent after a kill; what a power cut tears is found by `has`.
+        """Whole or absent after a kill; what a power cut tears is found by `has` and `has_merged`.
 
         `write_archive` also waits for the disk, which would take longer than the flow itself.
         """
@@ -121,27 +123,24 @@ class PairStore:
             raise
 
     def _on_lattice(self, checked: CheckedFlow, source: int, forward: bool) -> CheckedFlow:
-        x0, y0 = self.lattice.origin(source, forward)
-        rows, columns = self.lattice.shape
-        stride = self.lattice.stride
-        at = np.s_[y0 : y0 + stride * rows : stride, x0 : x0 + stride * columns : stride]
+        at = self.lattice.pixels(source, forward)
         return CheckedFlow(checked.flow[at], checked.error[at], checked.hidden[at])
 
     def _encoded(self, name: str, checked: CheckedFlow, quantum: float) -> dict[str, np.ndarray]:
-        units = np.rint(checked.flow / quantum)
-        fits = (np.abs(units) <= 32767).all(axis=-1)
+        units = checked.flow * np.float32(1 / quantum)
+        np.rint(units, out=units)
+        fits = np.maximum(np.abs(units[..., 0]), np.abs(units[..., 1])) <= 32767
         ratio = np.minimum(checked.error / self.limit, 1.0)
         code = np.rint(ratio * (ERROR_STEPS - 1)).astype(np.uint8)
         code[checked.error >= self.limit] = UNRELIABLE_CODE
         code[checked.hidden] = HIDDEN_CODE
         code[~fits] = UNRELIABLE_CODE
-        units = np.where((code != UNRELIABLE_CODE)[..., None], units, 0)
+        np.copyto(units, 0, where=(code == UNRELIABLE_CODE)[..., None])
         return {name: units.astype(np.int16), f"{name}_error": code}
 
-    def _decoded(
-        self, arrays: dict[str, np.ndarray], name: str, forward: bool, quantum: float
-    ) -> CheckedFlow:
-        name = f"{name}_{'ij' if forward else 'ji'}"
+    def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:
+        name = f"{name}_{'ij' if i < j else 'ji'}"
+        arrays = self._read(i, j, {name, f"{name}_error"})
         code = arrays[f"{name}_error"]
         error = code.astype(np.float32) * np.float32(self.limit / ERROR_STEPS)
         return CheckedFlow(

@@ -6,6 +6,8 @@ order is by gap, then by i, so that a pair can start from the flow of the next s
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from omnimotion.errors import ConfigError
 
 ALL_PAIRS_UP_TO = 48  # frames; N (N - 1) pairs stay affordable
@@ -55,6 +57,12 @@ class Lattice:
     def shape(self) -> tuple[int, int]:
         """Rows and columns, the same for every origin."""
         return self.size[1] // self.stride, self.size[0] // self.stride
+
+    def pixels(self, i: int, forward: bool) -> tuple[slice, slice]:
+        """The rows and columns of frame i that lie on the lattice."""
+        x0, y0 = self.origin(i, forward)
+        (rows, columns), stride = self.shape, self.stride
+        return np.s_[y0 : y0 + stride * rows : stride, x0 : x0 + stride * columns : stride]
 
     def origin(self, i: int, forward: bool) -> tuple[int, int]:
         """(x0, y0) of frame i: all of one direction share it, so that chains can be merged.

@@ -19,7 +19,7 @@ from torchvision.models.optical_flow import raft_large, raft_small
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
 from omnimotion.errors import ConfigError, FlowError, ResourceError
-from preprocess.estimator import Frames, PairFlow
+from preprocess.estimator import Frames, PairFlow, Pixels
 from preprocess.filter import colour_distance, sample
 from preprocess.raft_weights import RaftWeights
 
@@ -91,6 +91,7 @@ class RaftNetwork:
 class RaftEstimator:
     """RAFT on the frames of a scene, one pair at a time."""
 
+    uses_start = True
     workers = 1  # the correlation block keeps the pair's state
     finds_hidden = True  # its flow of hidden points is learned
 
@@ -125,14 +126,15 @@ class RaftEstimator:
     def alike(
         self,
         i: int,
-        xy_i: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
+        pixels_i: Pixels,
         j: int,
-        xy_j: tuple[np.ndarray, np.ndarray],
+        xy_j: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
     ) -> np.ndarray:  # (h, w) bool
         """Whether encoder features and colours of matched points agree."""
-        colours_i, colours_j = sample(self.frames(i), *xy_i), sample(self.frames(j), *xy_j)
-        close = colour_distance(colours_i, colours_j) < COLOUR_LIMIT
-        return close & (self._cosine(i, xy_i, j, xy_j) > COSINE_LIMIT)
+        colours_j = sample(self.frames(j), *xy_j)
+        close = colour_distance(self.frames(i)[pixels_i], colours_j) < COLOUR_LIMIT
+        y, x = np.mgrid[pixels_i]
+        return close & (self._cosine(i, (x, y), j, xy_j) > COSINE_LIMIT)
 
     def _cosine(
         self, i: int, xy_i: tuple[np.ndarray, np.ndarray], j: int, xy_j: tuple[np.ndarray, ...]

@@ -1,5 +1,6 @@
 """Which pairs get flow, on which lattice, and how much disk that takes."""
 
+import numpy as np
 import pytest
 
 from omnimotion.errors import ConfigError
@@ -74,3 +75,12 @@ def test_disk_estimate_by_hand():
     points = 128 * 128
     # 2 pairs, kept twice at 4.25 bytes and once at 5, gap 1 also dense at 5; 2 frames of 3 bytes
     assert disk_bytes(2, [1], lattice) == points * (2 * (2 * 4.25 + 5) + 2 * 5 + 2 * 3)
+
+
+def test_pixels_of_a_lattice_begin_at_its_origin():
+    lattice = Lattice.for_size((857, 483))
+    for i in range(5):
+        y, x = np.mgrid[lattice.pixels(i, forward=True)]
+        assert y.shape == lattice.shape
+        assert (x[0, 0], y[0, 0]) == lattice.origin(i, forward=True)
+        assert (x[0, 1] - x[0, 0], y[1, 0] - y[0, 0]) == (lattice.stride, lattice.stride)
