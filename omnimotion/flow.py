@@ -167,12 +167,21 @@ def flow_quantum(longer_side: int) -> float:
     return 2.0 ** math.ceil(math.log2(longer_side / 32767))
 
 
+def zero_outside(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A copy of vectors (..., 2) float32 that is zero where the mask (...) is false.
+
+    As complex numbers, since numpy is slow in loops over two components.
+    """
+    vectors = np.ascontiguousarray(flow).view(np.complex64)[..., 0]
+    return np.where(mask, vectors, np.complex64(0))[..., None].view(np.float32)
+
+
 def write_flow(
     path: Path, frame: FrameFlow, longer_side: int, write: WriteArchive = write_archive
 ) -> None:
     """Store the matches of one frame; FlowError when a reliable one is not finite or too large."""
     quantum = flow_quantum(longer_side)
-    units = np.where((frame.state != NONE)[..., None], frame.flow, np.float32(0))
+    units = zero_outside(frame.flow, frame.state != NONE)
     units *= np.float32(1 / quantum)
     # a comparison with NaN, which the extremes hand on, is false
     if not (units.min(initial=0) >= -32767 and units.max(initial=0) <= 32767):

@@ -82,7 +82,7 @@ def extend(
 
 def with_hidden(reached: Reached, source: Reached, direct: CheckedFlow | None) -> Reached:
     """Fill points that are lost in j with flow that passed the second cycle check."""
-    if direct is None:
+    if direct is None or not direct.hidden.any():
         return reached
     use = direct.hidden & (reached.state == NONE)
     return replace(

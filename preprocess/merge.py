@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from omnimotion.flow import NONE, FrameFlow
+from omnimotion.flow import NONE, FrameFlow, zero_outside
 from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
@@ -89,7 +89,7 @@ class _Merger:
         """The links into frame j that some chain can use."""
         ks = [j - sign * gap for gap in LINK_GAPS if gap in self.gaps]
         used = [k for k in ks if any(k in walk.history and k != walk.i for walk in active)]
-        links = {k: self.store.link(k, j) for k in used}
+        links = dict(zip(used, self.pool.map(lambda k: self.store.link(k, j), used)))
         return Step(j, links, self.store.limit, self.store.lattice.size)
 
     def _advance(self, walk: _Source, step: Step) -> None:
@@ -112,8 +112,7 @@ class _Merger:
         if is_pair:
             shown = with_hidden(reached, source, direct)
             flow = np.stack((shown.x - source.x, shown.y - source.y), axis=-1)
-            flow *= (shown.state != NONE)[..., None]
-            walk.found[j] = flow, shown.state
+            walk.found[j] = zero_outside(flow, shown.state != NONE), shown.state
 
     def _write(self, walks: tuple[_Source, _Source]) -> None:
         self.store.write_merged(self._frame_flow(*walks))

@@ -16,7 +16,7 @@ import numpy as np
 from omnimotion.archive import write_members
 from omnimotion.errors import FlowError
 from omnimotion.files import read_archive, require_free
-from omnimotion.flow import FrameFlow, flow_quantum, is_flow, read_flow, write_flow
+from omnimotion.flow import FrameFlow, flow_quantum, is_flow, read_flow, write_flow, zero_outside
 from preprocess.filter import UNRELIABLE, CheckedFlow, cycle_limit
 from preprocess.pairs import LINK_GAPS, Lattice
 
@@ -135,7 +135,7 @@ class PairStore:
         code[checked.error >= self.limit] = UNRELIABLE_CODE
         code[checked.hidden] = HIDDEN_CODE
         code[~fits] = UNRELIABLE_CODE
-        np.copyto(units, 0, where=(code == UNRELIABLE_CODE)[..., None])
+        units = zero_outside(units, code != UNRELIABLE_CODE)
         return {name: units.astype(np.int16), f"{name}_error": code}
 
     def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:

@@ -19,6 +19,7 @@ from omnimotion.flow import (
     frame_path,
     read_flow,
     write_flow,
+    zero_outside,
 )
 from omnimotion.video import save_png
 
@@ -107,6 +108,16 @@ def test_unusable_flow_is_refused_when_written(tmp_path, bad):
     with pytest.raises(FlowError, match="frame 1"):
         write_flow(tmp_path / "a.npz", frame, 128)
     assert not list(tmp_path.iterdir())
+
+
+def test_vectors_outside_a_mask_are_zero():
+    flow = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype(np.float32)
+    flow[0, 1, 2] = np.nan  # multiplying by zero would keep it
+    mask = np.isfinite(flow[..., 0]) & (flow[..., 0] > 0)
+    for each in (flow, flow[:, ::2], flow.swapaxes(1, 2)):
+        inside = mask if each is flow else each[..., 0] > 0
+        expected = [v if use else (0, 0) for v, use in zip(each.reshape(-1, 2), inside.ravel())]
+        np.testing.assert_array_equal(zero_outside(each, inside).reshape(-1, 2), expected)
 
 
 def test_shapes_must_agree():
