@@ -1,18 +1,17 @@
-"""How sure a track is: the probability that it is within 4 px of the truth.
+"""How sure a track is, and how likely its point is seen.
 
-Conventions. The 4 px are TAP-Vid's, of a frame scaled to 256x256; the lengths in `Evidence` are in
-px of a frame whose longer side is 256. Nothing here knows the truth: the model is a logistic one,
-and each of its weights says how much likelier an error is made by one thing that the tracker sees
-for itself. No weight is negative: confidence falls where any of them grows.
+Conventions. The evidence is what the tracker sees for itself; nothing here knows the truth. A
+probability is a logistic function of it, and no weight is negative: it falls where any piece of
+the evidence grows. Confidence is the probability of being within 4 px (TAP-Vid's, of a frame
+scaled to 256x256); other lengths are in px of a frame whose longer side is 256.
 
-Calibrated on rendered clips. On three others, by ten bins of confidence, it is 5.5 points off the
-share that is within 4 px, mostly on the careful side: at 0.95 99.6 % are, and at 0.03 20 %. Where
-a fit is wrong but at one with itself it is too sure: 17.7 points off on a camel's thin legs.
+The weights come from fits of rendered clips: python benchmarks/confidence.py --work DIR. What they
+are worth on others is in benchmarks/results/confidence.md.
 """
 
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
@@ -24,23 +23,29 @@ class Evidence(NamedTuple):
     Lengths are log(1 + length).
     """
 
-    hidden: Tensor  # the occlusion there, 0 to 1
+    hidden: Tensor  # the share of the ray there that ends in front of the point, 0 to 1
     cycle: Tensor  # from the query to where the surface seen there comes from; 0 if not shown
     spread: Tensor  # how far off the query's ray lands at other depths, by its weights
     path: Tensor  # length of its way between the two frames, against the camera
+    unmatched: Tensor  # share of the matches asked that do not end there; 0 if none were asked
 
 
-# Of 7 fits, good and bad, of 6 rendered clips: python benchmarks/confidence.py --work DIR
-BIAS = 4.13
-WEIGHTS = (
-    1.048,  # hidden
-    0.917,  # cycle
-    2.471,  # spread
-    0.330,  # path
-)
+class Logistic(NamedTuple):
+    """A probability that falls with the evidence against."""
+
+    bias: float
+    weights: tuple[float, ...]  # one for each field of `Evidence`, none negative
+
+    def probability(self, evidence: np.ndarray) -> np.ndarray:
+        """(...) in [0, 1] of evidence (..., F), the fields of `Evidence` last."""
+        against = evidence @ np.asarray(self.weights, evidence.dtype)
+        return np.exp(-np.logaddexp(0, against - self.bias))
 
 
-def probability(evidence: Evidence) -> Tensor:
-    """Confidence (...) in [0, 1]."""
-    against = torch.stack(evidence, dim=-1) @ evidence.hidden.new_tensor(WEIGHTS)
-    return torch.sigmoid(BIAS - against)
+# In the order of `Evidence`: hidden, cycle, spread, path, unmatched.
+SCENE = Logistic(4.13, (1.048, 0.917, 2.471, 0.330, 0.000))
+"""That a track of the scene alone is within `WITHIN_PX` of the truth."""
+REFINED = Logistic(4.13, (1.048, 0.917, 2.471, 0.330, 0.000))
+"""That a refined track is."""
+SEEN = Logistic(5.75, (3.330, 1.050, 0.000, 0.000, 4.990))
+"""That the point of a refined track is seen, where it is inside the frame."""

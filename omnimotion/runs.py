@@ -23,6 +23,7 @@ from omnimotion.files import atomic_write
 from omnimotion.fit import Fit
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
+from omnimotion.matches import Matches
 from omnimotion.networks import choose_backend
 from omnimotion.tracker import Tracker
 
@@ -114,7 +115,16 @@ def open_tracker(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta)
+    return Tracker(scene, index, meta, _matches(folder))
+
+
+def _matches(folder: Path) -> Matches | None:
+    """The scene's matches; None, and a warning, where a part of them has been deleted."""
+    try:
+        return Matches(SceneStore.open(folder))
+    except SceneError as problem:
+        log.warning("tracks are not refined: %s", problem)
+        return None
 
 
 def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:

@@ -1,75 +1,101 @@
 """Ask a fitted scene where points go.
 
 A query's surface is found once, on its own ray; that one canonical point is then carried to every
-frame, so tracks of a point are cycle-consistent by construction and do not depend on other
-queries. Whether it is seen there is read from the ray through the place it lands on. How sure all
-that is (`omnimotion.confidence`) is read from where other depths of the query's ray land, and from
-where the surface that is seen there comes from.
+frame, so the scene's tracks are cycle-consistent by construction. The ray through the place where
+it lands tells whether it is seen. Then the matches along a track refine it (`omnimotion.refine`).
+How sure all that is (`omnimotion.confidence`) rests on what the scene (`omnimotion.evidence`) and
+the matches show. No track depends on other queries.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from omnimotion.compositing import stratified_depths
-from omnimotion.confidence import Evidence, probability
+from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
 from omnimotion.errors import PointsError
+from omnimotion.evidence import candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex
-from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity, resize_xy
-from omnimotion.rays import Located, locate, surface_at
-from omnimotion.scene import Scene, Snapshot, lift
+from omnimotion.geometry import Frame, resize_xy
+from omnimotion.matches import Matches
+from omnimotion.rays import locate, surface_at
+from omnimotion.refine import choose, refine
+from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.volume import GridVolume
 
-HIDDEN_ABOVE = 0.5  # share of the weight in front of a point from which it is hidden
+HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
-ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
+
+
+class Found(NamedTuple):
+    """What the scene says of q queries, and from `Tracker._refined` on, the matches too."""
+
+    xy: np.ndarray  # (q, T, 2) pixels of the stored frames
+    depth: np.ndarray  # (q, T)
+    evidence: np.ndarray  # (q, T, F), the fields of `Evidence`
 
 
 class Tracker:
-    """A fitted scene that answers queries in pixels of the original video."""
+    """A fitted scene that answers queries in pixels of the original video.
 
-    def __init__(self, scene: Scene, index: SceneIndex, meta: dict | None = None) -> None:
+    Without ``matches`` its tracks are those of the scene alone.
+    """
+
+    def __init__(
+        self, scene: Scene, index: SceneIndex, meta: dict | None = None,
+        matches: Matches | None = None,
+    ) -> None:  # fmt: skip
         self.scene = scene.eval()
         self.index = index
+        self.matches = matches
         self.meta = meta or {}
         self.frame = Frame(*index.size)
         self.device = scene.camera_start.device
 
-    @torch.no_grad()
-    def track(self, points: "QueryPoints | np.ndarray") -> Tracks:
+    def track(self, points: "QueryPoints | np.ndarray", refine: bool = True) -> Tracks:
         """Tracks of query points, (Q, 3) rows of t, x, y or `QueryPoints`, in their order.
 
-        The track passes through its query point. PointsError for a point outside the clip.
+        The track passes through its query point. ``refine``: use the matches, where there are
+        any. PointsError for a point outside the clip.
         """
-        return self.track_with_evidence(points)[0]
+        return self.track_with_evidence(points, refine)[0]
 
     @torch.no_grad()
-    def track_with_evidence(self, points: "QueryPoints | np.ndarray") -> tuple[Tracks, np.ndarray]:
+    def track_with_evidence(
+        self, points: "QueryPoints | np.ndarray", refine: bool = True
+    ) -> tuple[Tracks, np.ndarray]:
         """`track`, and what its confidence rests on: (Q, T, F), F the fields of `Evidence`."""
         queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
             _rows(points))  # fmt: skip
-        self._check(queries)
-        at_once = max(1, RAYS_AT_ONCE // self.scene.n_frames)
-        with self._threads():
-            now = self.scene.snapshot()
-            parts = [
-                self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], now)
-                for k in range(0, len(queries), at_once)
-            ]
-        shapes = ((2,), (), (), (), (len(Evidence._fields),))
-        empty = [np.zeros((0, self.scene.n_frames, *shape), np.float32) for shape in shapes]
-        *fields, evidence = (np.concatenate(field) for field in zip(empty, *parts))
-        return self._tracks(queries, *fields), evidence
+        _check(queries, self.index)
+        matches = self.matches if refine else None
+        found = self._found(queries, matches)
+        confidence = SCENE.probability(found.evidence)
+        occlusion = found.evidence[..., Evidence._fields.index("hidden")]
+        if matches is not None:
+            found = self._refined(queries.t, found, confidence, matches)
+            confidence = REFINED.probability(found.evidence)
+            occlusion = 1 - SEEN.probability(found.evidence)
+        size = self.index.original_size
+        xy = resize_xy(found.xy, self.index.size, size)
+        visible = (occlusion < HIDDEN_ABOVE) & _inside(xy, size)
+        own = np.arange(len(queries)), queries.t
+        xy[own], visible[own], confidence[own] = queries.xy, True, 1
+        tracks = Tracks(
+            xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
+            queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,
+        )  # fmt: skip
+        return tracks, found.evidence
 
     def dense(self, t: int) -> Iterator[Tracks]:
         """Tracks of every pixel of frame t of the original video, some rows of it at a time.
 
         Pixel (x, y) comes as number ``y * W + x``; see `omnimotion.dense` for a file of them.
+        The tracks are the scene's own: refining some would take much longer than finding them.
         PointsError for a frame outside the clip.
         """
         width, height = self.index.original_size
@@ -81,8 +107,7 @@ class Tracker:
             for y in range(0, height, at_once)
         )
         return (
-            self.track_with_evidence(np.column_stack((np.full(len(x), t), x, y)))[0]
-            for y, x in parts
+            self.track(np.column_stack((np.full(len(x), t), x, y)), refine=False) for y, x in parts
         )
 
     @torch.no_grad()
@@ -116,103 +141,72 @@ class Tracker:
 
         return loop_threads()
 
-    def _check(self, queries: QueryPoints) -> None:
-        width, height = self.index.original_size
-        late = np.flatnonzero(queries.t >= self.scene.n_frames)
-        if len(late):
-            raise PointsError(
-                f"point {late[0]}: frame {queries.t[late[0]]}, expected 0 to "
-                f"{self.scene.n_frames - 1}"
-            )
-        outside = np.flatnonzero(
-            ~((queries.xy >= -0.5) & (queries.xy <= (width - 0.5, height - 0.5))).all(-1)
-        )
-        if len(outside):
-            x, y = queries.xy[outside[0]]
-            raise PointsError(
-                f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
-            )
+    def _found(self, queries: QueryPoints, matches: Matches | None) -> Found:
+        """What the scene says of queries; where a ray shows several surfaces, with the matches."""
+        n_frames = self.scene.n_frames
+        none = Found(np.zeros((0, n_frames, 2), np.float32), np.zeros((0, n_frames), np.float32),
+                     np.zeros((0, n_frames, len(Evidence._fields)), np.float32))  # fmt: skip
+        xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
+        at_once = max(1, RAYS_AT_ONCE // n_frames)
+        with self._threads():
+            now = self.scene.snapshot()
+            parts = [
+                self._found_at_once(queries.t[k : k + at_once], xy[k : k + at_once], now, matches)
+                for k in range(0, len(queries), at_once)
+            ]
+        return Found(*(np.concatenate(field) for field in zip(none, *parts)))
 
-    def _track(self, t: np.ndarray, xy: np.ndarray, now: Snapshot) -> tuple[np.ndarray, ...]:
-        """Original pixels (q, T, 2), depth, occlusion, confidence (q, T), evidence (q, T, F)."""
+    def _found_at_once(
+        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, matches: Matches | None
+    ) -> Found:
+        """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
-        own = resize_xy(torch.from_numpy(xy), self.index.original_size, self.index.size)
-        own = self.frame.normalise(own).to(self.device)
-        seen = surface_at(now, now.at(frames), own[:, None])
+        own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
+        u = candidates(now, frames, own, surface_at(now, now.at(frames), own[:, None]))
+        where = carried(now, u)  # (T, q, 1 + K, 2)
+        chosen = torch.zeros_like(frames)
+        if matches is not None:
+            px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
+            chosen = torch.from_numpy(choose(matches, t, xy, px)).to(self.device)
+        point = u[torch.arange(len(u), device=self.device), chosen]
         every = torch.arange(self.scene.n_frames, device=self.device)
-        u = seen.u[:, 0].expand(len(every), len(own), 3).contiguous()  # (T, q, 3)
-        there = locate(now, now.at(every), u)
-        xy_there = resize_xy(
-            self.frame.to_pixels(there.xy), self.index.size, self.index.original_size
+        there = locate(now, now.at(every), point.expand(len(every), -1, 3).contiguous())
+        evidence = torch.stack(evidence_of(now, frames, own, where[:, :, 1:], there), dim=-1)
+        fields = self.frame.to_pixels(there.xy), there.depth, evidence
+        return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
+
+    def _refined(
+        self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches
+    ) -> Found:
+        """Drawn to the matches, with what these show."""
+        evidence = found.evidence.copy()
+        shown = evidence[..., Evidence._fields.index("hidden")] < HIDDEN_ABOVE
+        shown &= _inside(found.xy, self.index.size)
+        shown[np.arange(len(t)), t] = True
+        refined = refine(matches, found.xy, shown, confidence, t)
+        evidence[..., Evidence._fields.index("unmatched")] = refined.unmatched
+        return Found((found.xy + refined.offset).astype(np.float32), found.depth, evidence)
+
+
+def _check(queries: QueryPoints, index: SceneIndex) -> None:
+    width, height = index.original_size
+    late = np.flatnonzero(queries.t >= index.n_frames)
+    if len(late):
+        raise PointsError(
+            f"point {late[0]}: frame {queries.t[late[0]]}, expected 0 to {index.n_frames - 1}"
         )
-        evidence = _evidence(now, frames, own, seen.weights[:, 0], there)
-        fields = (xy_there, there.depth, there.occlusion, probability(evidence),
-                  torch.stack(evidence, dim=-1))  # fmt: skip
-        return tuple(field.transpose(0, 1).float().cpu().numpy() for field in fields)
-
-    def _tracks(
-        self, queries: QueryPoints, xy: np.ndarray, depth: np.ndarray, occlusion: np.ndarray,
-        confidence: np.ndarray,
-    ) -> Tracks:  # fmt: skip
-        width, height = self.index.original_size
-        inside = ((xy >= -0.5) & (xy <= np.array([width - 0.5, height - 0.5]))).all(-1)
-        visible = (occlusion < HIDDEN_ABOVE) & inside
-        own = np.arange(len(queries))
-        xy[own, queries.t] = queries.xy
-        visible[own, queries.t] = True
-        confidence[own, queries.t] = 1
-        return Tracks(
-            xy=xy, visible=visible, confidence=confidence.clip(0, 1), depth=depth,
-            occlusion=occlusion.clip(0, 1), queries=queries.as_array(), fps=self.index.fps,
-            size=self.index.original_size, meta=self.meta,
-        )  # fmt: skip
+    outside = np.flatnonzero(~_inside(queries.xy, index.original_size))
+    if len(outside):
+        x, y = queries.xy[outside[0]]
+        raise PointsError(
+            f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
+        )
 
 
-def _evidence(
-    now: Snapshot, frames: Tensor, xy: Tensor, weights: Tensor, there: Located
-) -> Evidence:
-    """What speaks against the tracks ``there`` (T, q) of queries at ``xy`` (q, 2) in ``frames``.
-
-    ``weights`` (q, S) are those of the queries' rays.
-    """
-    home, (count, n_queries) = now.at(frames), there.depth.shape
-    others = home.forward(lift(xy[:, None], _alternatives(weights)[:, None]))  # (q, 1, K, 3)
-    every = torch.arange(count, device=frames.device)
-    carried = now.at(every).inverse(others.view(1, -1, 3).expand(count, -1, 3).contiguous())
-    away = carried.view(count, n_queries, -1, 3)[..., :2] - there.xy.unsqueeze(-2)  # (T, q, K, 2)
-    back = home.inverse(there.seen.transpose(0, 1).contiguous()).transpose(0, 1)
-    inside = (there.xy.abs() <= away.new_tensor(now.scene.frame.extent)).all(-1)
-    shown = (1 - there.occlusion).clamp(0, 1) * inside
-    return Evidence(
-        hidden=there.occlusion.clamp(0, 1),
-        cycle=shown * _log_px((back[..., :2] - xy).norm(dim=-1)),
-        spread=_log_px(away.norm(dim=-1).mean(-1)),
-        path=_log_px(_path(now, frames, there.xy)),
-    )
-
-
-def _log_px(length: Tensor) -> Tensor:
-    """log(1 + px) of normalised lengths."""
-    return (PIXELS_PER_UNIT * length).log1p()
-
-
-def _alternatives(weights: Tensor) -> Tensor:
-    """Depths (..., K) of the samples at equal steps of a ray's weights (..., S)."""
-    z = stratified_depths((), weights.shape[-1], None, weights)
-    level = (torch.arange(ALTERNATIVES, device=z.device) + 0.5) / ALTERNATIVES
-    below = (weights.cumsum(-1).unsqueeze(-2) < level.unsqueeze(-1)).sum(-1)
-    return z[below.clamp(max=len(z) - 1)]
-
-
-def _path(now: Snapshot, frames: Tensor, xy: Tensor) -> Tensor:
-    """Length (T, q) of the way that tracks ``xy`` (T, q, 2) go from ``frames``, in the panorama.
-
-    A point that rests while the camera moves goes no way.
-    """
-    place = apply_similarity(now.cameras[:, None], xy)
-    length = torch.zeros_like(xy[..., 0])
-    length[1:] = (place[1:] - place[:-1]).norm(dim=-1).cumsum(0)
-    return (length - length.gather(0, frames[None])).abs()
+def _inside(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether pixels (..., 2) lie in a frame of ``size`` (W, H): (...)."""
+    inside: np.ndarray = (xy >= -0.5) & (xy <= np.array(size) - 0.5)
+    return np.all(inside, axis=-1)
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:

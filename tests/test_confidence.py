@@ -6,10 +6,10 @@ import torch
 
 import omnimotion
 from omnimotion import metrics
-from omnimotion.confidence import BIAS, WEIGHTS, Evidence, probability
+from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
+from omnimotion.evidence import alternatives, candidates, carried, evidence_of
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.rays import RAY_SAMPLES, locate, surface_at
-from omnimotion.tracker import _alternatives, _evidence
 
 every_field = pytest.mark.parametrize("name", Evidence._fields)
 
@@ -29,39 +29,46 @@ def answer(tracker, tiny_clip):
     return asked, tracks, evidence, np.sqrt(metrics.squared_error(*scaled))
 
 
-def nothing(shape=()):
-    return Evidence(*(torch.zeros(shape) for _ in Evidence._fields))
-
-
 # the model --------------------------------------------------------------------------------------
 
+every_model = pytest.mark.parametrize(
+    "model", [SCENE, REFINED, SEEN], ids=("scene", "refined", "seen")
+)
 
-def test_it_is_a_probability():
-    random = torch.Generator().manual_seed(0)
-    found = probability(
-        Evidence(*(1e3 * torch.rand(500, generator=random) ** 9 for _ in Evidence._fields))
-    )
+
+@every_model
+def test_it_is_a_probability(model):
+    random = np.random.default_rng(0)
+    found = model.probability(1e3 * random.random((500, len(Evidence._fields))) ** 9)
     assert ((found >= 0) & (found <= 1)).all()
     assert found.min() < 1e-3
 
 
-def test_what_nothing_speaks_against_is_all_but_sure():
-    assert 0.9 < float(probability(nothing())) < 1
+@every_model
+def test_what_nothing_speaks_against_is_all_but_sure(model):
+    assert 0.9 < model.probability(np.zeros(len(Evidence._fields))) < 1
 
 
+@every_model
 @every_field
-def test_it_never_rises_with_what_speaks_against_it(name):
-    random = torch.Generator().manual_seed(1)
-    others = Evidence(*(torch.rand(200, 1, generator=random) for _ in Evidence._fields))
-    grown = others._replace(**{name: torch.linspace(0, 5, 20).expand(200, 20)})
-    grown = Evidence(*(field.expand(200, 20) for field in grown))
-    assert (probability(grown).diff(dim=-1) < 0).all()  # each field is there for something
+def test_it_never_rises_with_what_speaks_against_it(model, name):
+    field = Evidence._fields.index(name)
+    evidence = np.random.default_rng(1).random((200, 1, len(Evidence._fields))).repeat(20, axis=1)
+    evidence[..., field] = np.linspace(0, 5, 20)
+    change = np.diff(model.probability(evidence), axis=1)
+    assert (change <= 0).all() if model.weights[field] == 0 else (change < 0).all()
 
 
-def test_one_weight_for_each_field():
-    assert len(WEIGHTS) == len(Evidence._fields)
-    assert min(WEIGHTS) > 0
-    assert BIAS > 0
+@every_model
+def test_one_weight_for_each_field(model):
+    assert len(model.weights) == len(Evidence._fields)
+    assert min(model.weights) >= 0
+    assert model.bias > 0
+
+
+def test_each_field_is_there_for_something():
+    assert all(map(max, zip(SCENE.weights, REFINED.weights, SEEN.weights)))
+    assert SCENE.weights[Evidence._fields.index("unmatched")] == 0  # nobody asked
 
 
 # what it rests on -------------------------------------------------------------------------------
@@ -82,11 +89,15 @@ def test_nothing_lies_apart_in_the_frame_of_the_query(answer, name):
     np.testing.assert_allclose(evidence[own][:, Evidence._fields.index(name)], 0, atol=2e-3)
 
 
-def test_confidence_is_that_of_its_evidence(answer):
-    asked, tracks, evidence, _ = answer
-    expected = probability(Evidence(*torch.from_numpy(evidence).unbind(-1))).numpy()
-    expected[np.arange(len(tracks)), asked.queries[:, 0].astype(int)] = 1
-    np.testing.assert_allclose(tracks.confidence, expected, atol=1e-5)
+@pytest.mark.parametrize("refine", [True, False])
+def test_confidence_and_occlusion_are_those_of_the_evidence(tracker, answer, refine):
+    queries = answer[0].queries
+    tracks, evidence = tracker.track_with_evidence(queries, refine)
+    confidence = (REFINED if refine else SCENE).probability(evidence)
+    confidence[np.arange(len(tracks)), queries[:, 0].astype(int)] = 1
+    np.testing.assert_allclose(tracks.confidence, confidence, atol=1e-5)
+    occlusion = 1 - SEEN.probability(evidence) if refine else evidence[..., 0]
+    np.testing.assert_allclose(tracks.occlusion, occlusion, atol=1e-5)
 
 
 def test_it_falls_where_the_surface_is_not_settled(tracker):
@@ -102,12 +113,18 @@ def test_it_falls_where_the_surface_is_not_settled(tracker):
         settled = torch.zeros(4, RAY_SAMPLES).scatter(-1, at, 1.0)
         even = torch.full((4, RAY_SAMPLES), 1 / RAY_SAMPLES)
         sure, unsure = (
-            probability(_evidence(now, frames, place, weights, there))
+            confidence_of_rays(now, frames, place, seen._replace(weights=weights[:, None]), there)
             for weights in (settled, even)
         )
-    elsewhere = torch.arange(8)[:, None] != frames
+    elsewhere = np.arange(8)[:, None] != frames.numpy()
     assert (sure - unsure)[elsewhere].mean() > 0.02
     assert ((sure - unsure)[elsewhere] > -0.02).all()  # a sample may lie beside the surface
+
+
+def confidence_of_rays(now, frames, place, seen, there):
+    others = carried(now, candidates(now, frames, place, seen))[:, :, 1:]
+    evidence = torch.stack(evidence_of(now, frames, place, others, there), dim=-1)
+    return SCENE.probability(evidence.numpy())
 
 
 def test_alternatives_of_a_ray_made_by_hand():
@@ -116,7 +133,7 @@ def test_alternatives_of_a_ray_made_by_hand():
     weights[10] = weights[50] = 0.5
     step = 2 / RAY_SAMPLES
     expected = torch.tensor([10.5 * step - 1] * 4 + [50.5 * step - 1] * 4)
-    torch.testing.assert_close(_alternatives(weights), expected)
+    torch.testing.assert_close(alternatives(weights), expected)
 
 
 # whether it is right ----------------------------------------------------------------------------

@@ -78,10 +78,10 @@ def test_the_spread_of_nothing_is_none():
 
 
 def test_the_error_of_a_match_is_that_of_its_track(tracker, now, pool):
-    """The public way: ask for the track of one end, look where it is in the other's frame."""
+    """The public way: the scene's track of one end, where it is in the frame of the other."""
     held = first(pool.held_out, 300)
     error, hidden = held_out_errors(now, held)
-    tracks = tracker.track(queries(held.i, held.xy_i))
+    tracks = tracker.track(queries(held.i, held.xy_i), refine=False)
     own = np.arange(len(held.i))
     expected = queries(held.j, held.xy_j)[:, 1:]
     found = tracks.xy[own, held.j]
@@ -215,10 +215,10 @@ def test_the_cycle_is_a_track_and_a_track_back(tracker, now, tiny_store):
     found = cycle_errors(now, pixels, u, torch.Generator().manual_seed(3))
     step = torch.randint(1, 8, pixels.t.shape, generator=torch.Generator().manual_seed(3))
     there, own = ((pixels.t + step) % 8).numpy(), np.arange(len(some))
-    away = tracker.track(queries(pixels.t, pixels.xy))
+    away = tracker.track(queries(pixels.t, pixels.xy), refine=False)
     seen = away.visible[own, there]
     points = np.column_stack((there, away.xy[own, there])).astype(np.float32)[seen]
-    back = tracker.track(points).xy[np.arange(seen.sum()), pixels.t.numpy()[seen]]
+    back = tracker.track(points, refine=False).xy[np.arange(seen.sum()), pixels.t.numpy()[seen]]
     expected = SCALE * np.hypot(*(back - queries(pixels.t, pixels.xy)[seen, 1:]).T)
     assert 0 < len(found) == len(expected) < len(some)
     np.testing.assert_allclose(found, expected, atol=0.02)

@@ -53,13 +53,47 @@ def test_a_track_passes_through_its_query_point(tracks):
     assert tracks.visible[own, t].all()
 
 
-def test_even_without_being_put_there(tracker):
-    """What the model itself says of the query frame, before the query point is written in."""
-    points = QueryPoints.from_array(POINTS)
+@pytest.mark.parametrize("refined", [True, False])
+def test_even_without_being_put_there(tracker, refined):
+    """What scene and matches say of the query frame, before the query point is written in."""
+    points, matches = QueryPoints.from_array(POINTS), tracker.matches
     with torch.no_grad():
-        xy = tracker._track(points.t, points.xy, tracker.scene.snapshot())[0]
-    own = xy[np.arange(len(POINTS)), points.t]
-    np.testing.assert_allclose(own, POINTS[:, 1:], atol=1e-3)
+        found = tracker._found(points, matches)
+    if refined:
+        found = tracker._refined(points.t, found, np.full(found.depth.shape, 0.5), matches)
+    own = found.xy[np.arange(len(POINTS)), points.t]
+    np.testing.assert_allclose(own, POINTS[:, 1:], atol=2e-3)
+
+
+def test_unrefined_tracks_are_where_the_scene_says(tracker):
+    with torch.no_grad():
+        found = tracker._found(QueryPoints.from_array(POINTS), None)
+    plain = tracker.track(POINTS, refine=False)
+    elsewhere = np.arange(plain.n_frames) != POINTS[:, :1]
+    np.testing.assert_allclose(plain.xy[elsewhere], found.xy[elsewhere], atol=1e-4)
+
+
+def test_matches_bring_tracks_closer_to_the_truth(tracker, tiny_clip):
+    truth = read_ground_truth(tiny_clip)
+
+    class Alone:
+        def track(self, queries):
+            return tracker.track(queries, refine=False)
+
+    refined, alone = (
+        evaluate([(each, truth)], "given").clips[0].scores for each in (tracker, Alone())
+    )
+    assert refined["delta_avg"] > alone["delta_avg"]
+    assert refined["AJ"] > alone["AJ"]
+
+
+def test_without_matches_the_tracks_are_the_scenes_own(tracker, tiny_scene, tmp_path, caplog):
+    folder = tmp_path / "scene"
+    shutil.copytree(tiny_scene, folder)
+    shutil.rmtree(folder / "flow")
+    found = omnimotion.load(folder, device="cpu").track(POINTS)
+    assert "not refined" in caplog.text
+    same(found, tracker.track(POINTS, refine=False))
 
 
 def test_round_trip_and_cycle_of_the_fitted_map(tracker):

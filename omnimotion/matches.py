@@ -1,0 +1,60 @@
+"""The matches of preprocessing, read at any place of a frame.
+
+Conventions. Places are in pixels of the store's frames, (x, y), centres at integers. NaN means
+that nothing is known.
+"""
+
+import numpy as np
+
+from omnimotion.flow import CHAINED, DIRECT, FrameFlow, SceneStore
+from omnimotion.geometry import PIXELS_PER_UNIT
+
+ONE_SURFACE_PX = 1.0  # motions around a place that differ by more are of two surfaces
+MIN_SHARE = 0.25  # of a bilinear reading that must rest on matches
+
+
+class Matches:
+    """Reads the matches of a scene's store. FlowError where a file of it is damaged."""
+
+    def __init__(self, store: SceneStore) -> None:
+        self._store = store
+        self.n_frames = store.index.n_frames
+        self.px = 2 * PIXELS_PER_UNIT / max(store.index.size)
+        """Pixels of a frame whose longer side is 256 in one of the store's."""
+
+    def ends(self, i: int, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where places (N, 2) of frame i are in every frame (N, T, 2); which were asked (T,).
+
+        Frames that i is not paired with were not asked.
+        """
+        flow = self._store.flow(i)
+        found = np.full((len(xy), self.n_frames, 2), np.nan)
+        found[:, flow.targets] = read(flow, xy, ONE_SURFACE_PX / self.px)
+        asked = np.zeros(self.n_frames, bool)
+        asked[flow.targets] = True
+        return found, asked
+
+
+def read(flow: FrameFlow, xy: np.ndarray, one_surface: float) -> np.ndarray:
+    """Where places ``xy`` (N, 2) of frame ``flow.i`` are in its M targets: (N, M, 2).
+
+    Bilinear over the lattice points around that have a match, unless their motions differ by more
+    than ``one_surface``: then two surfaces meet there, and the reading would be of neither.
+    """
+    rows, columns = flow.state.shape[1:]
+    place = (xy[:, None] - flow.origin) / flow.stride  # (N, M, 2)
+    low = np.clip(np.floor(place), 0, (columns - 2, rows - 2)).astype(np.int64)
+    part = np.clip(place - low, 0, 1)
+    m = np.arange(len(flow.targets))
+    shares, motions = [], []
+    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = m, low[..., 1] + dy, low[..., 0] + dx
+        share = np.abs(1 - dx - part[..., 0]) * np.abs(1 - dy - part[..., 1])
+        shares.append(share * np.isin(flow.state[at], (DIRECT, CHAINED)))
+        motions.append(flow.flow[at])
+    share, motion = np.stack(shares, -1), np.stack(motions, -2)  # (N, M, 4), (N, M, 4, 2)
+    total = share.sum(-1)
+    mean = (share[..., None] * motion).sum(-2) / np.maximum(total, MIN_SHARE)[..., None]
+    apart = (np.linalg.norm(motion - mean[..., None, :], axis=-1) * (share > 0)).max(-1)
+    known = (total > MIN_SHARE) & (apart <= one_surface)
+    return np.where(known[..., None], mean + xy[:, None], np.nan)

@@ -1,0 +1,91 @@
+"""Matches between lattice points: exact on smooth motion, nothing where it would be a guess."""
+
+import numpy as np
+import pytest
+
+from omnimotion.flow import CHAINED, DIRECT, HIDDEN, NONE, FrameFlow
+from omnimotion.matches import Matches, read
+
+SHAPE = (6, 8)  # lattice rows, columns
+STRIDE, ORIGIN = 3, np.array([[1, 2], [0, 1]], np.int32)
+
+
+def lattice(m):
+    """Pixels (h, w, 2) of the lattice of target m."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return np.stack((x, y), axis=-1) * STRIDE + ORIGIN[m]
+
+
+def affine(xy, m):
+    """The motion of all points towards target m, px."""
+    x, y = xy[..., 0], xy[..., 1]
+    return np.stack((0.1 * x - 0.05 * y + m, 0.02 * x + 0.03 * y - 2), axis=-1)
+
+
+@pytest.fixture
+def flow():
+    """Two targets, affine motion, a match everywhere."""
+    motion = np.stack([affine(lattice(m), m) for m in (0, 1)]).astype(np.float32)
+    state = np.full((2, *SHAPE), DIRECT, np.uint8)
+    state[:, ::2] = CHAINED
+    return FrameFlow(0, np.array([1, 4], np.int32), ORIGIN, STRIDE, motion, state)
+
+
+def test_an_affine_motion_is_read_exactly(flow):
+    xy = np.random.default_rng(0).uniform((1, 2), (20, 16), (50, 2))
+    found = read(flow, xy, 1.0)
+    for m in (0, 1):
+        np.testing.assert_allclose(found[:, m], xy + affine(xy, m), atol=1e-5)
+
+
+def test_beyond_the_lattice_its_border_goes_on(flow):
+    found = read(flow, np.array([[-5.0, -5.0], [99.0, 99.0]]), 1.0)
+    corners = np.stack([lattice(0)[0, 0], lattice(0)[-1, -1]])
+    np.testing.assert_allclose(found[:, 0] - [[-5, -5], [99, 99]], affine(corners, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("state", [NONE, HIDDEN])
+def test_a_place_without_a_match_around_has_none(flow, state):
+    flow.state[0, 2:4, 3:5] = state
+    xy = (lattice(0)[2, 3] + lattice(0)[3, 4])[None] / 2
+    found = read(flow, xy, 1.0)
+    assert np.isnan(found[0, 0]).all()
+    assert np.isfinite(found[0, 1]).all()
+
+
+def test_one_neighbour_without_a_match_is_left_out(flow):
+    """At the centre of a cell the mean of the three others."""
+    flow.state[0, 2, 3] = NONE
+    flow.flow[0, 2, 3] = 1000
+    corners = np.stack([lattice(0)[2, 4], lattice(0)[3, 3], lattice(0)[3, 4]])
+    xy = (lattice(0)[2, 3] + lattice(0)[3, 4])[None] / 2
+    expected = xy[0] + affine(corners, 0).mean(0)
+    np.testing.assert_allclose(read(flow, xy, 1.0)[0, 0], expected, atol=1e-5)
+
+
+def test_between_two_surfaces_nothing_is_read(flow):
+    flow.flow[0, :, 4:] += 10
+    beside = lattice(0)[2, 4][None] + np.array([[-1.0, 0.5], [0.5, 0.5], [-4.0, 0.5]])
+    found = read(flow, beside, 1.0)[:, 0]
+    np.testing.assert_array_equal(np.isnan(found[:, 0]), [True, False, False])
+    assert np.isfinite(read(flow, beside, 100.0)).all()
+
+
+def test_frames_that_are_not_paired_were_not_asked(tiny_store):
+    flow, matches = tiny_store.flow(2), Matches(tiny_store)
+    ends, asked = matches.ends(2, np.array([[20.0, 20.0], [30.0, 11.0]]))
+    assert ends.shape == (2, tiny_store.index.n_frames, 2)
+    np.testing.assert_array_equal(np.flatnonzero(asked), flow.targets)
+    assert np.isnan(ends[:, ~asked]).all()
+    assert np.isfinite(ends[:, asked]).any()
+
+
+def test_lattice_points_give_what_is_stored(tiny_store):
+    """Where all around moves alike; the stored matches themselves are read by `FrameFlow`."""
+    flow = tiny_store.flow(1)
+    m = int(np.flatnonzero(flow.targets == 2)[0])
+    xy, end, _ = flow.matches(m)
+    found = Matches(tiny_store).ends(1, xy.astype(float))[0][:, 2]
+    known = np.isfinite(found[:, 0])
+    assert known.mean() > 0.8
+    np.testing.assert_allclose(found[known], end[known], atol=1e-4)
