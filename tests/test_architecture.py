@@ -20,11 +20,11 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
     "config files fused networks restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points export overlay ground_truth "
-    "report_page",
-    "scene video video_writer evaluation synthetic",
+    "bijection volume schedule images video_decoder plots points measure export overlay "
+    "ground_truth report_page",
+    "scene video video_writer evaluation synthetic masks formats",
     "flow checkpoint",
-    "cameras correspondences tracker",
+    "cameras correspondences tracker asking footage",
     "losses previews health",
     "fit",
     "runs report",
