@@ -52,6 +52,8 @@ def outputs(out: Path, names: Sequence[str] | None, overwrite: bool) -> list[tup
     else each adds its own ending to ``out``. Raises `ConfigError` for a format or an ending that
     is unknown, and as `check_output` does; to be called before long work.
     """
+    if len(set(names or ())) < len(names or ()):
+        raise ConfigError(f"--export {','.join(names or ())}: a format is named twice")
     if not names:
         chosen = [(_by_ending(out), out)]
     else:

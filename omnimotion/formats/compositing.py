@@ -10,8 +10,6 @@ from omnimotion.formats.coordinates import corner_down, share_up
 from omnimotion.formats.sheet import Sheet
 
 _SCRIPT = """
-import bpy
-
 
 def main():
     clips = [clip for clip in bpy.data.movieclips if tuple(clip.size) == SIZE]
@@ -59,7 +57,7 @@ def write_blender(file: TextIO, sheet: Sheet) -> None:
     """
     tracks = sheet.tracks
     places = share_up(tracks.xy, tracks.size).round(9)
-    file.write(f'"""Run in Blender\'s text editor. {len(tracks)} tracks."""\n')
+    file.write(f'"""Run in Blender\'s text editor. {len(tracks)} tracks."""\n\nimport bpy\n\n')
     file.write(f"# {sheet.origin()}\nSIZE = {tuple(map(int, tracks.size))}\nTRACKS = [\n")
     for q, name in enumerate(sheet.names()):
         hidden = (~tracks.visible[q]).astype(int).tolist()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimotion.errors import InputError
-from omnimotion.files import atomic_path
+from omnimotion.files import atomic_path, atomic_write
 from omnimotion.formats.coordinates import corner_down, share_down
 from omnimotion.formats.sheet import Sheet
 
@@ -71,7 +71,7 @@ def save_colmap(path: Path, sheet: Sheet) -> None:
     size, longer = tracks.size, max(tracks.size)
     places = corner_down(tracks.xy).astype("<f4")
     lens = np.array([_FOCAL_SHARE * longer, size[0] / 2, size[1] / 2], "<f8").tobytes()
-    with atomic_path(path) as temp, closing(sqlite3.connect(temp)) as database, database:
+    with closing(sqlite3.connect(":memory:")) as database:  # of which no half can be left
         database.executescript(_TABLES)
         database.execute("INSERT INTO cameras VALUES (1, 0, ?, ?, ?, 0)", (*size, lens))
         for t, number in enumerate(sheet.numbers):
@@ -81,6 +81,8 @@ def save_colmap(path: Path, sheet: Sheet) -> None:
             row = (t + 1, len(points), 2, points.tobytes())
             database.execute("INSERT INTO keypoints VALUES (?, ?, ?, ?)", row)
         database.executemany("INSERT INTO matches VALUES (?, ?, 2, ?)", _matches(tracks.visible))
+        database.commit()
+        atomic_write(path, database.serialize())
 
 
 def _matches(visible: np.ndarray) -> Iterator[tuple[int, int, bytes]]:
