@@ -36,13 +36,13 @@ def points_on_mask(path: Path, step: int, t: int, n_frames: int, size: Size) -> 
 
     Raises `InputError` as `load_mask` does, `PointsError` as `mask_points` does.
     """
-    _check_frame(t, n_frames)
-    return mask_points(load_mask(path, size), t, step)
+    check_frame(t, n_frames)
+    return mask_points(load_mask(path, size).labels, t, step)
 
 
 def points_on_grid(n: int, t: int, n_frames: int, size: Size) -> np.ndarray:
     """A grid of points float32 (Q, 3) in frame ``t``; raises as `grid_points` does."""
-    _check_frame(t, n_frames)
+    check_frame(t, n_frames)
     return grid_points(n, t, size)
 
 
@@ -56,6 +56,7 @@ def selected_frames(spec: str | None, n_frames: int) -> range:
     return frames
 
 
-def _check_frame(t: int, n_frames: int) -> None:
+def check_frame(t: int, n_frames: int) -> None:
+    """Raise `PointsError` unless the clip has frame ``t``."""
     if not 0 <= t < n_frames:
         raise PointsError(f"--frame {t}: expected 0 to {n_frames - 1}")

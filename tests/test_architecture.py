@@ -25,7 +25,7 @@ LEVELS = (
     "scene video video_writer evaluation synthetic masks formats",
     "flow checkpoint",
     "cameras correspondences tracker asking footage",
-    "losses previews health",
+    "losses previews health warps",
     "fit",
     "runs report",
     "commands",

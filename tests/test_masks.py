@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from omnimotion.errors import InputError, PointsError
-from omnimotion.masks import load_mask, mask_points
+from omnimotion.masks import Mask, load_mask, mask_points, save_mask
 
 SIZE = (20, 16)
 
@@ -32,15 +32,27 @@ def saved(path, labels, mode):
 def test_an_indexed_mask_gives_its_indices(tmp_path):
     labels = labels_of((2, 3, 8, 9), (10, 3, 15, 9))
     found = load_mask(saved(tmp_path / "m.png", labels, "P"), SIZE)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, labels)
+    assert found.labels.dtype == np.uint8
+    np.testing.assert_array_equal(found.labels, labels)
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
 def test_a_black_and_white_mask_is_one_object(tmp_path, mode):
     labels = labels_of((2, 3, 8, 9), (10, 3, 15, 9))
     found = load_mask(saved(tmp_path / "m.png", labels, mode), SIZE)
-    np.testing.assert_array_equal(found, labels > 0)
+    np.testing.assert_array_equal(found.labels, labels > 0)
+
+
+def test_a_mask_reads_back_with_its_palette(tmp_path):
+    labels = labels_of((2, 3, 8, 9), (10, 3, 15, 9))
+    found = load_mask(saved(tmp_path / "a.png", labels, "P"), SIZE)
+    save_mask(tmp_path / "b.png", found)
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.mode == "P"
+        assert image.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+        np.testing.assert_array_equal(np.asarray(image), labels)
+    save_mask(tmp_path / "c.png", Mask(labels, (0, 0, 0, 255, 255, 255)))
+    np.testing.assert_array_equal(load_mask(tmp_path / "c.png", SIZE).labels, labels)
 
 
 @pytest.mark.parametrize(

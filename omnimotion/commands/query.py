@@ -50,9 +50,16 @@ def _add_questions(parser: Parser) -> None:
         help="points on the objects of an indexed or black-and-white PNG")  # fmt: skip
     add("--from-tracks", type=Path, metavar="FILE",
         help="the points of tracks of this video: .npz, .csv or .json")  # fmt: skip
+    add("--maps", action="store_true",
+        help="every pixel of --frame, to and from each frame: --export stmap, flo or both, and "
+             "--out is a new folder")  # fmt: skip
+    add("--propagate-mask", type=Path, metavar="PNG",
+        help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
     add = parser.add_argument
-    add("--frame", type=int, metavar="T", help="frame of the grid or mask; default 0")
-    add("--step", type=int, metavar="PX", help=f"grid inside the mask; default {MASK_STEP}")
+    add("--frame", type=int, metavar="T", help="frame of the grid, maps or mask; default 0")
+    add("--step", type=int, metavar="PX",
+        help=f"grid inside the mask, default {MASK_STEP}; cells of a propagated mask, "
+             "default 1")  # fmt: skip
 
 
 def _add_answers(parser: Parser) -> None:
@@ -84,6 +91,8 @@ def main(args: Namespace) -> int:
     if args.out is None and args.video is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
     _check_pairs(args)
+    if args.maps or args.propagate_mask:
+        return _whole_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
     check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
     if args.video:
@@ -105,12 +114,38 @@ def main(args: Namespace) -> int:
 
 def _check_pairs(args: Namespace) -> None:
     """Refuse options that would do nothing without another."""
-    if args.frame is not None and args.grid is None and args.mask is None:
+    mask = args.mask or args.propagate_mask
+    if args.frame is not None and args.grid is None and not mask and not args.maps:
         raise ConfigError("--frame is of a grid or a mask: give --grid N or --mask PNG")
-    if args.step is not None and args.mask is None:
+    if args.step is not None and not mask:
         raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
     if args.export and not args.out:
         raise ConfigError("--export names the format of --out: give --out FILE")
+
+
+def _whole_frames(args: Namespace) -> int:
+    """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
+    from omnimotion.asking import check_frame, selected_frames
+    from omnimotion.files import check_new_folder
+    from omnimotion.masks import load_mask
+    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.warps import check_kinds, write_maps, write_masks
+
+    if args.video or args.scale or args.motion or args.start_frame is not None or not args.out:
+        raise ConfigError("maps and masks of whole frames go with --out FOLDER and --frames only")
+    check_new_folder(args.out)
+    check_kinds(args.export or [] if args.maps else None, args.step)
+    set_threads(args.threads)
+    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    frames = selected_frames(args.frames, tracker.index.n_frames)
+    check_frame(t, tracker.index.n_frames)
+    if args.maps:
+        write_maps(args.out, tracker, t, frames, args.export)
+    else:
+        mask = load_mask(args.propagate_mask, tracker.index.original_size)
+        write_masks(args.out, tracker, mask, t, frames, args.step or 1)
+    log.info("frames=%d out=%s", len(frames), args.out)
+    return 0
 
 
 def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
