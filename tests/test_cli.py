@@ -152,6 +152,22 @@ def test_points_on_a_mask_and_from_tracks(tiny_scene, tmp_path):
     assert len(open_video(tmp_path / "b.mp4")) == 3
 
 
+def test_maps_and_masks_of_whole_frames(tiny_scene, tmp_path):
+    mask = Image.new("1", (64, 48))
+    mask.paste(1, (20, 10, 44, 30))
+    mask.save(tmp_path / "m.png")
+    frames = ("--frame", 2, "--frames", "2:7:4")
+    words = ("--maps", *frames, "--export", "stmap", "--out", tmp_path / "maps")
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    assert len(os.listdir(tmp_path / "maps")) == 4
+    words = ("--propagate-mask", tmp_path / "m.png", *frames, "--step", 3, "--out",
+             tmp_path / "masks")  # fmt: skip
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    assert sorted(os.listdir(tmp_path / "masks")) == ["000002.png", "000006.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "masks" / "000002.png")),
+                                  np.asarray(mask))  # fmt: skip
+
+
 def test_points_on_stdin_and_the_number_of_the_first_frame(tiny_scene, tmp_path, monkeypatch):
     table = io.TextIOWrapper(io.BytesIO(b"t,x,y\n2,10.5,20\n"))
     monkeypatch.setattr(sys, "stdin", table)
@@ -313,6 +329,11 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--grid", 2, "--start-frame", 1001), 2, "csv, json and npz count from 0"),
         (("--grid", 2, "--export", "nuke"), 2, "ends in .nk"),
         (("--mask", "absent.png"), 3, "absent.png"),
+        (("--propagate-mask", "absent.png"), 3, "absent.png"),
+        (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--maps",), 2, "expected stmap or flo"),
+        (("--maps", "--export", "stmap", "--motion"), 2, "--out FOLDER and --frames only"),
+        (("--maps", "--export", "stmap", "--frame", 8), 3, "expected 0 to 7"),
         (("--from-tracks", "absent.npz"), 3, "absent.npz"),
     ],
 )

@@ -133,6 +133,8 @@ def _whole_frames(args: Namespace) -> int:
 
     if args.video or args.scale or args.motion or args.start_frame is not None or not args.out:
         raise ConfigError("maps and masks of whole frames go with --out FOLDER and --frames only")
+    if args.propagate_mask and args.export:
+        raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
     check_new_folder(args.out)
     check_kinds(args.export or [] if args.maps else None, args.step)
     set_threads(args.threads)
