@@ -101,7 +101,11 @@ def remove_stale_temps(folder: Path) -> None:
     """Delete what killed processes left half written in `folder`."""
     for entry in folder.iterdir():
         match = _TEMP_NAME.fullmatch(entry.name)
-        if match and not _is_alive(int(match[1])):
+        if match is None or _is_alive(int(match[1])):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
             entry.unlink(missing_ok=True)
 
 

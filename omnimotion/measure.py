@@ -54,10 +54,15 @@ def measures(tracks: Tracks, scale: Scale = PIXELS, motion: bool = False) -> dic
     return {name: values.astype(np.float32) for name, values in columns.items()}
 
 
+def check_motion(n_frames: int) -> None:
+    """Raise `InputError` where frames are too few for motion."""
+    if n_frames < MIN_FRAMES:
+        raise InputError(f"motion: {n_frames} frames, at least {MIN_FRAMES} are needed")
+
+
 def derivatives(xy: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Velocity and acceleration (Q, T, 2) of places (Q, T, 2) at times (T,) in seconds."""
-    if len(times) < MIN_FRAMES:
-        raise InputError(f"motion: {len(times)} frames, at least {MIN_FRAMES} are needed")
+    check_motion(len(times))
     velocity = np.gradient(xy, times, axis=1, edge_order=2)
     step = np.diff(times)
     slope = np.diff(xy, axis=1) / step[:, None]

@@ -144,6 +144,18 @@ def test_killed_writers_never_leave_a_torn_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_stale_temps_of_dead_processes_go_folders_too(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    folder = tmp_path / f".omnimotion-{process.pid}-0123abcd.tmp"
+    folder.mkdir()
+    (folder / "half").write_text("x")
+    (tmp_path / f".omnimotion-{process.pid}-0123abce.tmp.tif").write_text("x")
+    (tmp_path / "mine").mkdir()
+    remove_stale_temps(tmp_path)
+    assert os.listdir(tmp_path) == ["mine"]
+
+
 def test_stale_temps_of_living_processes_stay(tmp_path):
     with atomic_path(tmp_path / "a") as temp:
         remove_stale_temps(tmp_path)

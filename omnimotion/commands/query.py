@@ -86,6 +86,7 @@ def main(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
     from omnimotion.formats import check_options, outputs
+    from omnimotion.measure import check_motion
     from omnimotion.runs import open_tracker, set_threads
 
     if args.out is None and args.video is None:
@@ -101,6 +102,8 @@ def main(args: Namespace) -> int:
     tracker = open_tracker(args.scene, args.run, args.device, args.backend)
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
+    if args.motion:
+        check_motion(len(frames))
     tracks = tracker.track(_asked(args, index))
     tracks = replace(tracks, times=np.round(index.times, 6)).at(frames)
     for each, path in files:
@@ -131,7 +134,8 @@ def _whole_frames(args: Namespace) -> int:
     from omnimotion.runs import open_tracker, set_threads
     from omnimotion.warps import check_kinds, write_maps, write_masks
 
-    if args.video or args.scale or args.motion or args.start_frame is not None or not args.out:
+    others = (args.video, args.source, args.scale, args.motion, args.start_frame is not None)
+    if any(others) or not args.out:
         raise ConfigError("maps and masks of whole frames go with --out FOLDER and --frames only")
     if args.propagate_mask and args.export:
         raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
