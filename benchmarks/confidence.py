@@ -23,9 +23,10 @@ from omnimotion.files import atomic_write
 from omnimotion.geometry import resize_xy
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.plots import reliability_picture
+from omnimotion.rays import locate, surface_at
 from omnimotion.runs import open_tracker
 from omnimotion.synthetic import render_clip, write_clip
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker, locate, surface_at
+from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY = 1e-3  # of the weights of standardised evidence: fits are few, and what they see is alike

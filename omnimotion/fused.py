@@ -4,20 +4,41 @@ Each splits its points among as many threads as torch uses. A thread adds to a g
 own, and these are summed in order, so that a result depends on the number of threads at most.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from omnimotion.kernels import couplings, volume
-from omnimotion.kernels.layout import Layout
+from omnimotion.kernels import couplings, rays, volume
+from omnimotion.kernels.layout import DensityTable, Layout
 
 MIN_POINTS = 1024  # a thread with fewer costs more than it saves
+_loops = ContextVar("_loops", default=0)  # threads of the compiled loops; 0 is as torch has
+
+
+@contextmanager
+def loop_threads() -> Iterator[None]:
+    """Inside, torch computes on one thread, and the compiled loops on as many as torch had.
+
+    torch's threads wait for one another at each operation: on a busy machine that takes longer
+    than the operation. The loops are long, and wait once.
+    """
+    threads = torch.get_num_threads()
+    token = _loops.set(_loops.get() or threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _loops.reset(token)
 
 
 class Carry(Function):
@@ -93,10 +114,26 @@ class Read(Function):
         return places_g, *_sums(_spread(part, len(places), 1))
 
 
+def look(
+    points: Tensor, frames: Tensor, tables: tuple[Tensor, Layout, Tensor, DensityTable],
+    sampling: tuple[int, float, float],
+) -> Tensor:  # fmt: skip
+    """What is seen (P, N, 3) along rays through points (P, N, 3): see `rays.look`; no gradient."""
+    grids, layout, cameras, density = tables
+    arrays = (grids.numpy(), layout, cameras.numpy(), density)
+    seen = torch.empty(points.shape)
+    source, where, target = points.contiguous().numpy(), frames.numpy(), seen.numpy()
+    n_samples, reach, step = sampling
+    numbers = (n_samples, np.float32(reach), np.float32(step))
+    _spread(lambda rows: rays.look(source[rows], where[rows], arrays, numbers, target[rows]),
+            len(points), points.shape[1] * n_samples)  # fmt: skip
+    return seen
+
+
 def _spread(part: Callable[[slice], Any], rows: int, points_a_row: int) -> list[Any]:
     """Call ``part`` on slices of the rows, one for each thread; the results in their order."""
     most = max(1, rows * points_a_row // MIN_POINTS)
-    n = max(1, min(torch.get_num_threads(), most, rows))
+    n = max(1, min(_loops.get() or torch.get_num_threads(), most, rows))
     if n == 1:
         return [part(slice(0, rows))]
     edges = [rows * k // n for k in range(n + 1)]

@@ -21,9 +21,10 @@ from omnimotion.compositing import stratified_depths
 from omnimotion.correspondences import CorrespondencePool, HeldOut
 from omnimotion.flow import SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity
+from omnimotion.rays import Located, Surface, locate, surface_at
 from omnimotion.scene import FrameMap, Scene, Snapshot
 from omnimotion.seeds import Purpose, generator
-from omnimotion.tracker import HIDDEN_ABOVE, Located, Surface, locate, surface_at
+from omnimotion.tracker import HIDDEN_ABOVE
 
 PIXELS = 8192  # sampled for colour, surface and cycle: a share is then known to half a percent
 PICTURES = 32  # frames they are sampled in, spread over the clip: reading one takes longer

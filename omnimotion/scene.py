@@ -5,7 +5,7 @@ map of a frame is ``T_i = A_i . C_i``: couplings C_i in the frame's own domain, 
 A_i into the canonical panorama, so that a moving camera costs the couplings nothing.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from omnimotion.bijection import GridBijection, MlpBijection, Warp
 from omnimotion.compositing import composite, render_weights
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
+from omnimotion.kernels.layout import Layout
 from omnimotion.volume import GridVolume, MlpVolume, VolumeTable
 
 PANORAMA_MARGIN = 1.15  # the volume spans the box of all frames, as the cameras start, times this
@@ -57,6 +58,12 @@ class FusedFrameMap(NamedTuple):
     snapshot: "Snapshot"
     frames: Tensor  # (P,) int64
 
+    @property
+    def tables(self) -> tuple[Tensor, Layout, Tensor]:
+        """What the kernels read: grids (T, G), their layout, cameras (T, 4)."""
+        scene, grids, cameras, _ = self.snapshot
+        return grids, cast(GridBijection, scene.bijection).layout, cameras
+
     def forward(self, x: Tensor) -> Tensor:
         """See `FrameMap`."""
         return self._carry(x, False)
@@ -68,9 +75,9 @@ class FusedFrameMap(NamedTuple):
     def _carry(self, points: Tensor, inverse: bool) -> Tensor:
         from omnimotion.fused import Carry
 
-        scene, grids, cameras, _ = self.snapshot
+        grids, layout, cameras = self.tables
         return Carry.apply(
-            points.flatten(1, -2), grids, cameras, self.frames, scene.bijection.layout, inverse
+            points.flatten(1, -2), grids, cameras, self.frames, layout, inverse
         ).view(points.shape)
 
 

@@ -7,7 +7,8 @@ that is (`omnimotion.confidence`) is read from where other depths of the query's
 where the surface that is seen there comes from.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -18,57 +19,15 @@ from omnimotion.confidence import Evidence, probability
 from omnimotion.errors import PointsError
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity, resize_xy
-from omnimotion.scene import FrameMap, Scene, Snapshot, lift
+from omnimotion.rays import Located, locate, surface_at
+from omnimotion.scene import Scene, Snapshot, lift
 from omnimotion.tracks import QueryPoints, Tracks
+from omnimotion.volume import GridVolume
 
-RAY_SAMPLES = 64
-SURFACE_REACH = 2.5  # samples around the median depth that belong to the surface
 HIDDEN_ABOVE = 0.5  # share of the weight in front of a point from which it is hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
+DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
-
-
-class Surface(NamedTuple):
-    """What is seen on rays."""
-
-    depth: Tensor  # (P, N)
-    u: Tensor  # (P, N, 3) canonical
-    rgb: Tensor  # (P, N, 3)
-    settled: Tensor  # (P, N) share of the ray's weight close to the surface
-    weights: Tensor  # (P, N, S) of the ray's samples, front to back
-
-
-class Located(NamedTuple):
-    """Where canonical points are in frames, and whether they are seen there."""
-
-    xy: Tensor  # (..., 2) normalised
-    depth: Tensor  # (...)
-    occlusion: Tensor  # (...) share of the ray's weight in front of the point
-    settled: Tensor  # (...) share of the ray's weight close to the point or in front of it
-    seen: Tensor  # (..., 3) canonical, the surface that is seen there
-
-
-def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
-    """The surfaces seen at ``xy`` (P, N, 2), normalised, in the frames of ``frame_map``."""
-    z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, xy)
-    seen = now.render(frame_map, xy, z)
-    depth, share = _surface(seen.weights, z)
-    u = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
-    return Surface(depth, u, seen.rgb, share, seen.weights)
-
-
-def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
-    """Where canonical points ``u`` (P, N, 3) are in the frames of ``frame_map``."""
-    local = frame_map.inverse(u)
-    z = stratified_depths(local.shape[:2], RAY_SAMPLES, None, local)
-    seen = now.render(frame_map, local[..., :2], z)
-    reach = SURFACE_REACH * 2 / RAY_SAMPLES
-    behind = z - local[..., 2:]  # (P, N, S)
-    front = (seen.weights * (behind < -reach)).sum(-1)
-    near = (seen.weights * (behind.abs() <= reach)).sum(-1)
-    surface = lift(local[..., :2], _surface(seen.weights, z)[0][..., None])
-    return Located(local[..., :2], local[..., 2], front, (front + near).clamp(max=1),
-                   frame_map.forward(surface)[..., 0, :])  # fmt: skip
 
 
 class Tracker:
@@ -96,15 +55,35 @@ class Tracker:
             _rows(points))  # fmt: skip
         self._check(queries)
         at_once = max(1, RAYS_AT_ONCE // self.scene.n_frames)
-        now = self.scene.snapshot()
-        parts = [
-            self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], now)
-            for k in range(0, len(queries), at_once)
-        ]
+        with self._threads():
+            now = self.scene.snapshot()
+            parts = [
+                self._track(queries.t[k : k + at_once], queries.xy[k : k + at_once], now)
+                for k in range(0, len(queries), at_once)
+            ]
         shapes = ((2,), (), (), (), (len(Evidence._fields),))
         empty = [np.zeros((0, self.scene.n_frames, *shape), np.float32) for shape in shapes]
         *fields, evidence = (np.concatenate(field) for field in zip(empty, *parts))
         return self._tracks(queries, *fields), evidence
+
+    def dense(self, t: int) -> Iterator[Tracks]:
+        """Tracks of every pixel of frame t of the original video, some rows of it at a time.
+
+        Pixel (x, y) comes as number ``y * W + x``; see `omnimotion.dense` for a file of them.
+        PointsError for a frame outside the clip.
+        """
+        width, height = self.index.original_size
+        if not 0 <= t < self.scene.n_frames:
+            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+        at_once = max(1, DENSE_AT_ONCE // (width * self.scene.n_frames))
+        parts = (
+            np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
+            for y in range(0, height, at_once)
+        )
+        return (
+            self.track_with_evidence(np.column_stack((np.full(len(x), t), x, y)))[0]
+            for y, x in parts
+        )
 
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,6 +107,14 @@ class Tracker:
         rgb = (torch.cat(colours).view(*shape, 3).clamp(0, 1) * 255).round().to(torch.uint8)
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
                 torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """How the threads of a CPU are used while queries are answered."""
+        if not (self.scene.fused and isinstance(self.scene.volume, GridVolume)):
+            return nullcontext()  # the work is torch's
+        from omnimotion.fused import loop_threads
+
+        return loop_threads()
 
     def _check(self, queries: QueryPoints) -> None:
         width, height = self.index.original_size
@@ -232,16 +219,3 @@ def _rows(points: "np.ndarray | list") -> np.ndarray:
     """Points as (Q, 3); an empty list is no points."""
     rows = np.asarray(points, dtype=np.float32)
     return rows.reshape(0, 3) if rows.size == 0 else rows
-
-
-def _surface(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth of the surface on rays (..., S), and the share of weight that is close to it.
-
-    The mean of the weight near the median: the plain mean lies between two surfaces where the
-    ray sees two.
-    """
-    median = (weights.cumsum(-1) < 0.5).sum(-1, keepdim=True).clamp(max=z.shape[-1] - 1)
-    reach = SURFACE_REACH * 2 / z.shape[-1]
-    near = weights * ((z - z.gather(-1, median)).abs() <= reach)
-    share = near.sum(-1)
-    return (near * z).sum(-1) / share.clamp(min=1e-6), share

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimotion.kernels.layout import DensityTable
 from omnimotion.networks import GaborNet, decoder
 
 DENSITY_BIAS = -1.0  # softplus(x - 1), as in the paper: little is opaque at the start
@@ -96,6 +97,14 @@ class VolumeTable(NamedTuple):
         read = _read_fused if volume.fused else _read
         features = read((u.reshape(-1, 3) - volume.centre) / volume.half_size, self.features)
         return decode(volume.decoder(features).view(*u.shape[:-1], 4), volume.density_gain)
+
+    def density_table(self) -> DensityTable:
+        """What the compiled kernels need for density, on a CPU."""
+        volume, decoder = self.volume, self.volume.decoder
+        gain = volume.density_gain * decoder.second[0]
+        tensors = (self.features[0].permute(1, 2, 3, 0), volume.centre, volume.half_size,
+                   decoder.first.T, gain, gain.new_tensor([DENSITY_BIAS]))  # fmt: skip
+        return DensityTable(*(tensor.detach().contiguous().numpy() for tensor in tensors))
 
 
 def _read(places: Tensor, grid: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from omnimotion.files import atomic_folder
 from omnimotion.formats.maps import save_flo, save_stmap
 from omnimotion.geometry import resize_xy
 from omnimotion.masks import Mask, save_mask
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker, locate, surface_at
+from omnimotion.rays import locate, surface_at
+from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
     "config files fused networks restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points measure export overlay "
+    "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks formats",
-    "flow checkpoint",
+    "flow checkpoint rays",
     "cameras correspondences tracker asking footage",
     "losses previews health warps",
     "fit",

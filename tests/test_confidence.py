@@ -8,13 +8,8 @@ import omnimotion
 from omnimotion import metrics
 from omnimotion.confidence import BIAS, WEIGHTS, Evidence, probability
 from omnimotion.ground_truth import read_ground_truth
-from omnimotion.tracker import (
-    RAY_SAMPLES,
-    _alternatives,
-    _evidence,
-    locate,
-    surface_at,
-)
+from omnimotion.rays import RAY_SAMPLES, locate, surface_at
+from omnimotion.tracker import _alternatives, _evidence
 
 every_field = pytest.mark.parametrize("name", Evidence._fields)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 pytest.importorskip("numba")
 
 from omnimotion.config import ModelConfig
-from omnimotion.fused import Carry, Read
+from omnimotion.fused import Carry, Read, _spread, loop_threads
 from omnimotion.geometry import Frame
 from omnimotion.scene import Scene
 
@@ -122,3 +122,18 @@ def test_nothing_is_kept_where_nothing_learns():
         random(1, 5, 3), grids, cameras, torch.tensor([1]), made.bijection.layout, False
     )
     assert out.grad_fn is None
+
+
+def test_torch_has_its_threads_back_after_the_loops():
+    torch.set_num_threads(3)
+    try:
+        with loop_threads():
+            assert torch.get_num_threads() == 1
+            with loop_threads():
+                assert len(_spread(lambda rows: rows, 3, 10_000)) == 3
+        assert torch.get_num_threads() == 3
+        with pytest.raises(KeyError), loop_threads():
+            raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)

@@ -25,8 +25,8 @@ from omnimotion.health import (
     sample_pixels,
     settledness,
 )
+from omnimotion.rays import locate, surface_at
 from omnimotion.runs import start_fit
-from omnimotion.tracker import locate, surface_at
 
 SCALE = 256 / 64  # the tiny clip is 64 pixels wide, lengths are at 256
 

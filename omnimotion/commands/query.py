@@ -50,13 +50,17 @@ def _add_questions(parser: Parser) -> None:
         help="points on the objects of an indexed or black-and-white PNG")  # fmt: skip
     add("--from-tracks", type=Path, metavar="FILE",
         help="the points of tracks of this video: .npz, .csv or .json")  # fmt: skip
+    add("--dense", action="store_true",
+        help="every pixel of --frame: --out is then a .npy, an array (T, H, W) of fields xy, "
+             "confidence, occlusion, depth, visible; [t, y, x] is what becomes of pixel (x, y) in "
+             "frame t")  # fmt: skip
     add("--maps", action="store_true",
         help="every pixel of --frame, to and from each frame: --export stmap, flo or both, and "
              "--out is a new folder")  # fmt: skip
     add("--propagate-mask", type=Path, metavar="PNG",
         help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
     add = parser.add_argument
-    add("--frame", type=int, metavar="T", help="frame of the grid, maps or mask; default 0")
+    add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
         help=f"grid inside the mask, default {MASK_STEP}; cells of a propagated mask, "
              "default 1")  # fmt: skip
@@ -92,6 +96,8 @@ def main(args: Namespace) -> int:
     if args.out is None and args.video is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
     _check_pairs(args)
+    if args.dense:
+        return _dense(args)
     if args.maps or args.propagate_mask:
         return _whole_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
@@ -117,13 +123,40 @@ def main(args: Namespace) -> int:
 
 def _check_pairs(args: Namespace) -> None:
     """Refuse options that would do nothing without another."""
-    mask = args.mask or args.propagate_mask
-    if args.frame is not None and args.grid is None and not mask and not args.maps:
-        raise ConfigError("--frame is of a grid or a mask: give --grid N or --mask PNG")
-    if args.step is not None and not mask:
+    if args.frame is not None and (args.points is not None or args.from_tracks):
+        raise ConfigError("--frame is of a grid, a mask or maps: points have their own frames")
+    if args.step is not None and not (args.mask or args.propagate_mask):
         raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
     if args.export and not args.out:
         raise ConfigError("--export names the format of --out: give --out FILE")
+
+
+def _check_alone(args: Namespace, what: str) -> None:
+    """Refuse options that whole frames do not go with."""
+    if not args.out:
+        raise ConfigError(f"{what} data: give --out")
+    for name in ("video", "source", "scale", "motion", "start_frame"):
+        if getattr(args, name) not in (None, False):
+            raise ConfigError(f"{what} data to --out; no --{name.replace('_', '-')} goes with it")
+
+
+def _dense(args: Namespace) -> int:
+    from omnimotion.asking import check_frame
+    from omnimotion.dense import DENSE_SUFFIXES, write_dense
+    from omnimotion.export import check_output
+    from omnimotion.runs import open_tracker, set_threads
+
+    _check_alone(args, "--dense writes")
+    if args.export or args.frames:
+        raise ConfigError("--dense writes all frames to one .npy: no --export, no --frames")
+    check_output(args.out, DENSE_SUFFIXES, args.overwrite)
+    set_threads(args.threads)
+    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    n_frames, size = tracker.index.n_frames, tracker.index.original_size
+    check_frame(t, n_frames)
+    write_dense(args.out, tracker.dense(t), n_frames, size)
+    log.info("tracks=%d frames=%d out=%s", size[0] * size[1], n_frames, args.out)
+    return 0
 
 
 def _whole_frames(args: Namespace) -> int:
@@ -134,9 +167,7 @@ def _whole_frames(args: Namespace) -> int:
     from omnimotion.runs import open_tracker, set_threads
     from omnimotion.warps import check_kinds, write_maps, write_masks
 
-    others = (args.video, args.source, args.scale, args.motion, args.start_frame is not None)
-    if any(others) or not args.out:
-        raise ConfigError("maps and masks of whole frames go with --out FOLDER and --frames only")
+    _check_alone(args, "--maps and --propagate-mask write")
     if args.propagate_mask and args.export:
         raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
     check_new_folder(args.out)

@@ -1,7 +1,8 @@
 """What all kernels share: how they are compiled, and where in a grid a point lies.
 
-numba keeps compiled code beside a file until that file changes, so a change here shows in the
-other kernels only once ``__pycache__`` is removed.
+numba keeps compiled code beside a file until that file changes, so a change here, or in what
+`rays` calls of `couplings` and `volume`, shows in the other files only once ``__pycache__`` is
+removed.
 """
 
 from typing import Any

@@ -202,7 +202,7 @@ def _scale(v: np.ndarray, unit: np.ndarray, multiply: bool) -> None:
 
 
 @kernel
-def _frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layout, inverse: bool,
+def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layout, inverse: bool,
            kept: np.ndarray) -> None:  # fmt: skip
     """Map points (3, M) of one frame in place; ``kept`` (L, M), empty to keep nothing."""
     n_layers, n_points = len(layout.axis), v.shape[1]
@@ -228,7 +228,7 @@ def _frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layout, 
 @kernel
 def _frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bool,
                 kept: np.ndarray) -> None:  # fmt: skip
-    """The way back through `_frame`: each tuple holds values, and their gradient."""
+    """The way back through `map_frame`: each tuple holds values, and their gradient."""
     points, g = v
     n_layers, n_points = len(layout.axis), points.shape[1]
     place, slopes = np.empty((4, n_points), np.float32), np.empty((5, n_points), np.float32)
@@ -267,7 +267,7 @@ def carry(x: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool,
     for p in range(len(frames)):
         t = frames[p]
         _load(x[p], v)
-        _frame(v, cameras[t], grids[t], layout, inverse, kept[:, p])
+        map_frame(v, cameras[t], grids[t], layout, inverse, kept[:, p])
         _store(v, out[p])
 
 

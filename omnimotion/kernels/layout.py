@@ -1,4 +1,4 @@
-"""How the grids of all coupling layers lie in one row of numbers (without numba)."""
+"""How a scene's numbers lie in the arrays that the kernels read (without numba)."""
 
 from typing import NamedTuple
 
@@ -13,3 +13,14 @@ class Layout(NamedTuple):
     na: np.ndarray  # (L,) int64, grid points along the first of the two other axes
     nb: np.ndarray  # (L,) int64, along the second
     unit: np.ndarray  # (3,) float32, half extents of the grids
+
+
+class DensityTable(NamedTuple):
+    """A grid volume and what of its decoder makes density, all float32."""
+
+    grid: np.ndarray  # (nz, ny, nx, C)
+    centre: np.ndarray  # (3,) of the volume, canonical
+    half_size: np.ndarray  # (3,)
+    first: np.ndarray  # (C, H) features to hidden values
+    second: np.ndarray  # (H,) hidden values to density, its steepness included
+    bias: np.ndarray  # (1,) added before softplus
