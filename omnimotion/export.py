@@ -3,13 +3,14 @@
 Conventions are those of `omnimotion.tracks`: original pixels (x, y), centres at integers, frames
 0-based. No format holds a pickle, and each is written whole or not at all.
 
-- NPZ: arrays ``xy visible confidence occlusion depth queries fps size`` and the member
-  ``meta.json``; numpy opens it with ``allow_pickle=False``.
+- NPZ: arrays ``xy visible confidence occlusion depth queries frames times fps size`` and the
+  member ``meta.json``; numpy opens it with ``allow_pickle=False``.
 - JSON: one object; ``tracks`` lists one object per query.
 - CSV: one row per track and frame, tracks in order; what belongs to the track or the clip is
   repeated in the last columns. It holds no ``meta``, and of no track at all only the header.
 
-Floats are written as the shortest decimal that reads back to the same float32.
+Each may hold more columns, measured (see `omnimotion.measure`), which are not read back. Floats
+are written as the shortest decimal that reads back to the same number.
 """
 
 import json
@@ -21,35 +22,37 @@ import numpy as np
 
 from omnimotion.errors import ConfigError, InputError
 from omnimotion.files import atomic_path, read_archive, read_bytes, shown, write_archive
-from omnimotion.tracks import Tracks
+from omnimotion.tracks import PER_FRAME, Tracks
 
 TRACK_SUFFIXES = (".npz", ".csv", ".json")
-KIND, FORMAT = "omnimotion-tracks", 1
+KIND, FORMAT = "omnimotion-tracks", 2
 CSV_COLUMNS = (
     *("track_id", "frame", "time_s", "x", "y", "visible", "confidence", "occlusion", "depth"),
     *("query_frame", "query_x", "query_y", "fps", "width", "height"),
 )
 
-_ARRAYS = ("xy", "visible", "confidence", "occlusion", "depth", "queries")
-_PER_FRAME = _ARRAYS[:-1]
+_ARRAYS = (*PER_FRAME, "queries", "frames", "times")
+
+Columns = Mapping[str, np.ndarray]  # float32 (Q, T) by name
 
 
-def save_tracks(path: Path, tracks: Tracks, overwrite: bool = False) -> None:
+def save_tracks(
+    path: Path, tracks: Tracks, overwrite: bool = False, measured: Columns | None = None
+) -> None:
     """Write the tracks in the format that the suffix names, and the folders above if need be.
 
-    Raises `ConfigError` as `check_output` does, `ResourceError` where the disk is full.
+    ``measured``: more columns, float32 (Q, T) each. Raises `ConfigError` as `check_output` does,
+    `ResourceError` where the disk is full.
     """
     check_output(path, TRACK_SUFFIXES, overwrite)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigError(f"cannot make {shown(path.parent)}: {problem.strerror}") from problem
+    make_folder(path.parent)
+    measured = measured or {}
     if path.suffix.lower() == ".npz":
-        _write_npz(path, tracks)
+        _write_npz(path, tracks, measured)
         return
     write = _write_csv if path.suffix.lower() == ".csv" else _write_json
     with atomic_path(path) as temp, temp.open("w", encoding="ascii", newline="\n") as file:
-        write(file, tracks)
+        write(file, tracks, measured)
 
 
 def load_tracks(path: Path) -> Tracks:
@@ -80,12 +83,20 @@ def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None
         raise ConfigError(f"{shown(path)} exists: choose another name, or give --overwrite")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, and those above; `ConfigError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"cannot make {shown(folder)}: {problem.strerror}") from problem
+
+
 def _list(suffixes: Collection[str]) -> str:
     return " or ".join(suffixes)
 
 
-def _write_npz(path: Path, tracks: Tracks) -> None:
-    arrays = {name: getattr(tracks, name) for name in _ARRAYS}
+def _write_npz(path: Path, tracks: Tracks, measured: Columns) -> None:
+    arrays = {**measured} | {name: getattr(tracks, name) for name in _ARRAYS}
     arrays["fps"] = np.float64(tracks.fps)
     arrays["size"] = np.array(tracks.size, np.int64)
     arrays["meta"] = np.array(_json(dict(tracks.meta)))
@@ -100,14 +111,16 @@ def _read_npz(path: Path) -> dict[str, Any]:
     return {**fields, "meta": json.loads(str(arrays["meta"]))}
 
 
-def _write_json(file: TextIO, tracks: Tracks) -> None:
+def _write_json(file: TextIO, tracks: Tracks, measured: Columns) -> None:
     """One line for the clip and one for each track, so that no large text is held."""
     header = {"kind": KIND, "format": FORMAT, "coordinates": "pixel_center"}
     header |= {"fps": float(tracks.fps), "size": [int(side) for side in tracks.size]}
-    header |= {"n_frames": tracks.n_frames, "meta": dict(tracks.meta)}
+    header |= {"frames": tracks.frames.tolist(), "times": tracks.times.tolist()}
+    header |= {"meta": dict(tracks.meta)}
     file.write(_json(header)[:-1] + ',"tracks":[')
     for q in range(len(tracks)):
-        record = {name: _plain(getattr(tracks, name)[q]) for name in _PER_FRAME}
+        record = {name: _plain(getattr(tracks, name)[q]) for name in PER_FRAME}
+        record |= {name: _plain(column[q]) for name, column in measured.items()}
         record["query"] = _plain(tracks.queries[q])
         file.write(("," if q else "") + "\n" + _json(record))
     file.write("\n]}\n")
@@ -116,8 +129,8 @@ def _write_json(file: TextIO, tracks: Tracks) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     document = json.loads(read_bytes(path, InputError))
     _check_kind(document)
-    records, n_frames = document["tracks"], int(document["n_frames"])
-    count = len(records)
+    records, frames = document["tracks"], np.array(document["frames"], np.int64)
+    count, n_frames = len(records), len(frames)
 
     def stack(name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         if not count:
@@ -133,34 +146,38 @@ def _read_json(path: Path) -> dict[str, Any]:
     fields["xy"] = stack("xy", np.float32, (n_frames, 2))
     fields["visible"] = stack("visible", np.bool_, (n_frames,))
     fields["queries"] = stack("query", np.float32, (3,))
-    fields |= {"fps": float(document["fps"]), "size": _size(document["size"])}
-    return {**fields, "meta": document["meta"]}
+    fields |= {"fps": float(document["fps"]), "size": _size(document["size"]), "frames": frames}
+    return {**fields, "times": np.array(document["times"], float), "meta": document["meta"]}
 
 
-def _write_csv(file: TextIO, tracks: Tracks) -> None:
-    file.write(",".join(CSV_COLUMNS) + "\n")
+def _write_csv(file: TextIO, tracks: Tracks, measured: Columns) -> None:
+    file.write(",".join((*CSV_COLUMNS, *measured)) + "\n")
+    clip = (float(tracks.fps), *map(int, tracks.size))
     for q in range(len(tracks)):
-        clip = ",".join(map(str, (float(tracks.fps), *map(int, tracks.size))))
         query_t, *query_xy = _plain(tracks.queries[q])
-        last = f"{int(query_t)},{query_xy[0]},{query_xy[1]},{clip}\n"
-        columns = [_plain(getattr(tracks, name)[q]) for name in _PER_FRAME]
-        for t, ((x, y), visible, *scores) in enumerate(zip(*columns, strict=True)):
-            values = (q, t, round(t / tracks.fps, 6), x, y, int(visible), *scores)
-            file.write(",".join(map(str, values)) + "," + last)
+        last = (int(query_t), *query_xy, *clip)
+        columns = [tracks.frames.tolist(), tracks.times.tolist()]
+        columns += [_plain(getattr(tracks, name)[q]) for name in PER_FRAME]
+        extra = [_plain(column[q]) for column in measured.values()]
+        for k, (t, time, (x, y), visible, *scores) in enumerate(zip(*columns, strict=True)):
+            values = (q, t, time, x, y, int(visible), *scores, *last, *(each[k] for each in extra))
+            file.write(",".join(map(str, values)) + "\n")
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
     header, _, rows = read_bytes(path, InputError).decode("utf-8-sig").partition("\n")
-    if header.strip().split(",") != list(CSV_COLUMNS):
+    names = header.strip().split(",")
+    if names[: len(CSV_COLUMNS)] != list(CSV_COLUMNS):
         raise ValueError(f"its header is not {','.join(CSV_COLUMNS)}")
     if not rows.strip():
         raise ValueError("it has no rows, so the clip is unknown; save as .npz or .json")
     table = np.loadtxt(rows.splitlines(), delimiter=",", comments=None, ndmin=2)
-    n_frames = int(table[:, 1].max()) + 1
-    table = table.reshape(-1, n_frames, len(CSV_COLUMNS))
-    place = np.moveaxis(np.indices(table.shape[:2]), 0, -1)
-    if (table[..., :2] != place).any():
+    n_frames = int((table[:, 0] == 0).sum())
+    table = table.reshape(-1, max(n_frames, 1), len(names))[..., : len(CSV_COLUMNS)]
+    if (table[..., 0] != np.arange(len(table))[:, None]).any():
         raise ValueError("its rows are not every frame of every track, in order")
+    if (table[..., 1:3] != table[0, :, 1:3]).any():
+        raise ValueError("its tracks are not of the same frames and times")
     if (table[..., 12:] != table[0, 0, 12:]).any() or (table[..., 9:] != table[:, :1, 9:]).any():
         raise ValueError("fps, width and height differ between rows, or a track's query does")
     values = table.astype(np.float32)
@@ -170,6 +187,9 @@ def _read_csv(path: Path) -> dict[str, Any]:
     }
     fields |= {"xy": values[..., 3:5].copy(), "visible": table[..., 5] != 0}
     fields |= {"queries": values[:, 0, 9:12].copy(), "fps": float(table[0, 0, 12])}
+    if (table[0, :, 1] % 1).any():
+        raise ValueError("a frame is not a whole number")
+    fields |= {"frames": table[0, :, 1].astype(np.int64), "times": table[0, :, 2].copy()}
     return {**fields, "size": _size(table[0, 0, 13:])}
 
 

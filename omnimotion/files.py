@@ -72,11 +72,40 @@ def atomic_write(path: Path, data: bytes) -> None:
         temp.write_bytes(data)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path`, which must not exist, in the end.
+
+    Raises ConfigError as `check_new_folder` does, and where the folder above cannot be written.
+    """
+    check_new_folder(path)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        temp.mkdir()
+    try:
+        yield temp
+        with _writing(path):
+            temp.rename(path)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise ConfigError where `path` exists; to be called before long work."""
+    if path.exists():
+        raise ConfigError(f"{shown(path)} exists: choose another name for the folder")
+
+
 def remove_stale_temps(folder: Path) -> None:
     """Delete what killed processes left half written in `folder`."""
     for entry in folder.iterdir():
         match = _TEMP_NAME.fullmatch(entry.name)
-        if match and not _is_alive(int(match[1])):
+        if match is None or _is_alive(int(match[1])):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
             entry.unlink(missing_ok=True)
 
 

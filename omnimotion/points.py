@@ -1,22 +1,29 @@
-"""Query points as the user gives them: a CSV file, text on the command line, or a grid.
+"""Query points as the user gives them: files, text on the command line, stdin, or a grid.
 
 Conventions. A query is (t, x, y): a 0-based frame, and a place in that frame in pixels of the
 original video with pixel centres at integers, so x is in [-0.5, W - 0.5] and y in [-0.5, H - 0.5].
-A file names its columns, because other tools write t, y, x: it starts with a header that has
-``t``, ``x`` and ``y`` in any order; further columns are ignored.
+A table (CSV) names its columns, because other tools write t, y, x: it starts with a header that
+has ``t``, ``x`` and ``y`` in any order; further columns are ignored. JSON is a list of
+``[t, x, y]`` or of objects with these names, by itself or as ``points`` of an object. Of an NPZ
+file ``queries`` (Q, 3) are read, which both tracks and ground truth have.
 """
 
 import csv
+import io
+import json
 import re
+import sys
+import zipfile
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from omnimotion.errors import PointsError
-from omnimotion.files import shown
+from omnimotion.files import MAX_JSON_BYTES, read_bytes, regular_size, shown
 
 MAX_POINTS = 10_000_000
 """More than this is refused: the tracks would not fit in memory for any clip."""
@@ -29,14 +36,16 @@ Size = tuple[int, int]
 
 
 def parse_points(spec: str, n_frames: int, size: Size) -> np.ndarray:
-    """Query points float32 (Q, 3) from ``"t,x,y;t,x,y"`` or from the path of a CSV file.
+    """Query points float32 (Q, 3) from ``"t,x,y;t,x,y"``, a file's path, or ``-``: CSV on stdin.
 
     ``size`` is (W, H) of the original video. Raises `PointsError` naming the line (or the place in
-    the text) of the first point that is malformed or outside the clip. An empty file gives no
+    the text) of the first point that is malformed or outside the clip. An empty table gives no
     points.
     """
     if not spec.strip():
-        raise PointsError("no query points given: expected t,x,y;t,x,y or the path of a CSV file")
+        raise PointsError("no query points given: expected t,x,y;t,x,y or the path of a file")
+    if spec == "-":
+        return _read_stdin(n_frames, size)
     if not _NUMBERS.fullmatch(spec) and _exists(spec):
         return read_points(Path(spec), n_frames, size)
     if "," not in spec:
@@ -47,19 +56,30 @@ def parse_points(spec: str, n_frames: int, size: Size) -> np.ndarray:
 
 
 def read_points(path: Path, n_frames: int, size: Size) -> np.ndarray:
-    """Query points float32 (Q, 3) from a CSV file; raises as `parse_points` does."""
+    """Query points float32 (Q, 3) from a .json or .npz file, or from a table with any other name.
+
+    Raises as `parse_points` does.
+    """
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "does not exist"
         raise PointsError(f"points file {shown(path)} {what}")
+    if path.suffix.lower() == ".json":
+        return _read_json(path, n_frames, size)
+    if path.suffix.lower() == ".npz":
+        return checked_points(f"{shown(path)}: queries", _read_npz(path), n_frames, size)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_table(path, file, n_frames, size)
-    except UnicodeDecodeError:
-        raise PointsError(f"points file {shown(path)} is not text; expected CSV: t,x,y") from None
-    except csv.Error as cause:
-        raise PointsError(f"points file {shown(path)} is not valid CSV: {cause}") from None
+            return _read_table(f"points file {shown(path)}", file, n_frames, size)
     except OSError as cause:
         raise PointsError(f"points file {shown(path)} cannot be read: {cause.strerror}") from None
+
+
+def checked_points(source: str, points: np.ndarray, n_frames: int, size: Size) -> np.ndarray:
+    """Rows of t, x, y as float32 (Q, 3); `PointsError` naming the first row not in the clip."""
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
+        raise PointsError(f"{source}: {points.dtype} {points.shape}, expected numbers (Q, 3)")
+    _check_count(source, len(points))
+    return _in_clip(source, points.astype(np.float64), "row {}".format, n_frames, size)
 
 
 def grid_points(n: int, t: int, size: Size) -> np.ndarray:
@@ -87,15 +107,63 @@ def _exists(spec: str) -> bool:
         return False
 
 
-def _read_table(path: Path, file: IO[str], n_frames: int, size: Size) -> np.ndarray:
+def _read_stdin(n_frames: int, size: Size) -> np.ndarray:
+    file = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+    try:
+        return _read_table("points on stdin", file, n_frames, size)
+    finally:
+        file.detach()  # stdin is not ours to close
+
+
+def _read_json(path: Path, n_frames: int, size: Size) -> np.ndarray:
     source = f"points file {shown(path)}"
+    try:
+        document = json.loads(read_bytes(path, PointsError, MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as cause:
+        raise PointsError(f"{source} is not valid JSON: {shown(str(cause))}") from None
+    rows = document.get("points") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise PointsError(f'{source}: expected a list of [t, x, y], or {{"points": [...]}}')
+    numbered = ((f"point {n}", _json_row(source, n, row)) for n, row in enumerate(rows, start=1))
+    return _collect(source, numbered, (0, 1, 2), 3, n_frames, size)
+
+
+def _json_row(source: str, number: int, row: Any) -> list[str]:
+    """t, x, y as text, which is what points are made of elsewhere."""
+    if isinstance(row, dict) and {"t", "x", "y"} <= row.keys():
+        row = [row["t"], row["x"], row["y"]]
+    if not isinstance(row, list) or any(isinstance(value, str) for value in row):
+        raise PointsError(f'{source}, point {number}: expected [t, x, y] or {{"t":, "x":, "y":}}')
+    return [str(value) for value in row]
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    """``queries`` as they are stored."""
+    regular_size(path, PointsError)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_count(shown(path), archive.getinfo("queries.npy").file_size // (3 * 8 + 1))
+        with np.load(path, allow_pickle=False) as archive:
+            return np.asarray(archive["queries"])
+    except KeyError:
+        raise PointsError(f"{shown(path)} holds no array queries (Q, 3) of t, x, y") from None
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as cause:
+        raise PointsError(f"{shown(path)} is damaged: {shown(str(cause))}") from None
+
+
+def _read_table(source: str, file: IO[str], n_frames: int, size: Size) -> np.ndarray:
     reader = csv.reader(_lines(source, file), strict=True)
-    header = next((row for row in reader if any(map(str.strip, row))), None)
-    if header is None:
-        return np.zeros((0, 3), np.float32)
-    columns = _columns(source, header)
-    numbered = ((f"line {reader.line_num}", row) for row in reader if row)
-    return _collect(source, numbered, columns, len(header), n_frames, size)
+    try:
+        header = next((row for row in reader if any(map(str.strip, row))), None)
+        if header is None:
+            return np.zeros((0, 3), np.float32)
+        columns = _columns(source, header)
+        numbered = ((f"line {reader.line_num}", row) for row in reader if row)
+        return _collect(source, numbered, columns, len(header), n_frames, size)
+    except UnicodeDecodeError:
+        raise PointsError(f"{source}: is not text; expected CSV: t,x,y") from None
+    except csv.Error as cause:
+        raise PointsError(f"{source}: is not valid CSV: {cause}") from None
 
 
 def _lines(source: str, file: IO[str]) -> Iterator[str]:
@@ -144,12 +212,16 @@ def _collect(
         places.append(place)
         if len(places) == _BLOCK:
             count += _BLOCK
-            if count > MAX_POINTS:
-                raise PointsError(f"{source}: more than {MAX_POINTS} points; ask for fewer")
-            blocks.append(_checked(source, values, places, n_frames, size))
+            _check_count(source, count)
+            blocks.append(_block(source, values, places, n_frames, size))
             values, places = array("d"), []
-    blocks.append(_checked(source, values, places, n_frames, size))
+    blocks.append(_block(source, values, places, n_frames, size))
     return np.concatenate(blocks)
+
+
+def _check_count(source: str, count: int) -> None:
+    if count > MAX_POINTS:
+        raise PointsError(f"{source}: more than {MAX_POINTS} points; ask for fewer")
 
 
 def _numbers(
@@ -166,11 +238,15 @@ def _numbers(
         raise PointsError(f"{place}: {found!r} holds something that is not a number") from None
 
 
-def _checked(
-    source: str, values: array, places: list[str], n_frames: int, size: Size
-) -> np.ndarray:
-    """The block as float32 (q, 3); raises for the first row outside the clip."""
+def _block(source: str, values: array, places: list[str], n_frames: int, size: Size) -> np.ndarray:
     points = np.frombuffer(values).reshape(-1, 3)
+    return _in_clip(source, points, places.__getitem__, n_frames, size)
+
+
+def _in_clip(
+    source: str, points: np.ndarray, place: Callable[[int], str], n_frames: int, size: Size
+) -> np.ndarray:
+    """The points (q, 3) as float32; raises for the first row outside the clip."""
     last = (n_frames - 1, size[0] - 0.5, size[1] - 0.5)
     with np.errstate(invalid="ignore"):  # nan and inf fail the comparisons, as they should
         bad = ~((points >= (0, -0.5, -0.5)) & (points <= last))
@@ -180,7 +256,7 @@ def _checked(
         column = int(bad[row].argmax())
         first, kind = ((0, "a whole number"), (-0.5, "a number"), (-0.5, "a number"))[column]
         raise PointsError(
-            f"{source}, {places[row]}: {'txy'[column]} is {points[row, column]:g}, "
+            f"{source}, {place(row)}: {'txy'[column]} is {points[row, column]:g}, "
             f"expected {kind} from {first} to {last[column]}"
         )
     return points.astype(np.float32)

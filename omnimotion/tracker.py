@@ -88,6 +88,7 @@ class Tracker:
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
             queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,
+            times=np.round(self.index.times, 6),
         )  # fmt: skip
         return tracks, found.evidence
 

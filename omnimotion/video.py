@@ -29,7 +29,7 @@ from omnimotion.video_decoder import (
     read_header,
 )
 
-__all__ = ["Video", "load_png", "open_video", "save_png"]
+__all__ = ["Video", "load_png", "open_video", "parse_selection", "save_png"]
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def open_video(path: Path, frames: str | None = None, *, allow_truncated: bool =
     frames, and ConfigError when `frames` is malformed.
     """
     path = Path(path)
-    wanted = _parse_selection(frames)
+    wanted = parse_selection(frames)
     try:
         is_folder = path.is_dir()
         if not os.path.exists(path):
@@ -107,8 +107,8 @@ def open_video(path: Path, frames: str | None = None, *, allow_truncated: bool =
     return video
 
 
-def _parse_selection(frames: str | None) -> range:
-    """The source frames wanted, of however many there are."""
+def parse_selection(frames: str | None) -> range:
+    """Frames ``a:b:step``, of however many there are; ConfigError when it is malformed."""
     match = _SELECTION.fullmatch((frames or ":").strip())
     if match is None or (match[3] and int(match[3]) == 0):
         raise ConfigError(f"frames is {frames!r}, expected start:stop or start:stop:step from 0")

@@ -20,14 +20,14 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
     "config files fused networks restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points export dense overlay "
+    "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
-    "scene video video_writer evaluation synthetic",
+    "scene video video_writer evaluation synthetic masks formats",
     "flow checkpoint rays",
-    "cameras correspondences evidence matches",
+    "cameras correspondences evidence matches asking footage",
     "losses refine",
     "tracker",
-    "previews health",
+    "previews health warps",
     "fit",
     "runs report",
     "commands",

@@ -1,6 +1,7 @@
 """The command line: what each command writes, and how it refuses."""
 
 import ast
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from omnimotion import cli
 from omnimotion.cli import COMMANDS, main
 from omnimotion.export import load_tracks
 from omnimotion.files import lock
+from omnimotion.restricted_pickle import load_plain_pickle
 from omnimotion.video import open_video
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +126,57 @@ def test_a_grid_in_a_frame(tiny_scene, tmp_path):
     tracks = load_tracks(out)
     assert (tracks.queries[:, 0] == 5).all()
     assert len(tracks) == 4 * 3  # 4 along the longer side of 64x48
+
+
+def test_points_on_a_mask_and_from_tracks(tiny_scene, tmp_path):
+    """A mask of the frame's right half; then the same points again, some frames of them."""
+    mask, out = Image.new("1", (64, 48)), tmp_path / "a.npz"
+    mask.paste(1, (32, 0, 64, 48))
+    mask.save(tmp_path / "m.png")
+    words = ("--mask", tmp_path / "m.png", "--frame", 3, "--step", 16, "--out", out)
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    tracks = load_tracks(out)
+    assert tracks.queries.tolist() == [[3, x, y] for y in (8, 24, 40) for x in (40, 56)]
+    words = ("--from-tracks", out, "--frames", "1:8:3", "--out", tmp_path / "b", "--motion",
+             "--export", "csv,nuke,tapvid", "--video", tmp_path / "b.mp4")  # fmt: skip
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    some = load_tracks(tmp_path / "b.csv")
+    assert some.frames.tolist() == [1, 4, 7]
+    np.testing.assert_allclose(some.times, tracks.times[[1, 4, 7]])
+    np.testing.assert_array_equal(some.queries, tracks.queries)
+    np.testing.assert_allclose(some.xy, tracks.xy[:, 1:8:3], atol=1e-3)
+    assert "speed_px_s" in (tmp_path / "b.csv").read_text().partition("\n")[0]
+    (clip,) = load_plain_pickle(tmp_path / "b.pkl").values()
+    assert clip["video"].shape == (3, 48, 64, 3)
+    assert (tmp_path / "b.nk").is_file()
+    assert len(open_video(tmp_path / "b.mp4")) == 3
+
+
+def test_maps_and_masks_of_whole_frames(tiny_scene, tmp_path):
+    mask = Image.new("1", (64, 48))
+    mask.paste(1, (20, 10, 44, 30))
+    mask.save(tmp_path / "m.png")
+    frames = ("--frame", 2, "--frames", "2:7:4")
+    words = ("--maps", *frames, "--export", "stmap", "--out", tmp_path / "maps")
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    assert len(os.listdir(tmp_path / "maps")) == 4
+    words = ("--propagate-mask", tmp_path / "m.png", *frames, "--step", 3, "--out",
+             tmp_path / "masks")  # fmt: skip
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    assert sorted(os.listdir(tmp_path / "masks")) == ["000002.png", "000006.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "masks" / "000002.png")),
+                                  np.asarray(mask))  # fmt: skip
+
+
+def test_points_on_stdin_and_the_number_of_the_first_frame(tiny_scene, tmp_path, monkeypatch):
+    table = io.TextIOWrapper(io.BytesIO(b"t,x,y\n2,10.5,20\n"))
+    monkeypatch.setattr(sys, "stdin", table)
+    words = ("--points", "-", "--out", tmp_path / "t.3de.txt", "--start-frame", 1001)
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    rows = (tmp_path / "t.3de.txt").read_text().splitlines()[4:]
+    places = {int(frame): (float(x), float(y)) for frame, x, y in map(str.split, rows)}
+    assert set(places) <= set(range(1001, 1009))
+    assert places[1003] == (11, 27.5)  # 48 - 20.5
 
 
 def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_path):
@@ -253,6 +306,48 @@ def test_a_bad_row_is_named_with_its_line(capsys, tmp_path, tiny_scene):
     assert "line 3" in line
 
 
+def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
+    points = tmp_path / "points.csv"
+    rows = [f"{k % 8},{k % 64},{k % 48}" for k in range(2000)]
+    rows[1234] = "3,64.5,7"
+    points.write_text("t,x,y\n" + "\n".join(rows) + "\n")
+    words = ("--points", points, "--out", tmp_path / "t", "--export", "csv,nuke")
+    code, line = refusal(capsys, "query", "--scene", tiny_scene, *words, *FAST)
+    assert code == 3
+    assert "line 1236: x is 64.5, expected a number from -0.5 to 63.5" in line
+    assert os.listdir(tmp_path) == ["points.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--points", "0,1,1", "--frame", 2), 2, "points have their own frames"),
+        (("--grid", 2, "--step", 2), 2, "--step is of the grid inside a mask"),
+        (("--grid", 2, "--frames", "0:9"), 2, "the clip has frames 0 to 7"),
+        (("--grid", 2, "--frames", "2:4", "--motion"), 3, "2 frames, at least 3"),
+        (("--maps", "--export", "stmap", "--source", "v.mp4"), 2, "no --source goes with it"),
+        (("--grid", 2, "--scale", "2"), 2, "expected the length of a pixel"),
+        (("--grid", 2, "--start-frame", 1001), 2, "csv, json and npz count from 0"),
+        (("--grid", 2, "--export", "nuke"), 2, "ends in .nk"),
+        (("--mask", "absent.png"), 3, "absent.png"),
+        (("--propagate-mask", "absent.png"), 3, "absent.png"),
+        (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--maps",), 2, "expected stmap or flo"),
+        (("--dense", "--frames", "0:2"), 2, "no --frames"),
+        (("--dense",), 2, "must end in .npy"),
+        (("--maps", "--export", "stmap", "--motion"), 2, "no --motion goes with it"),
+        (("--maps", "--export", "stmap", "--frame", 8), 3, "expected 0 to 7"),
+        (("--from-tracks", "absent.npz"), 3, "absent.npz"),
+    ],
+)
+def test_questions_that_make_no_sense(capsys, tmp_path, tiny_scene, words, code, said):
+    more = ("--out", tmp_path / "t.csv", *FAST)
+    found, line = refusal(capsys, "query", "--scene", tiny_scene, *words, *more)
+    assert found == code
+    assert said in line
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("frame", [-1, 8])
 def test_a_grid_in_no_frame(capsys, tmp_path, tiny_scene, frame):
     words = ("--grid", 3, f"--frame={frame}", "--out", tmp_path / "t.npz")
@@ -357,15 +452,17 @@ def test_ctrl_c_outside_the_fit_is_one_line(monkeypatch, capsys):
 
 
 def readme_blocks(language):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+    """Of the README and of the pages below docs/."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        yield from re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 def readme_commands():
     """Commands of the README's bash blocks, continued lines joined, comments dropped."""
     for block in readme_blocks("bash"):
         for line in block.replace("\\\n", " ").splitlines():
-            command = line.partition("  #")[0].strip()
+            command = line.partition("  #")[0].partition(" < ")[0].strip()
             if command and not command.startswith("#"):
                 yield command
 
@@ -410,7 +507,7 @@ def test_every_command_of_the_readme_is_valid(monkeypatch):
 
 
 def test_the_python_example_of_the_readme_runs(tiny_scene, tmp_path, monkeypatch):
-    blocks = readme_blocks("python")
+    blocks = list(readme_blocks("python"))
     assert blocks
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "clip").symlink_to(tiny_scene)

@@ -5,33 +5,18 @@ import json
 import os
 import resource
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from some_tracks import make_tracks
 
 from omnimotion.errors import ConfigError, InputError, ResourceError
 from omnimotion.export import CSV_COLUMNS, check_output, load_tracks, save_tracks
 from omnimotion.tracks import Tracks
 
-ARRAYS = ("xy", "visible", "confidence", "occlusion", "depth", "queries")
+ARRAYS = ("xy", "visible", "confidence", "occlusion", "depth", "queries", "frames", "times")
 SUFFIXES = (".npz", ".csv", ".json")
-
-
-def make_tracks(count=5, n_frames=7, meta=None):
-    rng = np.random.default_rng(count)
-    shape = (count, n_frames)
-    queries = np.column_stack((rng.integers(0, n_frames, count), rng.random((count, 2)) * 60))
-    return Tracks(
-        xy=(rng.random((*shape, 2)) * 1e3 - 100).astype(np.float32),
-        visible=rng.random(shape) < 0.6,
-        confidence=rng.random(shape).astype(np.float32),
-        occlusion=(rng.random(shape) * 1e-6).astype(np.float32),
-        depth=(rng.random(shape) - 0.5).astype(np.float32),
-        queries=queries.astype(np.float32),
-        fps=29.97,
-        size=(65, 49),
-        meta={} if meta is None else meta,
-    )
 
 
 def assert_same(found, expected):
@@ -58,6 +43,34 @@ def test_no_tracks_and_meta_read_back(tmp_path, suffix):
     found = load_tracks(tmp_path / f"a{suffix}")
     assert_same(found, tracks)
     assert found.meta == tracks.meta
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_some_frames_and_measured_columns_read_back(tmp_path, suffix):
+    """Frames keep the numbers and times of the clip; queries may lie in other frames."""
+    tracks = replace(make_tracks(5, 7), times=np.array([0, 0.1, 0.25, 1, 2, 3, 4.000001]))
+    some = tracks.at(range(1, 7, 2))
+    measured = {"speed_px_s": np.arange(15, dtype=np.float32).reshape(5, 3)}
+    save_tracks(tmp_path / f"a{suffix}", some, measured=measured)
+    found = load_tracks(tmp_path / f"a{suffix}")
+    assert_same(found, some)
+    assert found.frames.tolist() == [1, 3, 5]
+    assert found.times.tolist() == [0.1, 1, 3]
+    np.testing.assert_array_equal(found.xy, tracks.xy[:, 1::2])
+
+
+def test_measured_columns_are_the_last_of_the_table(tmp_path):
+    measured = {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    save_tracks(tmp_path / "a.csv", make_tracks(2, 3), measured=measured)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert [float(row["a"]) for row in csv.DictReader(file)] == [0, 1, 2, 3, 4, 5]
+    save_tracks(tmp_path / "a.json", make_tracks(2, 3), measured=measured)
+    assert json.loads((tmp_path / "a.json").read_text())["tracks"][1]["a"] == [3, 4, 5]
+
+
+def test_a_frame_that_tracks_lack_cannot_be_had():
+    with pytest.raises(InputError, match="frame 7 is absent"):
+        make_tracks().at(range(8))
 
 
 def test_a_csv_of_no_tracks_is_a_header_and_is_not_read_back(tmp_path):
@@ -102,7 +115,7 @@ def test_json_is_plain(tmp_path):
     save_tracks(tmp_path / "a.json", tracks)
     document = json.loads((tmp_path / "a.json").read_text())
     assert document["tracks"][1]["visible"] == tracks.visible[1].tolist()
-    assert document["n_frames"] == 3
+    assert document["frames"] == [0, 1, 2]
 
 
 def test_an_existing_file_stays_unless_told_otherwise(tmp_path):
@@ -182,12 +195,14 @@ def test_damaged_bytes_raise_nothing_but_input_errors(tmp_path, suffix):
     ("change", "message"),
     [
         ({"kind": "other"}, "kind is 'other'"),
-        ({"format": 2}, "format is 2"),
+        ({"format": 1}, "format is 1"),
         ({"size": [1, 2, 3]}, "too many values"),
         ({"fps": float("nan")}, r"a\.json: tracks: fps is nan"),
         ({"tracks": "no"}, "holds no tracks"),
         ({"tracks": [{}]}, "holds no tracks"),
-        ({"n_frames": "x"}, "holds no tracks"),
+        ({"frames": "x"}, "holds no tracks"),
+        ({"frames": [0, 1]}, "holds no tracks|tracks: "),
+        ({"times": [0, 1, 2, 3, 5, 4, 6]}, "times do not increase"),
         ({"meta": 3}, r"a\.json: tracks: meta"),
     ],
 )
@@ -224,7 +239,13 @@ def test_csv_with_a_row_missing_is_refused(tmp_path):
         {"visible": np.zeros((5, 7), np.float32)},
         {"depth": np.zeros((5, 8), np.float32)},
         {"queries": np.zeros((4, 3), np.float32)},
-        {"queries": np.full((5, 3), 7, np.float32)},
+        {"queries": np.full((5, 3), -1, np.float32)},
+        {"queries": np.full((5, 3), 0.5, np.float32)},
+        {"frames": np.arange(6)},
+        {"frames": np.array([0, 1, 2, 3, 4, 6, 5])},
+        {"frames": np.arange(7) - 1},
+        {"times": np.zeros(7)},
+        {"times": np.full(7, np.nan)},
         {"fps": 0.0},
         {"size": (0, 49)},
         {"meta": {"a": object()}},

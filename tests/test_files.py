@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from omnimotion.errors import CheckpointError, ConfigError, FlowError, ResourceError
 from omnimotion.files import (
+    atomic_folder,
     atomic_path,
     atomic_write,
     free_bytes,
@@ -142,6 +144,18 @@ def test_killed_writers_never_leave_a_torn_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_stale_temps_of_dead_processes_go_folders_too(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    folder = tmp_path / f".omnimotion-{process.pid}-0123abcd.tmp"
+    folder.mkdir()
+    (folder / "half").write_text("x")
+    (tmp_path / f".omnimotion-{process.pid}-0123abce.tmp.tif").write_text("x")
+    (tmp_path / "mine").mkdir()
+    remove_stale_temps(tmp_path)
+    assert os.listdir(tmp_path) == ["mine"]
+
+
 def test_stale_temps_of_living_processes_stay(tmp_path):
     with atomic_path(tmp_path / "a") as temp:
         remove_stale_temps(tmp_path)
@@ -228,3 +242,19 @@ def test_archive_errors_name_the_file(tmp_path):
         read_archive(tmp_path / "missing", error=FlowError)
     with pytest.raises(CheckpointError, match="at most"):
         read_archive(path, max_bytes=1)
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    with atomic_folder(tmp_path / "a" / "b") as temp:
+        (temp / "file").write_text("x")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+    with suppress(RuntimeError), atomic_folder(tmp_path / "c") as temp:
+        (temp / "file").write_text("x")
+        raise RuntimeError("halfway")
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+    with pytest.raises(ConfigError, match="exists"), atomic_folder(tmp_path / "a"):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write"), atomic_folder(tmp_path / "file" / "d"):
+        pass

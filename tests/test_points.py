@@ -1,5 +1,9 @@
 """Query points: what is read, and what is refused and where."""
 
+import io
+import sys
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -161,3 +165,119 @@ def test_grid_of_every_pixel_is_every_pixel():
 def test_an_impossible_grid_is_refused(n, t):
     with pytest.raises(PointsError, match="grid"):
         grid_points(n, t, SIZE)
+
+
+# JSON, NPZ, stdin -------------------------------------------------------------------------------
+
+
+def write_as(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return parse_points(str(path), FRAMES, SIZE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[[3, 10, 20.5], [0, -0.5, 47]]",
+        '{"points": [[3, 10.0, 20.5], [0, -0.5, 47]]}',
+        '[{"y": 20.5, "x": 10, "t": 3, "name": "nose"}, {"t": 0, "x": -0.5, "y": 47}]',
+    ],
+)
+def test_json_holds_rows_or_objects(tmp_path, content):
+    points = write_as(tmp_path, "p.json", content)
+    assert points.dtype == np.float32
+    np.testing.assert_array_equal(points, [[3, 10, 20.5], [0, -0.5, 47]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[[0, 1, 2], [0, 1]]", "point 2: 2 values, expected 3"),
+        ("[[0, 1, 2], [99, 1, 2]]", "point 2: t is 99, expected a whole number from 0 to 9"),
+        ('[[0, 1, "2"]]', "point 1: expected [t, x, y]"),
+        ("[[0, 1, NaN]]", "point 1: y is nan"),
+        ("[[0, 1, true]]", "point 1: '0,1,True' holds something that is not a number"),
+        ("[[0, [1], 2]]", "not a number"),
+        ('[{"t": 0, "x": 1}]', "point 1: expected [t, x, y]"),
+        ("[0, 1, 2]", "point 1: expected [t, x, y]"),
+        ('{"queries": []}', 'expected a list of [t, x, y], or {"points": [...]}'),
+        ("3", "expected a list"),
+        ("[[0, 1, 2]", "is not valid JSON"),
+        (b"\xff\xfe\x00", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_json_of_something_else_is_refused(tmp_path, content, message):
+    with pytest.raises(PointsError) as caught:
+        write_as(tmp_path, "p.json", content)
+    assert message in str(caught.value)
+    assert "p.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_npz_gives_its_queries(tmp_path, dtype):
+    queries = np.array([[3, 10, 20], [9, 63, 47]], dtype)
+    np.savez_compressed(tmp_path / "p.npz", queries=queries, tracks=np.zeros(3))
+    points = parse_points(str(tmp_path / "p.npz"), FRAMES, SIZE)
+    assert points.dtype == np.float32
+    np.testing.assert_array_equal(points, queries)
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        (np.zeros((4, 2)), r"\(4, 2\), expected numbers \(Q, 3\)"),
+        (np.zeros((4, 3), bool), "bool"),
+        (np.array([["0", "1", "2"]]), "expected numbers"),
+        (np.array([[0, 1, 2], [0, 64, 2]]), "row 1: x is 64"),
+        (np.array([[0, 1, 2], [0.5, 6, 2]]), "row 1: t is 0.5"),
+        (np.array([[0, 1, 2], [0, 6, np.nan]]), "row 1: y is nan"),
+        (np.array([[0, 1, None]], object), "is damaged"),
+    ],
+)
+def test_npz_of_other_queries_is_refused(tmp_path, queries, message):
+    np.savez(tmp_path / "p.npz", queries=queries)
+    with pytest.raises(PointsError, match=message):
+        parse_points(str(tmp_path / "p.npz"), FRAMES, SIZE)
+
+
+def test_npz_that_is_damaged_or_has_no_queries_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "p.npz", points=np.zeros((1, 3)))
+    with pytest.raises(PointsError, match="holds no array queries"):
+        parse_points(str(tmp_path / "p.npz"), FRAMES, SIZE)
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "p.npz", queries=rng.random((99, 3)) * (0, 60, 40))
+    whole = (tmp_path / "p.npz").read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        (tmp_path / "p.npz").write_bytes(damaged[: rng.choice([len(whole), len(whole) // 2])])
+        with suppress(PointsError):
+            parse_points(str(tmp_path / "p.npz"), FRAMES, SIZE)
+
+
+def test_a_small_file_that_unpacks_to_more_points_than_allowed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("omnimotion.points.MAX_POINTS", 1000)
+    np.savez_compressed(tmp_path / "p.npz", queries=np.zeros((2000, 3)))
+    with pytest.raises(PointsError, match="more than 1000 points"):
+        parse_points(str(tmp_path / "p.npz"), FRAMES, SIZE)
+
+
+def on_stdin(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+    return parse_points("-", FRAMES, SIZE)
+
+
+def test_stdin_is_a_table_and_stays_open(monkeypatch):
+    points = on_stdin(monkeypatch, b"y,t,x,label\n20,3,10,\xc3\xa9\n")
+    np.testing.assert_array_equal(points, [[3, 10, 20]])
+    assert not sys.stdin.buffer.closed
+
+
+def test_a_bad_row_of_stdin_is_refused_with_its_line(monkeypatch):
+    with pytest.raises(PointsError, match="points on stdin, line 3: x is 99"):
+        on_stdin(monkeypatch, b"t,x,y\n0,1,1\n0,99,1\n")
+    with pytest.raises(PointsError, match="points on stdin: is not text"):
+        on_stdin(monkeypatch, b"\xff\xfe\x00")

@@ -1,17 +1,28 @@
-"""``omnimotion query --scene DIR --points SPEC``: tracks of points, as data and as a video."""
+"""``omnimotion query --scene DIR --points SPEC --out FILE``: tracks of points, as data or video.
+
+Points come from a file, the command, stdin, a grid, a mask or other tracks. Tracks go to the
+format that the name of --out ends in, or to all that --export names (see docs/formats.md).
+"""
 
 import logging
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimotion.config import Parser
-from omnimotion.errors import ConfigError, PointsError
+from omnimotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omnimotion.flow import SceneIndex
+    from omnimotion.formats import Format
+    from omnimotion.tracks import Tracks
 
 SUMMARY = "track points"
 log = logging.getLogger(__name__)
+
+MASK_STEP = 8  # px between points on a mask
 
 
 def add_arguments(parser: Parser) -> None:
@@ -19,106 +30,198 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("--scene", type=Path, required=True, metavar="DIR", help="a preprocessed and fitted scene")
     add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--points", metavar="SPEC",
-                      help='a CSV with header t,x,y, or "t,x,y;t,x,y": frame from 0, pixels of '
-                           "the original video, pixel centres at integers")  # fmt: skip
-    what.add_argument("--grid", type=int, metavar="N",
-                      help="a grid of points, N along the longer side")  # fmt: skip
-    what.add_argument("--dense", action="store_true",
-                      help="every pixel of a frame: --out is then a .npy, an array (T, H, W) of "
-                           "fields xy, confidence, occlusion, depth, visible; [t, y, x] is what "
-                           "becomes of pixel (x, y) in frame t")  # fmt: skip
-    add("--frame", type=int, default=0, metavar="T", help="frame of the grid, or of --dense")
-    add("--out", type=Path, metavar="FILE", help="tracks as .npz, .csv or .json")
-    add("--video", type=Path, metavar="FILE", help="overlay as .mp4, original size and rate")
-    add("--source", type=Path, metavar="VIDEO",
-        help="the original video, for an overlay sharper than the stored frames")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace existing output files")
+    _add_questions(parser)
+    _add_answers(parser)
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
     add("--backend", default="auto", choices=("auto", "torch", "numba", "tcnn"),
         help="see train --help")  # fmt: skip
     add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
 
 
+def _add_questions(parser: Parser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    add = what.add_argument
+    add("--points", metavar="SPEC",
+        help='"t,x,y;t,x,y", a CSV with header t,x,y, .json, .npz, or - for CSV on stdin: frame '
+             "from 0, pixels of the original video, pixel centres at integers")  # fmt: skip
+    add("--grid", type=int, metavar="N", help="a grid of points, N along the longer side")
+    add("--mask", type=Path, metavar="PNG",
+        help="points on the objects of an indexed or black-and-white PNG")  # fmt: skip
+    add("--from-tracks", type=Path, metavar="FILE",
+        help="the points of tracks of this video: .npz, .csv or .json")  # fmt: skip
+    add("--dense", action="store_true",
+        help="every pixel of --frame: --out is then a .npy, an array (T, H, W) of fields xy, "
+             "confidence, occlusion, depth, visible; [t, y, x] is what becomes of pixel (x, y) in "
+             "frame t")  # fmt: skip
+    add("--maps", action="store_true",
+        help="every pixel of --frame, to and from each frame: --export stmap, flo or both, and "
+             "--out is a new folder")  # fmt: skip
+    add("--propagate-mask", type=Path, metavar="PNG",
+        help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
+    add = parser.add_argument
+    add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
+    add("--step", type=int, metavar="PX",
+        help=f"grid inside the mask, default {MASK_STEP}; cells of a propagated mask, "
+             "default 1")  # fmt: skip
+
+
+def _add_answers(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, metavar="FILE", help="tracks, in the format that its name ends in")
+    add("--export", type=lambda text: text.split(","), metavar="FORMAT[,FORMAT...]",
+        help="formats of --out: csv, json, npz, nuke, shake, 3de, syntheyes, pftrack, ae, "
+             "blender, napari, deeplabcut, trc, tapvid, colmap; several add their endings "
+             "to it")  # fmt: skip
+    add("--frames", metavar="A:B:STEP", help="frames that come out; default all")
+    add("--no-refine", dest="refine", action="store_false",
+        help="the scene's own tracks, not drawn to the matches along them: faster, smoother")
+    add("--start-frame", type=int, metavar="N",
+        help="number of the clip's first frame in other programs; default theirs")  # fmt: skip
+    add("--scale", metavar="LENGTH",
+        help="length of a pixel, 0.5mm say: adds columns, and trc needs it")  # fmt: skip
+    add("--motion", action="store_true", help="adds columns of speed and acceleration")
+    add("--video", type=Path, metavar="FILE", help="overlay as .mp4, original size and rate")
+    add("--source", type=Path, metavar="VIDEO",
+        help="the original video, for frames sharper than the stored ones")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace existing output files")
+
+
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.export import TRACK_SUFFIXES, check_output, save_tracks
-    from omnimotion.points import parse_points
+    from omnimotion.asking import selected_frames
+    from omnimotion.export import check_output
+    from omnimotion.formats import check_options, outputs
+    from omnimotion.measure import check_motion
     from omnimotion.runs import open_tracker, set_threads
-    from omnimotion.video_writer import write_video
 
-    if args.dense:
-        return _dense(args)
     if args.out is None and args.video is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
-    if args.out:
-        check_output(args.out, TRACK_SUFFIXES, args.overwrite)
+    _check_pairs(args)
+    if args.dense:
+        return _dense(args)
+    if args.maps or args.propagate_mask:
+        return _whole_frames(args)
+    files = outputs(args.out, args.export, args.overwrite) if args.out else []
+    check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
     if args.video:
         check_output(args.video, (".mp4",), args.overwrite)
     set_threads(args.threads)
     tracker = open_tracker(args.scene, args.run, args.device, args.backend)
-    n_frames, size = tracker.index.n_frames, tracker.index.original_size
-    points = (parse_points(args.points, n_frames, size) if args.points is not None
-              else _grid(args.grid, args.frame, n_frames, size))  # fmt: skip
-    tracks = tracker.track(points)
-    if args.out:
-        save_tracks(args.out, tracks, args.overwrite)
-        log.info("tracks=%d frames=%d out=%s", len(tracks), n_frames, args.out)
+    index = tracker.index
+    frames = selected_frames(args.frames, index.n_frames)
+    if args.motion:
+        check_motion(len(frames))
+    tracks = tracker.track(_asked(args, index), args.refine).at(frames)
+    for each, path in files:
+        _export(args, tracks, each, path)
+        log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
     if args.video:
-        from omnimotion.overlay import overlay_video
-
-        frames = _frames(args.scene, args.source)
-        write_video(args.video, overlay_video(frames, tracks), tracker.index.fps)
+        _draw(args, tracks)
         log.info("video=%s", args.video)
     return 0
 
 
+def _check_pairs(args: Namespace) -> None:
+    """Refuse options that would do nothing without another."""
+    if args.frame is not None and (args.points is not None or args.from_tracks):
+        raise ConfigError("--frame is of a grid, a mask or maps: points have their own frames")
+    if args.step is not None and not (args.mask or args.propagate_mask):
+        raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
+    if args.export and not args.out:
+        raise ConfigError("--export names the format of --out: give --out FILE")
+
+
+def _check_alone(args: Namespace, what: str) -> None:
+    """Refuse options that whole frames do not go with."""
+    if not args.out:
+        raise ConfigError(f"{what} data: give --out")
+    for name in ("video", "source", "scale", "motion", "start_frame"):
+        if getattr(args, name) not in (None, False):
+            raise ConfigError(f"{what} data to --out; no --{name.replace('_', '-')} goes with it")
+
+
 def _dense(args: Namespace) -> int:
+    from omnimotion.asking import check_frame
     from omnimotion.dense import DENSE_SUFFIXES, write_dense
     from omnimotion.export import check_output
     from omnimotion.runs import open_tracker, set_threads
 
-    if args.video or not args.out:
-        raise ConfigError("--dense writes one file of data: give --out FILE.npy, and no --video")
+    _check_alone(args, "--dense writes")
+    if args.export or args.frames:
+        raise ConfigError("--dense writes all frames to one .npy: no --export, no --frames")
     check_output(args.out, DENSE_SUFFIXES, args.overwrite)
     set_threads(args.threads)
-    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
     n_frames, size = tracker.index.n_frames, tracker.index.original_size
-    write_dense(args.out, tracker.dense(args.frame), n_frames, size)
+    check_frame(t, n_frames)
+    write_dense(args.out, tracker.dense(t), n_frames, size)
     log.info("tracks=%d frames=%d out=%s", size[0] * size[1], n_frames, args.out)
     return 0
 
 
-def _grid(n: int, t: int, n_frames: int, size: tuple[int, int]) -> np.ndarray:
-    from omnimotion.points import grid_points
+def _whole_frames(args: Namespace) -> int:
+    """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
+    from omnimotion.asking import check_frame, selected_frames
+    from omnimotion.files import check_new_folder
+    from omnimotion.masks import load_mask
+    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.warps import check_kinds, write_maps, write_masks
 
-    if not 0 <= t < n_frames:
-        raise PointsError(f"--frame {t}: expected 0 to {n_frames - 1}")
-    return grid_points(n, t, size)
+    _check_alone(args, "--maps and --propagate-mask write")
+    if args.propagate_mask and args.export:
+        raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
+    check_new_folder(args.out)
+    check_kinds(args.export or [] if args.maps else None, args.step)
+    set_threads(args.threads)
+    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    frames = selected_frames(args.frames, tracker.index.n_frames)
+    check_frame(t, tracker.index.n_frames)
+    if args.maps:
+        write_maps(args.out, tracker, t, frames, args.export)
+    else:
+        mask = load_mask(args.propagate_mask, tracker.index.original_size)
+        write_masks(args.out, tracker, mask, t, frames, args.step or 1)
+    log.info("frames=%d out=%s", len(frames), args.out)
+    return 0
 
 
-def _frames(scene: Path, source: Path | None) -> Iterator[np.ndarray]:
-    """Frames of the original size: the source video's, else the stored ones, enlarged."""
-    import cv2
+def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
+    """The query points, float32 (Q, 3) rows of t, x, y."""
+    from omnimotion.asking import points_of_tracks, points_on_grid, points_on_mask
+    from omnimotion.points import parse_points
 
-    from omnimotion.errors import VideoError
-    from omnimotion.flow import SceneStore
-    from omnimotion.video import open_video
+    clip, t = (index.n_frames, index.original_size), args.frame or 0
+    if args.points is not None:
+        return parse_points(args.points, *clip)
+    if args.from_tracks is not None:
+        return points_of_tracks(args.from_tracks, *clip)
+    if args.mask is not None:
+        return points_on_mask(args.mask, MASK_STEP if args.step is None else args.step, t, *clip)
+    return points_on_grid(args.grid, t, *clip)
 
-    store = SceneStore.open(scene)
-    index = store.index
-    if source is not None:
-        video = open_video(source, index.settings.get("frames"))
-        if video.fingerprint != index.fingerprint:
-            raise VideoError(f"--source {source} is not the video of {scene}: fingerprints differ")
-        yield from video
-        return
-    if index.size != index.original_size:
-        log.warning("overlay: frames are stored at %dx%d and enlarged to %dx%d; --source VIDEO "
-                    "draws on the original", *index.size, *index.original_size)  # fmt: skip
-    for t in range(index.n_frames):
-        frame = store.frame(t)
-        if index.size != index.original_size:
-            frame = cv2.resize(frame, index.original_size, interpolation=cv2.INTER_CUBIC)
-        yield frame
+
+def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> None:
+    from omnimotion.footage import images
+    from omnimotion.formats import Sheet, save
+    from omnimotion.measure import PIXELS, Scale
+
+    first = each.first_frame if args.start_frame is None else args.start_frame
+    sheet = Sheet(
+        tracks=tracks,
+        numbers=(tracks.frames + first).tolist(),
+        scale=PIXELS if args.scale is None else Scale.parse(args.scale),
+        motion=args.motion,
+        images=images(args.scene, args.source, tracks.frames.tolist()),
+    )
+    save(each, path, sheet)
+
+
+def _draw(args: Namespace, tracks: "Tracks") -> None:
+    from omnimotion.footage import enlarged, images
+    from omnimotion.overlay import overlay_video
+    from omnimotion.video_writer import write_video
+
+    span = tracks.frames[-1] - tracks.frames[0]
+    rate = tracks.fps * (tracks.n_frames - 1) / span if span else tracks.fps
+    frames = enlarged(images(args.scene, args.source, tracks.frames.tolist()), tracks.size)
+    write_video(args.video, overlay_video(frames, tracks), rate)

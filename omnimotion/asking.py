@@ -1,0 +1,62 @@
+"""What is asked of a scene: query points from other tracks, a mask or a grid, and which frames.
+
+Conventions are those of `omnimotion.points`. ``size`` is (W, H) of the original video.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimotion.errors import ConfigError, PointsError
+from omnimotion.export import load_tracks
+from omnimotion.files import shown
+from omnimotion.masks import load_mask, mask_points
+from omnimotion.points import Size, checked_points, grid_points
+from omnimotion.video import parse_selection
+
+
+def points_of_tracks(path: Path, n_frames: int, size: Size) -> np.ndarray:
+    """The queries, float32 (Q, 3), of a file of tracks.
+
+    Raises `InputError` where it is none, `PointsError` where it is of a video of another size or
+    a point lies outside the clip.
+    """
+    others = load_tracks(path)
+    if others.size != size:
+        raise PointsError(
+            "{} has tracks of a {}x{} video, expected {}x{}".format(
+                shown(path), *others.size, *size
+            )
+        )
+    return checked_points(f"{shown(path)}: queries", others.queries, n_frames, size)
+
+
+def points_on_mask(path: Path, step: int, t: int, n_frames: int, size: Size) -> np.ndarray:
+    """Points float32 (Q, 3) on the objects of a mask of frame ``t``, ``step`` px apart.
+
+    Raises `InputError` as `load_mask` does, `PointsError` as `mask_points` does.
+    """
+    check_frame(t, n_frames)
+    return mask_points(load_mask(path, size).labels, t, step)
+
+
+def points_on_grid(n: int, t: int, n_frames: int, size: Size) -> np.ndarray:
+    """A grid of points float32 (Q, 3) in frame ``t``; raises as `grid_points` does."""
+    check_frame(t, n_frames)
+    return grid_points(n, t, size)
+
+
+def selected_frames(spec: str | None, n_frames: int) -> range:
+    """The frames of ``a:b:step``; `ConfigError` where there are none, or the clip has fewer."""
+    wanted = parse_selection(spec)
+    frames = range(n_frames)[wanted.start : wanted.stop : wanted.step]
+    has_end = (spec or ":").split(":")[1].strip() != ""
+    if not frames or (has_end and wanted.stop > n_frames):
+        raise ConfigError(f"--frames {spec}: the clip has frames 0 to {n_frames - 1}")
+    return frames
+
+
+def check_frame(t: int, n_frames: int) -> None:
+    """Raise `PointsError` unless the clip has frame ``t``."""
+    if not 0 <= t < n_frames:
+        raise PointsError(f"--frame {t}: expected 0 to {n_frames - 1}")

@@ -1,0 +1,97 @@
+"""Masks of objects: which pixels of a frame belong to which.
+
+Conventions. A mask is a PNG of the original video's size. In an indexed one (DAVIS) each index is
+an object and 0 is background; a black-and-white one holds one object. Labels are uint8 (H, W).
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from omnimotion.errors import InputError, PointsError
+from omnimotion.files import atomic_write, read_bytes, shown
+from omnimotion.images import check_size
+
+MAX_MASK_BYTES = 64 << 20
+
+_BLACK_AND_WHITE = (0, 0, 0, 255, 255, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Which object each pixel belongs to."""
+
+    labels: np.ndarray  # uint8 (H, W), 0 is background
+    palette: tuple[int, ...] = _BLACK_AND_WHITE  # R, G, B of each label, one after the other
+
+
+def load_mask(path: Path, size: tuple[int, int]) -> Mask:
+    """The mask of a PNG that must have the size (W, H).
+
+    Raises `InputError`, naming the file, when it is no mask, of another size, or has no object.
+    """
+    data = read_bytes(path, InputError, MAX_MASK_BYTES)
+    try:
+        mask = _decode(data)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as problem:
+        reason = shown(str(problem))
+        raise InputError(f"mask {shown(path)}: {reason}; expected an indexed PNG") from problem
+    height, width = mask.labels.shape
+    if (width, height) != size:
+        raise InputError(
+            f"mask {shown(path)} is {width}x{height}, expected the video's {size[0]}x{size[1]}"
+        )
+    if not mask.labels.any():
+        raise InputError(f"mask {shown(path)} is empty: every pixel is background")
+    return mask
+
+
+def save_mask(path: Path, mask: Mask) -> None:
+    """Write an indexed PNG with the mask's palette, atomically. Raises like `atomic_path`."""
+    height, width = mask.labels.shape
+    image = Image.frombytes("P", (width, height), mask.labels.tobytes())
+    image.putpalette([*mask.palette, *[0] * (768 - len(mask.palette))])  # so that it has 8 bits
+    data = io.BytesIO()
+    image.save(data, format="PNG")
+    atomic_write(path, data.getvalue())
+
+
+def mask_points(labels: np.ndarray, t: int, step: int) -> np.ndarray:
+    """The pixels of a grid of ``step`` px that lie on objects, float32 (Q, 3) of frame ``t``.
+
+    ``labels``: (H, W). Raises `PointsError` where the grid misses an object altogether.
+    """
+    if step < 1:
+        raise PointsError(f"a grid of {step} px was asked for; expected 1 or more")
+    first = step // 2
+    grid = labels[first::step, first::step]
+    missed = np.setdiff1d(labels, grid[grid > 0])
+    missed = missed[missed > 0]
+    if len(missed):
+        count = int((labels == missed[0]).sum())
+        raise PointsError(
+            f"mask: object {missed[0]} ({count} px) holds no point of a grid of {step} px: "
+            "give a smaller --step"
+        )
+    rows, columns = np.nonzero(grid)
+    places = np.stack((columns, rows), axis=-1) * step + first
+    return np.column_stack((np.full(len(places), t), places)).astype(np.float32)
+
+
+def _decode(data: bytes) -> Mask:
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    check_size(image.size)
+    image.verify()  # the CRC of every chunk, which decoding does not look at
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    if image.mode not in ("P", "L", "1"):
+        raise ValueError(f"has pixels of mode {image.mode}")
+    values = np.asarray(image)
+    if image.mode == "P":
+        return Mask(values.astype(np.uint8), tuple(image.getpalette() or ()))
+    grey = np.unique(values)
+    if len(grey) > 2 or (len(grey) == 2 and grey[0] != 0):
+        raise ValueError(f"is grey with {len(grey)} values, not black and one other")
+    return Mask((values > 0).astype(np.uint8))

@@ -1,0 +1,135 @@
+"""Whole frames carried to other frames: dense maps, and masks propagated through a clip.
+
+Conventions are those of `omnimotion.tracks`; arrays are of the original size (W, H).
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnimotion.errors import ConfigError
+from omnimotion.files import atomic_folder
+from omnimotion.formats.maps import save_flo, save_stmap
+from omnimotion.geometry import resize_xy
+from omnimotion.masks import Mask, save_mask
+from omnimotion.rays import locate, surface_at
+from omnimotion.tracker import HIDDEN_ABOVE, Tracker
+
+log = logging.getLogger(__name__)
+
+MAPS = {"stmap": (".tif", save_stmap), "flo": (".flo", save_flo)}
+"""Kinds of maps: the suffix of a file, and what writes it."""
+
+RAYS_AT_ONCE = 32768
+
+
+class Carrier:
+    """Carries places of one frame to another one, whatever lies between."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.now = tracker.scene.snapshot()
+
+    @torch.no_grad()
+    def carry(self, xy: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the surfaces seen at ``xy`` float32 (N, 2) in frame i are in frame j.
+
+        float32 (N, 2), and whether they are seen there, bool (N,). From a frame to itself nothing
+        moves.
+        """
+        if i == j:
+            return xy.copy(), np.ones(len(xy), bool)
+        parts = torch.from_numpy(xy).split(RAYS_AT_ONCE)
+        found = [self._carry(part, i, j) for part in parts]
+        places, hidden = (torch.cat(each).cpu().numpy() for each in zip(*found))
+        size = np.array(self.tracker.index.original_size)
+        inside = ((places >= -0.5) & (places <= size - 0.5)).all(-1)
+        return places, inside & (hidden < HIDDEN_ABOVE)
+
+    def _carry(self, xy: torch.Tensor, i: int, j: int) -> tuple[torch.Tensor, torch.Tensor]:
+        index, frame, device = self.tracker.index, self.tracker.frame, self.tracker.device
+        own = frame.normalise(resize_xy(xy, index.original_size, index.size)).to(device)
+        maps = (self.now.at(torch.tensor([t], device=device)) for t in (i, j))
+        seen = surface_at(self.now, next(maps), own[None])
+        there = locate(self.now, next(maps), seen.u)
+        places = resize_xy(frame.to_pixels(there.xy[0]), index.size, index.original_size)
+        return places.float(), there.occlusion[0]
+
+    def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
+        width, height = self.tracker.index.original_size
+        places, visible = self.carry(_lattice((width, height), 1), i, j)
+        return places.reshape(height, width, 2), visible.reshape(height, width)
+
+    def propagate(self, labels: np.ndarray, t: int, j: int, step: int = 1) -> np.ndarray:
+        """The labels (H, W) of frame j, of those of frame t: each pixel has its surface's.
+
+        Background where the surface is hidden in frame t, or outside it. Cells of ``step`` px a
+        side are decided by their centres.
+        """
+        if t == j:
+            return labels.copy()
+        height, width = labels.shape
+        places, visible = self.carry(_lattice((width, height), step), j, t)
+        x, y = np.rint(places).clip(0, (width - 1, height - 1)).astype(np.int64).T
+        cells = np.where(visible, labels[y, x], 0).astype(np.uint8)
+        cells = cells.reshape(-(-height // step), -(-width // step))
+        return cells.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+
+
+def check_kinds(kinds: Sequence[str] | None, step: int | None) -> None:
+    """Raise `ConfigError` unless there are kinds of maps, all known, and a step of 1 px or more.
+
+    ``None`` is no maps, but masks.
+    """
+    if kinds is not None and (not kinds or not set(kinds) <= MAPS.keys()):
+        raise ConfigError(
+            f"maps: --export {','.join(kinds)}, expected {' or '.join(MAPS)}, or both"
+        )
+    if step is not None and step < 1:
+        raise ConfigError(f"--step {step}: expected 1 or more")
+
+
+def write_maps(
+    folder: Path, tracker: Tracker, t: int, frames: Iterable[int], kinds: Sequence[str]
+) -> None:
+    """Maps of the reference frame t and each of the frames, both ways, in a new folder.
+
+    ``forward_0007`` says of each pixel of frame t where it is in frame 7, ``backward_0007`` of
+    each pixel of frame 7 where it is in frame t. Raises as `atomic_folder` does.
+    """
+    carrier = Carrier(tracker)
+    with atomic_folder(folder) as temp:
+        for j in frames:
+            for name, pair in (("forward", (t, j)), ("backward", (j, t))):
+                found = carrier.map(*pair)
+                for kind in kinds:
+                    suffix, save = MAPS[kind]
+                    save(temp / f"{name}_{j:04d}{suffix}", *found)
+            log.info("maps=%d,%d", t, j)
+
+
+def write_masks(
+    folder: Path, tracker: Tracker, mask: Mask, t: int, frames: Iterable[int], step: int
+) -> None:
+    """The mask of frame t in each of the frames, ``000007.png`` for frame 7, in a new folder.
+
+    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` does.
+    """
+    carrier = Carrier(tracker)
+    with atomic_folder(folder) as temp:
+        for j in frames:
+            labels = carrier.propagate(mask.labels, t, j, step)
+            save_mask(temp / f"{j:06d}.png", Mask(labels, mask.palette))
+
+
+def _lattice(size: tuple[int, int], step: int) -> np.ndarray:
+    """The centres (N, 2) of cells of ``step`` px a side, row by row; the last may be cut off."""
+    x, y = (
+        ((first := np.arange(0, side, step)) + np.minimum(first + step, side) - 1) / 2
+        for side in size
+    )
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)

@@ -1,0 +1,77 @@
+"""What is asked: points of other tracks, of masks and grids, and which frames come out."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from some_tracks import make_tracks
+
+from omnimotion.asking import (
+    points_of_tracks,
+    points_on_grid,
+    points_on_mask,
+    selected_frames,
+)
+from omnimotion.errors import ConfigError, PointsError
+from omnimotion.export import save_tracks
+
+SIZE = (65, 49)  # of the tracks that `make_tracks` makes
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".json"])
+def test_points_of_tracks_are_their_queries(tmp_path, suffix):
+    tracks = make_tracks(5, 7)
+    tracks.queries[:, 2] /= 2  # inside the frame
+    save_tracks(tmp_path / f"t{suffix}", tracks)
+    np.testing.assert_array_equal(
+        points_of_tracks(tmp_path / f"t{suffix}", 7, SIZE), tracks.queries
+    )
+
+
+def test_tracks_of_another_video_are_refused(tmp_path):
+    tracks = make_tracks(5, 7)
+    tracks.queries[:] = [6, 1, 1]
+    save_tracks(tmp_path / "t.npz", tracks)
+    with pytest.raises(PointsError, match="of a 65x49 video, expected 64x48"):
+        points_of_tracks(tmp_path / "t.npz", 7, (64, 48))
+    with pytest.raises(PointsError, match="row 0: t is 6, expected a whole number from 0 to 5"):
+        points_of_tracks(tmp_path / "t.npz", 6, SIZE)
+
+
+def test_a_grid_and_a_mask_are_of_a_frame_of_the_clip(tmp_path):
+    Image.new("L", SIZE, 255).save(tmp_path / "m.png")
+    assert (points_on_grid(3, 6, 7, SIZE)[:, 0] == 6).all()
+    assert (points_on_mask(tmp_path / "m.png", 16, 6, 7, SIZE)[:, 0] == 6).all()
+    for t in (-1, 7):
+        with pytest.raises(PointsError, match=f"--frame {t}: expected 0 to 6"):
+            points_on_grid(3, t, 7, SIZE)
+        with pytest.raises(PointsError, match=f"--frame {t}: expected 0 to 6"):
+            points_on_mask(tmp_path / "m.png", 16, t, 7, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "frames"),
+    [
+        (None, range(10)),
+        ("", range(10)),
+        (":", range(10)),
+        ("2:", range(2, 10)),
+        (":10", range(10)),
+        ("1:9:3", range(1, 9, 3)),
+        ("9:10", range(9, 10)),
+        ("::4", range(0, 10, 4)),
+    ],
+)
+def test_frames_are_a_slice(spec, frames):
+    assert list(selected_frames(spec, 10)) == list(frames)
+
+
+@pytest.mark.parametrize("spec", ["0:11", "5:5", "10:", "3:2", "12:14"])
+def test_frames_that_the_clip_lacks_are_refused(spec):
+    with pytest.raises(ConfigError, match=f"--frames {spec}: the clip has frames 0 to 9"):
+        selected_frames(spec, 10)
+
+
+@pytest.mark.parametrize("spec", ["3", "a:b", "-1:", "0:5:0", "1:2:3:4"])
+def test_frames_that_are_no_slice_are_refused(spec):
+    with pytest.raises(ConfigError, match="frames"):
+        selected_frames(spec, 10)
