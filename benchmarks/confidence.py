@@ -1,4 +1,4 @@
-"""The weights of `omnimotion.confidence`, and how well confidence is calibrated with them.
+"""The weights of `omnimotion.confidence`, and how well its probabilities are calibrated with them.
 
     python benchmarks/confidence.py --work DIR [--validate CLIP SCENE RUN]... [--out RESULT]
 
@@ -6,6 +6,9 @@ renders, preprocesses and fits the clips of `FITS`, good fits and bad ones, skip
 already; finds the weights on them and prints them as the constants of the module. What the module
 holds is then held against clips that the weights have never seen: CLIP a folder with ground truth,
 SCENE and RUN a fit of it. RESULT.md and RESULT.png say how well it does.
+
+Refined tracks depend on the confidence of the scene alone: where the weights of SCENE change, put
+them into the module and run again for the others.
 """
 
 import argparse
@@ -18,15 +21,12 @@ import numpy as np
 import torch
 
 from omnimotion import metrics
-from omnimotion.confidence import WITHIN_PX, Evidence
+from omnimotion.confidence import REFINED, SCENE, SEEN, WITHIN_PX, Evidence, Logistic
 from omnimotion.files import atomic_write
-from omnimotion.geometry import resize_xy
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.plots import reliability_picture
-from omnimotion.rays import locate, surface_at
 from omnimotion.runs import open_tracker
 from omnimotion.synthetic import render_clip, write_clip
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY = 1e-3  # of the weights of standardised evidence: fits are few, and what they see is alike
@@ -43,48 +43,62 @@ class Plan(NamedTuple):
 
 
 FITS = (
-    Plan(101, (160, 120), 36, (300,)), Plan(102, (128, 128), 32, (300, 0)),
-    Plan(103, (192, 144), 36, (800,)), Plan(104, (128, 128), 28, (300,)),
+    Plan(101, (160, 120), 36, (300, 0)), Plan(102, (128, 128), 32, (300, 0)),
+    Plan(103, (192, 144), 36, (800,)), Plan(104, (128, 128), 28, (300, 0)),
     Plan(105, (160, 120), 32, (800,)), Plan(106, (128, 96), 36, (0,)),
+    Plan(107, (256, 192), 40, (0,)), Plan(108, (128, 128), 32, (0,)),
+    Plan(109, (160, 120), 48, (0,)), Plan(110, (192, 108), 40, (600, 0)),
+    Plan(111, (128, 96), 24, (0,)), Plan(112, (320, 180), 40, (1000,)),
 )  # fmt: skip
 
 
-class Answers(NamedTuple):
-    """All cells of one fit whose truth is known, but those of the queries' own frames: C of them.
+class Question(NamedTuple):
+    """One of the module's probabilities."""
 
-    ``before`` is what confidence was before it had a meaning.
+    name: str
+    model: Logistic
+    refined: bool  # whose tracks
+    fields: tuple[str, ...]  # of the evidence
+
+
+QUESTIONS = (
+    Question("SCENE", SCENE, False, ("hidden", "cycle", "spread", "path")),
+    Question("REFINED", REFINED, True, Evidence._fields),
+    Question("SEEN", SEEN, True, ("hidden", "cycle", "unmatched")),
+)
+
+
+class Answers(NamedTuple):
+    """The cells of one fit whose truth is known, but those of the queries' own frames: C of them.
+
+    For `SEEN` those that the track puts into the frame.
     """
 
     name: str
     evidence: np.ndarray  # (C, F)
-    confidence: np.ndarray  # (C,)
-    before: np.ndarray  # (C,)
-    right: np.ndarray  # (C,) bool, within `WITHIN_PX` of the truth
+    said: np.ndarray  # (C,) the probability
+    right: np.ndarray  # (C,) bool: within `WITHIN_PX` of the truth, or for `SEEN` seen
 
 
 def main() -> None:
     """Fit, find the weights, validate."""
     args = parse_arguments()
     torch.set_num_threads(1)
-    if args.work is not None:
-        fits = [answers(clip, clip / "scene", run) for clip, run in made(args.work)]
-        held_out = [
-            confidence_of(each, *solve([other for other in fits if other.name != each.name]))
-            for each in fits
-        ]
-        print(f"# mean over {len(fits)} fits, each judged by weights of the other clips")
-        print(summary("held-out clip", held_out))
-        weights, bias = solve(fits)
-        print(constants(weights, bias))
-    unseen = [answers(*(Path(part) for part in each)) for each in args.validate]
-    if unseen and args.out is not None:
-        text = report(unseen)
+    fits = made(args.work) if args.work is not None else []
+    unseen = [tuple(Path(part) for part in each) for each in args.validate]
+    sections, tables = [], {}
+    for question in QUESTIONS:
+        if fits:
+            print(learned(question, [answers(question, clip, clip / "scene", run)
+                                     for clip, run in fits]))  # fmt: skip
+        if unseen:
+            found = [answers(question, *each) for each in unseen]
+            sections.append(section(question, found))
+            tables[question.name.lower()] = pooled(found)
+    if args.out is not None and unseen:
+        text = "\n".join([HEADER, *sections])
         print(text)
         atomic_write(args.out.with_suffix(".md"), text.encode())
-        tables = {
-            "before": pooled([each.before for each in unseen], unseen),
-            "now": pooled([each.confidence for each in unseen], unseen),
-        }
         atomic_write(args.out.with_suffix(".png"), reliability_picture(tables))
 
 
@@ -124,37 +138,40 @@ def command(name: str, *arguments: "str | Path") -> None:
         sys.exit(f"failed: {' '.join(line)}")
 
 
-def answers(clip: Path, scene: Path, run: Path) -> Answers:
+def answers(question: Question, clip: Path, scene: Path, run: Path) -> Answers:
     """What a fit answers to the queries of its clip's ground truth, and whether it is right."""
     truth = read_ground_truth(clip)
     asked = truth.select("given")
-    tracker = open_tracker(scene, run, "cpu")
-    tracks, evidence = tracker.track_with_evidence(asked.queries)
+    tracks, evidence = open_tracker(scene, run, "cpu").track_with_evidence(
+        asked.queries, question.refined
+    )
+    cells, said = asked.evaluated, tracks.confidence
     found, true = (metrics.to_scale(xy, truth.size) for xy in (tracks.xy, asked.tracks))
-    cells = asked.evaluated
-    return Answers(
-        truth.name, evidence[cells], tracks.confidence[cells],
-        before(tracker, asked.queries)[cells],
-        metrics.squared_error(found, true)[cells] < WITHIN_PX**2,
-    )  # fmt: skip
+    right = metrics.squared_error(found, true) < WITHIN_PX**2
+    if question.name == "SEEN":
+        cells = cells & metrics.inside_frame(tracks.xy, truth.size)
+        said, right = 1 - tracks.occlusion, asked.visible
+    return Answers(truth.name, evidence[cells], said[cells], right[cells])
 
 
-@torch.no_grad()
-def before(tracker: Tracker, queries: np.ndarray) -> np.ndarray:
-    """What confidence (Q, T) was before: the product of how settled and how decided all is."""
-    now = tracker.scene.snapshot()
-    frames = torch.from_numpy(queries[:, 0].astype(np.int64))
-    xy = resize_xy(torch.from_numpy(queries[:, 1:]), tracker.index.original_size,
-                   tracker.index.size)  # fmt: skip
-    seen = surface_at(now, now.at(frames), tracker.frame.normalise(xy)[:, None])
-    u = seen.u[:, 0].expand(now.n_frames, -1, 3).contiguous()
-    there = locate(now, now.at(torch.arange(now.n_frames)), u)
-    product = seen.settled[:, 0] * there.settled * (2 * (there.occlusion - HIDDEN_ABOVE)).abs()
-    return product.T.clamp(0, 1).numpy()
+def learned(question: Question, fits: list[Answers]) -> str:
+    """The constants that the fits lead to, and how well those of the other clips do on each."""
+    held_out = [
+        with_model(each, solve(question, [other for other in fits if other.name != each.name]))
+        for each in fits
+    ]
+    model = solve(question, fits)
+    weights = ", ".join(f"{weight:.3f}" for weight in model.weights)
+    return (
+        f"# mean over {len(fits)} fits, each judged by weights of the other clips\n"
+        f"{summary('held-out clip', held_out)}\n"
+        f"{question.name} = Logistic({model.bias:.2f}, ({weights}))"
+    )
 
 
-def solve(fits: list[Answers]) -> tuple[np.ndarray, float]:
-    """Weights (F,), none negative, and bias: the likeliest, each fit counting the same."""
+def solve(question: Question, fits: list[Answers]) -> Logistic:
+    """Weights, none negative, and bias: the likeliest, each fit counting the same."""
+    used = torch.tensor([field in question.fields for field in Evidence._fields])
     evidence = torch.from_numpy(np.concatenate([each.evidence for each in fits])).double()
     right = torch.from_numpy(np.concatenate([each.right for each in fits])).double()
     share = torch.cat(
@@ -167,7 +184,7 @@ def solve(fits: list[Answers]) -> tuple[np.ndarray, float]:
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        weights = torch.nn.functional.softplus(raw)
+        weights = torch.nn.functional.softplus(raw) * used
         logit = bias - (evidence / scale) @ weights
         value = torch.nn.functional.binary_cross_entropy_with_logits(
             logit, right, weight=share, reduction="sum"
@@ -176,78 +193,68 @@ def solve(fits: list[Answers]) -> tuple[np.ndarray, float]:
         return value
 
     optimizer.step(loss)
-    weights = torch.nn.functional.softplus(raw) / scale
-    return weights.detach().numpy(), float(bias.detach())
+    weights = torch.nn.functional.softplus(raw) * used / scale
+    return Logistic(float(bias.detach()), tuple(weights.detach().tolist()))
 
 
-def confidence_of(fit: Answers, weights: np.ndarray, bias: float) -> Answers:
-    """The answers with the confidence of other weights."""
-    return fit._replace(confidence=1 / (1 + np.exp(fit.evidence @ weights - bias)))
+def with_model(fit: Answers, model: Logistic) -> Answers:
+    """The answers with the probability of another model."""
+    return fit._replace(said=model.probability(fit.evidence))
 
 
-def constants(weights: np.ndarray, bias: float) -> str:
-    """The constants as they stand in the module."""
-    lines = [f"BIAS = {bias:.2f}", "WEIGHTS = ("]
-    lines += [f"    {weight:.3f},  # {name}" for name, weight in zip(Evidence._fields, weights)]
-    return "\n".join([*lines, ")"])
-
-
-def pooled(confidence: list[np.ndarray], fits: list[Answers]) -> np.ndarray:
+def pooled(fits: list[Answers]) -> np.ndarray:
     """`metrics.reliability` of all fits together."""
-    right = np.concatenate([each.right for each in fits])
-    return metrics.reliability(np.concatenate(confidence), right, BINS)
+    said, right = (np.concatenate([getattr(each, name) for each in fits])
+                   for name in ("said", "right"))  # fmt: skip
+    return metrics.reliability(said, right, BINS)
 
 
 def summary(name: str, fits: list[Answers]) -> str:
     """A row of the table: means over fits."""
-    rows = []
-    for each in fits:
-        row = [100 * each.right.mean()]
-        for said in (each.before, each.confidence):
-            row += [
-                100 * said.mean(),
-                100 * metrics.calibration_error(metrics.reliability(said, each.right, BINS)),
-                100 * ranking(said, each.right),
-            ]
-        rows.append(row)
-    cells = " | ".join(f"{value:.1f}" for value in np.mean(rows, axis=0))
+    rows = [
+        (each.right.mean(), each.said.mean(),
+         metrics.calibration_error(metrics.reliability(each.said, each.right, BINS)),
+         ranking(each.said, each.right))
+        for each in fits
+    ]  # fmt: skip
+    cells = " | ".join(f"{100 * value:.1f}" for value in np.mean(rows, axis=0))
     return f"| {name} | {cells} |"
 
 
-def ranking(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Chance that of a right and a wrong answer the right one has more confidence (AUC)."""
+def ranking(said: np.ndarray, right: np.ndarray) -> float:
+    """Chance that of a right and a wrong answer the right one is given more (AUC)."""
     rank = np.empty(len(right))
-    rank[np.argsort(confidence, kind="stable")] = np.arange(len(right))
+    rank[np.argsort(said, kind="stable")] = np.arange(len(right))
     n_right, n_wrong = int(right.sum()), int((~right).sum())
     below = rank[right].sum() - n_right * (n_right - 1) / 2
     return below / (n_right * n_wrong) if n_right and n_wrong else float("nan")
 
 
-def report(unseen: list[Answers]) -> str:
-    """The results as Markdown."""
-    together = Answers("all", *(np.concatenate([each[k] for each in unseen])
+HEADER = f"""\
+What a probability says against the share that is right, of clips that the weights have never
+seen, in percent. SCENE: a track of the scene alone is within {WITHIN_PX:g} px of the truth at
+256x256. REFINED: a refined track is. SEEN: its point is seen, where it is in the frame. Every
+known frame of every query but its own.
+
+Calibration error: mean distance of what is said and the share, over ten bins of what is said.
+Ranking: how often, of a right and a wrong one, the right one is given more.
+"""
+
+
+def section(question: Question, found: list[Answers]) -> str:
+    """The results of one probability as Markdown."""
+    together = Answers("all", *(np.concatenate([each[k] for each in found])
                                 for k in range(1, len(Answers._fields))))  # fmt: skip
     lines = [
-        f"Confidence against the share of tracks within {WITHIN_PX:g} px of the truth at 256x256, "
-        "of clips that the weights have never seen, in percent. Every known frame of every query "
-        "but its own, seen or hidden.", "",
-        "Calibration error: mean distance of confidence and share over ten bins of confidence. "
-        "Ranking: how often, of a right and a wrong place, the right one has more.", "",
-        "| clip | within 4 px | before: mean | calibration error | ranking "
-        "| now: mean | calibration error | ranking |",
-        "|" + " --- |" * 8,
-        *(summary(each.name, [each]) for each in [*unseen, together]), "",
-        "| confidence | count | mean confidence | within 4 px | before: count | mean | "
-        "within 4 px |", "|" + " --- |" * 7,
+        f"## {question.name}", "",
+        "| clip | right | said, mean | calibration error | ranking |", "|" + " --- |" * 5,
+        *(summary(each.name, [each]) for each in [*found, together]), "",
+        "| said | count | mean | right |", "|" + " --- |" * 4,
     ]  # fmt: skip
-    now, old = (pooled([getattr(each, name) for each in unseen], unseen)
-                for name in ("confidence", "before"))  # fmt: skip
-    for k in range(BINS):
-        cells = [f"{k / BINS:.1f}-{(k + 1) / BINS:.1f}"]
-        for table in (now, old):
-            count, said, right = table[k]
-            cells += [f"{count:.0f}", *(f"{100 * x:.1f}" if count else "-" for x in (said, right))]
-        lines.append("| " + " | ".join(cells) + " |")
+    for k, (count, said, right) in enumerate(pooled(found)):
+        cells = [f"{100 * x:.1f}" if count else "-" for x in (said, right)]
+        between = f"{k / BINS:.1f}-{(k + 1) / BINS:.1f}"
+        lines.append("| " + " | ".join((between, f"{count:.0f}", *cells)) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ class Evidence(NamedTuple):
     cycle: Tensor  # from the query to where the surface seen there comes from; 0 if not shown
     spread: Tensor  # how far off the query's ray lands at other depths, by its weights
     path: Tensor  # length of its way between the two frames, against the camera
-    unmatched: Tensor  # share of the matches asked that do not end there; 0 if none were asked
+    unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
 
 
 class Logistic(NamedTuple):
@@ -43,9 +43,9 @@ class Logistic(NamedTuple):
 
 
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched.
-SCENE = Logistic(4.13, (1.048, 0.917, 2.471, 0.330, 0.000))
+SCENE = Logistic(4.49, (1.491, 1.227, 2.237, 0.427, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(4.13, (1.048, 0.917, 2.471, 0.330, 0.000))
+REFINED = Logistic(5.02, (0.791, 0.536, 1.496, 0.582, 1.641))
 """That a refined track is."""
-SEEN = Logistic(5.75, (3.330, 1.050, 0.000, 0.000, 4.990))
+SEEN = Logistic(4.08, (1.530, 0.517, 0.000, 0.000, 3.559))
 """That the point of a refined track is seen, where it is inside the frame."""

@@ -32,6 +32,7 @@ MATCH_PX, MATCH_PX_PER_FRAME = 0.35, 0.03  # how far off a match is, and its sha
 ROBUST = 3.0  # a match off by so many times that counts half
 TOO_FAR = 2.0  # a match off the track by so many times what is expected is of something else
 AGREES_PX = 3.0  # a match that ends so close to the track speaks for the point being seen
+LEAST_USUAL = 0.05  # share of matches: what is less is chance
 ITERATIONS = 4
 QUERY_PX = 1e-3  # the query itself is known
 AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
@@ -43,7 +44,7 @@ class Refined(NamedTuple):
     """What matches say of tracks."""
 
     offset: np.ndarray  # (Q, T, 2) to be added to the tracks, pixels of the store's frames
-    unmatched: np.ndarray  # (Q, T) share of the matches asked that do not end at the track
+    unmatched: np.ndarray  # (Q, T) share of the usual matches that do not end at the track
 
 
 def refine(
@@ -63,9 +64,19 @@ def refine(
         off, asked = _off(matches, xy[part], shown[part])
         offset, error = _solve(off, shown[part], confidence[part], query_frames[part])
         agree = (error < AGREES_PX).sum(1).numpy()
-        unmatched = 1 - (agree + 0.5) / (asked + 1)  # without any asked: 1/2
-        parts.append(Refined(offset.numpy() / matches.px, unmatched))
+        parts.append(Refined(offset.numpy() / matches.px, _unmatched(agree, asked, shown[part])))
     return Refined(*(np.concatenate(field) for field in zip(*parts)))
+
+
+def _unmatched(agree: np.ndarray, asked: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """How many fewer matches of those asked end at the track than usual for it: (q, T) in [0, 1].
+
+    Usual is the median over the frames in which it is shown: some points have hardly a match
+    though all see them.
+    """
+    share = (agree + 0.5) / (asked + 1)  # without any asked: 1/2
+    usual = np.array([np.median(each[seen]) for each, seen in zip(share, shown)])
+    return 1 - np.minimum(1, share / np.maximum(usual, LEAST_USUAL)[:, None])
 
 
 def choose(

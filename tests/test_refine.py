@@ -69,7 +69,7 @@ def test_without_matches_the_scene_stands(truth):
     shown, confidence, query = asked()
     found = refine(FakeMatches(truth, gaps=()), truth, shown, confidence, query)
     assert (found.offset == 0).all()
-    assert (found.unmatched == 0.5).all()
+    assert (found.unmatched == 0).all()
 
 
 def test_a_sure_scene_moves_less(truth, drift):
@@ -143,13 +143,24 @@ def test_it_is_the_least_squares_solution(truth, drift, monkeypatch):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_unmatched_is_the_share_that_ends_elsewhere(truth):
-    """Frame 9 is asked from frames 8 and 7 (twice each way); one of the two leads elsewhere."""
+def test_unmatched_is_the_share_of_the_usual_that_ends_elsewhere(truth):
+    """Frame 9 is asked from 7, 8, 10 and 11; one of these leads elsewhere. Usual is all four."""
     shown, confidence, query = asked()
     matches = FakeMatches(truth, wrong=[(8, 9, 300.0)], gaps=(1, 2))
     found = refine(matches, truth, shown, confidence, query).unmatched
-    np.testing.assert_allclose(found[:, 9], 1 - (3 + 0.5) / (4 + 1))
-    np.testing.assert_allclose(found[:, 4], 1 - (4 + 0.5) / (4 + 1))
+    np.testing.assert_allclose(found[:, 9], 1 - ((3 + 0.5) / (4 + 1)) / ((4 + 0.5) / (4 + 1)))
+    np.testing.assert_allclose(found[:, 4], 0)
+
+
+def test_what_is_usual_is_seen_where_the_track_is_shown(truth):
+    """Shown in 5 frames of 12, where all matches end: that is usual, though most frames lack."""
+    shown, confidence, query = asked()
+    shown[:, 5:] = False
+    wrong = [(s, j, 300.0) for s in range(5) for j in range(5, N_FRAMES)]
+    matches = FakeMatches(truth, wrong, shown=shown)
+    found = refine(matches, truth, shown, confidence, query).unmatched
+    np.testing.assert_allclose(found[:, :5], 0)
+    np.testing.assert_allclose(found[:, 5:], 1 - (0.5 / 6) / (4.5 / 5))
 
 
 def test_the_size_of_chunks_does_not_matter(truth, drift, monkeypatch):
