@@ -26,11 +26,12 @@ def pair_gaps(n_frames: int, mode: str) -> list[int]:
         raise ConfigError(f"pairs: {mode!r}, expected auto, all or log")
     if mode == "all" or (mode == "auto" and n_frames <= ALL_PAIRS_UP_TO):
         return list(range(1, n_frames))
-    gaps, power = [1], 2
-    while power < n_frames:
-        gaps += [power, power + power // 2]
-        power *= 2
-    return [gap for gap in gaps if gap < n_frames]
+    return [gap for gap in range(1, n_frames) if is_log_gap(gap)]
+
+
+def is_log_gap(gap: int) -> bool:
+    """Whether a gap is a power of two, or 1.5 times one."""
+    return gap.bit_count() == 1 or (gap % 3 == 0 and (gap // 3).bit_count() == 1)
 
 
 def choose_pairs(n_frames: int, gaps: list[int]) -> list[tuple[int, int]]:

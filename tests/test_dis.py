@@ -32,6 +32,16 @@ def test_flow_is_the_motion_in_both_directions(estimator):
     assert np.median(flow.backward[inner], axis=(0, 1)) == pytest.approx((-6, -4), abs=0.1)
 
 
+@pytest.mark.parametrize(("gap", "finest"), [(4, 0), (6, 0), (5, 1), (7, 1)])
+def test_only_the_gaps_of_log_have_flow_of_full_resolution(estimator, gap, finest):
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(finest)
+    search.setVariationalRefinementIterations(3)
+    grey = [cv2.cvtColor(frame(t), cv2.COLOR_RGB2GRAY) for t in (0, gap)]
+    expected = search.calc(*grey, np.zeros((SIZE[1], SIZE[0], 2), np.float32))
+    np.testing.assert_array_equal(estimator.pair(0, gap, None).forward, expected)
+
+
 def test_flow_does_not_depend_on_what_was_computed_before(estimator):
     pairs = [(0, 1), (3, 0), (1, 4), (0, 1)]
     alone = [DisEstimator(frame, "").pair(i, j, None) for i, j in pairs]

@@ -9,6 +9,7 @@ from preprocess.pairs import (
     Lattice,
     choose_pairs,
     disk_bytes,
+    is_log_gap,
     pair_gaps,
     previous_gap,
 )
@@ -21,6 +22,11 @@ def test_log_gaps_are_powers_of_two_and_one_and_a_half_times_them():
 @pytest.mark.parametrize(("n_frames", "mode", "count"), [(48, "auto", 47), (49, "auto", 11)])
 def test_auto_is_all_pairs_up_to_48_frames(n_frames, mode, count):
     assert len(pair_gaps(n_frames, mode)) == count
+
+
+def test_what_a_log_gap_is():
+    assert [gap for gap in range(1, 200) if is_log_gap(gap)] == pair_gaps(200, "log")
+    assert pair_gaps(200, "log") == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192]
 
 
 def test_two_frames_have_one_pair():
