@@ -7,7 +7,7 @@ and step only, so there is no generator to save. Its meta ties it to a video and
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Checkpoint:
     fingerprint: str  # identity of the scene
     config: Config
     complete: bool  # the fit had reached its last step
+    given: dict[str, str] = field(default_factory=dict)  # fingerprints of --tracks and the like
 
 
 def build_scene(
@@ -56,10 +57,12 @@ def save_checkpoint(run: Path, state: Checkpoint) -> Path:
     """Write the state and, once it is read back whole, remove all but the newest."""
     path = checkpoint_path(run, state.step)
     path.parent.mkdir(parents=True, exist_ok=True)
-    meta = {
+    meta: dict[str, Any] = {
         "kind": KIND, "format": FORMAT, "step": state.step, "fingerprint": state.fingerprint,
         "config": state.config.values(), "complete": state.complete,
     }  # fmt: skip
+    if state.given:
+        meta["given"] = state.given
     write_archive(path, state.arrays, meta)
     load_checkpoint(path)
     for old in checkpoints(run)[:-KEPT]:
@@ -81,6 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             int(meta["step"]), arrays, str(meta["fingerprint"]),
             config_from_values(dict(meta["config"])), bool(meta["complete"]),
+            {str(name): str(value) for name, value in dict(meta.get("given", {})).items()},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: damaged meta ({error})") from error

@@ -7,7 +7,6 @@ goes "by size" is filled in when a fit starts (`runs.resolved_config`).
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,21 +15,9 @@ from typing import Any, NoReturn
 import configargparse
 
 from omnimotion.errors import ConfigError
+from omnimotion.settings import checked, setting
 
 MAX_CONFIG_BYTES = 1 << 20
-
-
-def setting(
-    default: Any,
-    help: str,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A dataclass field that carries its meaning and its range (both ends allowed)."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
-    )
 
 
 @dataclass(frozen=True)
@@ -118,6 +105,9 @@ class FitConfig:
         -1.0, "share of the fit from which it counts fully; -1 by size", -1, 1
     )
     mining: float = setting(0.0, "a pair's chance grows with its error to this power", 0, 4)
+    tracks_share: float = setting(
+        0.25, "pairs drawn from the file of --tracks, per pair drawn from the flow", 0.01, 100
+    )
     pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
     checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)
     preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)
@@ -170,7 +160,7 @@ def config_from_values(values: dict[str, Any]) -> Config:
     for group, fields in _groups().items():
         chosen = {}
         for name, field in fields.items():
-            chosen[name] = _checked(field, values.get(name, field.default))
+            chosen[name] = checked(field, values.get(name, field.default))
         groups[group] = _OWNERS[group](**chosen)
     return Config(**groups)
 
@@ -242,18 +232,6 @@ def check_config_file(path: Path) -> None:
         seen[key] = number
 
 
-def parse_seconds(text: str) -> float:
-    """Seconds of a time such as ``60s``, ``10m`` or ``2h``; ConfigError otherwise."""
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:].lower())
-    try:
-        seconds = float(text[:-1]) * unit if unit else math.nan
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"budget: {text!r} is no time; write 60s, 10m or 2h")
-    return seconds
-
-
 _OWNERS: dict[str, type] = {"model": ModelConfig, "loss": LossConfig, "fit": FitConfig}
 
 
@@ -282,19 +260,3 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    kind = type(field.default)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{field.name}: found {value!r}, expected {kind.__name__}")
-    choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
-    if choices and value not in choices:
-        raise ConfigError(f"{field.name}: found {value!r}, expected one of {', '.join(choices)}")
-    if low is not None and not (value == low == -1 or max(low, 0) <= value <= high):  # or NaN
-        raise ConfigError(f"{field.name}: found {value}, expected {low} to {high}")
-    if field.name == "budget" and value:
-        parse_seconds(str(value))
-    return value

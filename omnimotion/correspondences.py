@@ -50,13 +50,24 @@ class HeldOut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CorrespondencePool:
-    """All matches held for a fit; M matches in K pairs."""
+class Pairs:
+    """K ordered pairs of frames that have matches."""
 
     i: Tensor  # (K,) int64
     j: Tensor  # (K,) int64
+    count: Tensor  # (K,) int64 > 0, matches of the pair
+
+    @property
+    def gap(self) -> Tensor:
+        """(K,) frames between the two of each pair."""
+        return (self.i - self.j).abs()
+
+
+@dataclass(frozen=True)
+class CorrespondencePool(Pairs):
+    """All matches held for a fit; M matches in K pairs."""
+
     start: Tensor  # (K,) int64, first match of the pair
-    count: Tensor  # (K,) int64 > 0
     xy_i: Tensor  # (M, 2) float32 normalised
     xy_j: Tensor  # (M, 2) float32 normalised
     rgb_i: Tensor  # (M, 3) uint8
@@ -68,11 +79,6 @@ class CorrespondencePool:
     motion_sum: Tensor  # (M + 1,) float64, sums of the motion at the matches' places
     held_out: HeldOut  # none of them among the M
     coverage: Tensor  # (T,) float32 on the CPU, share of the lattice with a match to any frame
-
-    @property
-    def gap(self) -> Tensor:
-        """(K,) frames between the two of each pair."""
-        return (self.i - self.j).abs()
 
     def draw(self, chances: Tensor, n_pairs: int, n_points: int, n_lost: int,
              motion_share: float, random: torch.Generator) -> Correspondences:  # fmt: skip
@@ -233,17 +239,17 @@ def _motion_there(
 
 
 def pair_chances(
-    pool: CorrespondencePool, max_gap: float, gap_bias: float, error: Tensor, mining: float
+    pairs: Pairs, max_gap: float, gap_bias: float, error: Tensor | None = None, mining: float = 0
 ) -> Tensor:
     """The chance (K,) of each pair, up to a factor.
 
     Pairs with many matches are drawn more often (square root), far ones less (``gap_bias``), those
     beyond ``max_gap`` never, and those with a large running ``error`` (K,) more (``mining``).
     """
-    gap = pool.gap
-    chance = pool.count.sqrt() * gap.float() ** -gap_bias
+    gap = pairs.gap
+    chance = pairs.count.sqrt() * gap.float() ** -gap_bias
     nearest = gap.amin()
     chance = torch.where(gap <= torch.clamp(nearest, min=max_gap), chance, 0.0)
-    if mining > 0:
+    if mining > 0 and error is not None:
         chance = chance * (error / error.mean()).clamp(0.25, 4.0) ** mining
     return chance

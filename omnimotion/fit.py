@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from omnimotion.checkpoint import (
     to_arrays,
 )
 from omnimotion.config import Config
-from omnimotion.correspondences import CorrespondencePool, pair_chances
+from omnimotion.correspondences import CorrespondencePool, Correspondences, pair_chances
 from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
 from omnimotion.files import atomic_write
 from omnimotion.losses import LossTerms, loss_terms
@@ -30,6 +30,7 @@ from omnimotion.scene import Scene
 from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
 from omnimotion.seeds import Purpose, generator
 from omnimotion.signals import StopSignal
+from omnimotion.supervision import Guide, joined
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,14 @@ class FitReport(NamedTuple):
     flow_error_px: float  # mean of the last lines of metrics, at a longer side of 256
 
 
+class Guided(NamedTuple):
+    """A guide of a fit."""
+
+    guide: Guide
+    share: float  # pairs drawn from it, in numbers of pairs of the pool
+    purpose: Purpose
+
+
 @dataclass
 class Fit:
     """A scene and everything its next step depends on."""
@@ -60,6 +69,8 @@ class Fit:
     config: Config
     run: Path
     fingerprint: str
+    guides: tuple[Guided, ...] = ()  # what steps are drawn from besides the pool
+    given: dict[str, str] = field(default_factory=dict)  # see `Checkpoint.given`
 
     def __post_init__(self) -> None:
         self.step = 0
@@ -74,20 +85,32 @@ class Fit:
         """Take one step; its terms and its weighted loss, still on the device."""
         fit, steps = self.config.fit, self.config.fit.num_iters
         progress = self.step / steps
-        gap = max_gap(progress, self.scene.n_frames, fit)
-        chances = pair_chances(self.pool, gap, fit.gap_bias, self.pair_error, fit.mining)
-        pairs = generator(fit.seed, self.step, Purpose.PAIRS, self.device)
-        moving = motion_share(progress, fit)
-        batch = self.pool.draw(chances, fit.pairs, fit.points, LOST_POINTS, moving, pairs)
+        batch = self._draw(progress)
         depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
         terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
         loss = terms.total(loss_weights(progress, self.config.loss))
         if self.device.type != "cpu" or math.isfinite(float(loss.detach())):
             self._descend(loss)  # on a CPU grid_sample's backward can crash on NaN coordinates
-        error = self.pair_error[batch.pair]
-        self.pair_error[batch.pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px - error)
+        pair = batch.pair[: fit.pairs]  # those of the pool
+        error = self.pair_error[pair]
+        self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px[: fit.pairs] - error)
         self.step += 1
         return LossTerms(*(term.detach() for term in terms)), loss.detach()
+
+    def _draw(self, progress: float) -> Correspondences:
+        """The next step's matches: the pool's, then those of the guides."""
+        fit = self.config.fit
+        gap = max_gap(progress, self.scene.n_frames, fit)
+        chances = pair_chances(self.pool, gap, fit.gap_bias, self.pair_error, fit.mining)
+        random = generator(fit.seed, self.step, Purpose.PAIRS, self.device)
+        moving = motion_share(progress, fit)
+        batch = self.pool.draw(chances, fit.pairs, fit.points, LOST_POINTS, moving, random)
+        for guide, share, purpose in self.guides:
+            chances = pair_chances(guide, gap, fit.gap_bias)
+            random = generator(fit.seed, self.step, purpose, self.device)
+            count = max(1, round(share * fit.pairs))
+            batch = joined(batch, guide.draw(chances, count, fit.points, LOST_POINTS, random))
+        return batch
 
     def _descend(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -107,9 +130,8 @@ class Fit:
         """Write a checkpoint of this step."""
         complete = self.step >= self.config.fit.num_iters
         arrays = to_arrays(self.tensors())
-        return save_checkpoint(
-            self.run, Checkpoint(self.step, arrays, self.fingerprint, self.config, complete)
-        )
+        state = Checkpoint(self.step, arrays, self.fingerprint, self.config, complete, self.given)
+        return save_checkpoint(self.run, state)
 
     def restore(self, state: Checkpoint) -> None:
         """Continue from a checkpoint; CheckpointError when it does not fit."""

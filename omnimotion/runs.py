@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,20 +17,24 @@ from omnimotion.checkpoint import (
     newest_checkpoint,
     restore_scene,
 )
-from omnimotion.config import Config, parse_seconds
+from omnimotion.config import Config
 from omnimotion.correspondences import build_pool
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.files import atomic_write
-from omnimotion.fit import Fit
+from omnimotion.fit import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.matches import Matches
 from omnimotion.networks import choose_backend
+from omnimotion.seeds import Purpose
+from omnimotion.settings import parse_seconds
+from omnimotion.supervision import Supervision, build_guide
 from omnimotion.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
 DEFAULT_RUN = "default"
+NOTHING_GIVEN = Supervision()
 TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
@@ -64,11 +69,13 @@ def run_folder(scene: Path, run: Path | None) -> Path:
     return run if run is not None else scene / "runs" / DEFAULT_RUN
 
 
-def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
+def start_fit(
+    store: SceneStore, run: Path, config: Config, supervision: Supervision = NOTHING_GIVEN
+) -> Fit:
     """A fit at its first step, or where its newest checkpoint left it.
 
-    ConfigError when the run was started with other settings, CheckpointError when it is of
-    another video.
+    ConfigError when the run was started with other settings or given other tracks,
+    CheckpointError when it is of another video.
     """
     device = choose_device(config.fit.device)
     backend = choose_backend(config.fit.backend, device)
@@ -77,19 +84,21 @@ def start_fit(store: SceneStore, run: Path, config: Config) -> Fit:
     config = resolved_config(config, index.size, index.n_frames)
     if state is not None:
         config = _resumed(run, state, index, config)
+        _check_given(run, state.given, supervision.fingerprints)
     cameras = _cameras(store, config)
     pool = build_pool(store, cameras, config.fit.pool, config.fit.seed, device)
     scene = build_scene(frame, cameras, config, backend, device)
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i),
              len(pool.i), sum(p.numel() for p in scene.parameters()), device, backend)  # fmt: skip
-    fit = Fit(scene, pool, config, run, index.identity)
+    guides = _guides(store, config, supervision, device)
+    fit = Fit(scene, pool, config, run, index.identity, guides, supervision.fingerprints)
     if state is not None:
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
         steps = _steps_in(store, run, config, fit)
         scene = build_scene(frame, cameras, config, backend, device)
-        fit = Fit(scene, pool, config.replace(num_iters=steps), run, index.identity)
+        fit = replace(fit, scene=scene, config=config.replace(num_iters=steps))
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
@@ -158,6 +167,26 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
             "use the same, or another --run"
         )
     return config.replace(num_iters=now["num_iters"])
+
+
+def _check_given(run: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    """ConfigError unless a run is continued with the same things given."""
+    for name in sorted(before | now):
+        if before.get(name) != now.get(name):
+            how = "without" if name not in before else "with" if name not in now else "with other"
+            raise ConfigError(f"{run} was started {how} --{name}: use the same, or another --run")
+
+
+def _guides(
+    store: SceneStore, config: Config, supervision: Supervision, device: torch.device
+) -> tuple[Guided, ...]:
+    """What steps are drawn from besides the flow."""
+    given = ((supervision.tracks, config.fit.tracks_share, Purpose.TRACKS),)
+    return tuple(
+        Guided(build_guide(store, known, device), share, purpose)
+        for known, share, purpose in given
+        if known is not None
+    )
 
 
 def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:

@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     DEPTHS = 3
     HELD_OUT = 4
     HEALTH = 5
+    TRACKS = 6
 
 
 def generator(

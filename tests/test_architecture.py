@@ -19,13 +19,14 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
+    "settings",
     "config files fused networks restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
-    "scene video video_writer evaluation synthetic masks formats",
+    "scene video video_writer evaluation synthetic masks formats known",
     "flow checkpoint rays",
     "cameras correspondences evidence matches asking footage",
-    "losses refine",
+    "losses refine supervision",
     "tracker",
     "previews health warps",
     "fit",

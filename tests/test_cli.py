@@ -204,6 +204,20 @@ def test_train_writes_a_run(tiny_store, tmp_path, caplog):
     assert call("train", *words) == 0  # again: nothing left to do
 
 
+def test_train_takes_the_points_of_a_tracker(tiny_store, tmp_path, capsys):
+    table, run = tmp_path / "points.csv", tmp_path / "run"
+    table.write_text("track,t,x,y,confidence\n0,0,10,10,1\n0,3,12,11,0.5\n")
+    words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT)
+    assert call("train", *words, "--tracks", table) == 0
+    code, line = refusal(capsys, "train", *words)
+    assert (code, "with --tracks" in line) == (2, True)
+    table.write_text("track,t,x,y\n0,0,10,10\n0,30,12,11\n")
+    other = ("--scene", tiny_store.folder, "--run", tmp_path / "other", *TINY_FIT)
+    code, line = refusal(capsys, "train", *other, "--tracks", table)
+    assert (code, "points.csv" in line, "t is 30" in line) == (3, True, True)
+    assert not (tmp_path / "other").exists()
+
+
 def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny_clip, tmp_path,
                                                                 capsys):  # fmt: skip
     for suffix in (".json", ".md"):

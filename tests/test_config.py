@@ -13,7 +13,6 @@ from omnimotion.config import (
     add_settings,
     config_from_values,
     load_config,
-    parse_seconds,
     parsed_config,
 )
 from omnimotion.errors import ConfigError
@@ -155,19 +154,6 @@ def test_values_of_a_checkpoint_are_checked_too(values):
 
 def test_a_whole_number_may_stand_for_a_real_one():
     assert config_from_values({"photometric": 3}).loss.photometric == 3.0
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("60s", 60), ("10m", 600), ("2h", 7200), ("0.5m", 30), ("1H", 3600)]
-)
-def test_a_budget_is_a_time(text, seconds):
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "s", "-1m", "0s", "nanm", "infh", "1d", "1m30s"])
-def test_no_time(text):
-    with pytest.raises(ConfigError, match="budget"):
-        parse_seconds(text)
 
 
 # files of the project ---------------------------------------------------------------------------

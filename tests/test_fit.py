@@ -15,8 +15,10 @@ from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.errors import CheckpointError, ConfigError, Interrupted
 from omnimotion.fit import read_metrics, run_fit
 from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.known import KnownTracks
 from omnimotion.runs import open_tracker, run_folder, start_fit
 from omnimotion.signals import StopSignal, catch_signals
+from omnimotion.supervision import Supervision
 
 ROOT = Path(__file__).parents[1]
 SHORT = {"num_iters": 12, "pairs": 4, "points": 8, "samples": 6, "checkpoint_every": 5}
@@ -309,6 +311,58 @@ def test_a_diverging_fit_is_stopped_and_what_is_saved_is_sound(tiny_store, short
     for path in found:
         arrays = load_checkpoint(path).arrays
         assert all(np.isfinite(value).all() for value in arrays.values()), path.name
+
+
+# known tracks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def given(tiny_clip, tiny_store):
+    """The true tracks of every other point, as if another tracker had found them."""
+    return Supervision(tracks=true_tracks(tiny_clip, slice(0, None, 2)))
+
+
+def true_tracks(clip, part):
+    with np.load(clip / "gt.npz", allow_pickle=False) as truth:
+        xy, visible = truth["tracks"][part].astype(np.float32), truth["visible"][part]
+    return KnownTracks(xy, visible.astype(np.float32), visible)
+
+
+def test_known_tracks_are_learned_where_flow_is_not(tiny_clip, tiny_store, short, tmp_path, given):
+    """In as many steps, the other points of the same objects are nearer to the truth."""
+    config, truth = short.replace(num_iters=40), true_tracks(tiny_clip, slice(1, None, 2))
+    start, errors = truth.visible.argmax(axis=1), []
+    points = np.column_stack((start, truth.xy[np.arange(len(start)), start]))
+    for name, supervision in (("without", Supervision()), ("with", given)):
+        run_fit(start_fit(tiny_store, tmp_path / name, config, supervision), StopSignal())
+        found = open_tracker(tiny_store.folder, tmp_path / name).track(points, refine=False).xy
+        errors.append(np.linalg.norm(found - truth.xy, axis=-1)[truth.visible].mean())
+    assert errors[1] < errors[0]
+
+
+def test_with_known_tracks_stop_and_resume_gives_the_same_bytes(
+    tiny_store, short, tmp_path, given, uninterrupted
+):
+    runs = [tmp_path / "whole", tmp_path / "stopped"]
+    run_fit(start_fit(tiny_store, runs[0], short, given), StopSignal())
+    with pytest.raises(Interrupted):
+        run_fit(start_fit(tiny_store, runs[1], short, given), StopAfter(4))
+    run_fit(start_fit(tiny_store, runs[1], short, given), StopSignal())
+    whole, stopped = (newest(run).read_bytes() for run in runs)
+    assert whole == stopped
+    assert whole != uninterrupted
+
+
+def test_other_tracks_do_not_continue_a_run(tiny_clip, tiny_store, short, tmp_path, given):
+    other = Supervision(tracks=true_tracks(tiny_clip, slice(0, 5)))
+    run_fit(start_fit(tiny_store, tmp_path / "with", short, given), StopSignal())
+    fit(tiny_store, tmp_path / "without", short)
+    for name, wrong, said in (
+        ("with", other, "with other --tracks"), ("with", Supervision(), "with --tracks"),
+        ("without", given, "without --tracks"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"started {said}: .*another --run"):
+            start_fit(tiny_store, tmp_path / name, short, wrong)
 
 
 # budget -----------------------------------------------------------------------------------------

@@ -19,6 +19,12 @@ def add_arguments(parser: Parser) -> None:
                         help="scene folder made by preprocess")  # fmt: skip
     parser.add_argument("--run", type=Path, metavar="DIR",
                         help="folder of the run; default <scene>/runs/default")  # fmt: skip
+    parser.add_argument(
+        "--tracks", type=Path, metavar="FILE",
+        help="any tracker's points of this video, to learn from as from the flow: a file of "
+        "tracks (.npz, .csv, .json), or CSV with the header track,t,x,y and, if known, confidence "
+        "(weighs 0 to 1) and visible (0 or 1); hidden points are left out; see tracks_share",
+    )  # fmt: skip
     add_settings(parser)
 
 
@@ -31,14 +37,16 @@ def main(args: Namespace) -> int:
     from omnimotion.report import save_report
     from omnimotion.runs import run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
+    from omnimotion.supervision import read_supervision
 
     config = parsed_config(args)
     store = SceneStore.open(args.scene)
+    supervision = read_supervision(store.index, tracks=args.tracks)
     set_threads(config.fit.threads)
     run = run_folder(args.scene, args.run)
     run.mkdir(parents=True, exist_ok=True)
     with lock(run / "lock"), catch_signals() as stop:
-        fit = start_fit(store, run, config)
+        fit = start_fit(store, run, config, supervision)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
         with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:

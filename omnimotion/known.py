@@ -1,0 +1,136 @@
+"""Points whose places are known: the tracks of another tracker, or pins that a user has set.
+
+Conventions. Places are in pixels of the original video, centres at integers, frames from 0. A
+table (CSV) has a row for each track and frame; its header names ``track,t,x,y`` in any order, and
+``confidence`` (0 to 1) and ``visible`` (0 or 1) may follow, both 1 where the column is absent.
+Files of tracks (`omnimotion.export`) are read as well. Frames that are left out are not known.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from omnimotion.errors import InputError, PointsError
+from omnimotion.export import CSV_COLUMNS, load_tracks
+from omnimotion.files import read_bytes, shown
+from omnimotion.points import Size, checked_points
+
+COLUMNS = ("track", "t", "x", "y")
+OPTIONAL = ("confidence", "visible")
+MAX_PLACES = 100_000_000
+"""Tracks times frames; more would not fit in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownTracks:
+    """Q tracks where they are known; each in two frames or more."""
+
+    xy: np.ndarray  # float32 (Q, T, 2) original pixels, 0 where unknown
+    weight: np.ndarray  # float32 (Q, T) confidence in [0, 1], 0 where unknown
+    visible: np.ndarray  # bool (Q, T), False where hidden or unknown
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these tracks from others."""
+        digest = hashlib.sha256()
+        for array in (self.xy, self.weight, self.visible):
+            digest.update(str(array.shape).encode() + array.tobytes())
+        return digest.hexdigest()
+
+
+def read_known(path: Path, n_frames: int, size: Size, hidden: bool = False) -> KnownTracks:
+    """The known tracks of a file, for a video of ``n_frames`` frames and ``size`` (W, H).
+
+    ``hidden``: keep the places where a track is hidden. Tracks that are left with a single place
+    say nothing and are dropped. Raises `InputError` where the file is no table and no file of
+    tracks, `PointsError` where a place is not in the clip, is given twice, or no track is left.
+    """
+    rows = _table(path) if _is_table(path) else _of_tracks(path, size)
+    if not hidden:
+        rows = rows[rows[:, 5] > 0]
+    rows = rows[rows[:, 4] > 0]
+    source = shown(path)
+    points = checked_points(source, rows[:, 1:4], n_frames, size)
+    _, q, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
+    t = points[:, 0].astype(np.int64)
+    _check_twice(source, rows[:, 0], t)
+    long = count >= 2
+    if not long.any():
+        raise PointsError(f"{source}: no track is known in two frames, so none tells any motion")
+    if long.sum() * n_frames > MAX_PLACES:
+        raise PointsError(f"{source}: {long.sum()} tracks of {n_frames} frames; give fewer")
+    number = (np.cumsum(long) - 1)[q][long[q]]
+    points, t, rows = points[long[q]], t[long[q]], rows[long[q]]
+    xy = np.zeros((long.sum(), n_frames, 2), np.float32)
+    weight, visible = np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], bool)
+    xy[number, t], weight[number, t], visible[number, t] = points[:, 1:], rows[:, 4], rows[:, 5]
+    return KnownTracks(xy, weight, visible)
+
+
+def _check_twice(source: str, tracks: np.ndarray, t: np.ndarray) -> None:
+    order = np.lexsort((t, tracks))
+    same = (np.diff(tracks[order]) == 0) & (np.diff(t[order]) == 0)
+    if same.any():
+        k = order[same.argmax()]
+        raise PointsError(f"{source}: track {tracks[k]:g} has two places in frame {t[k]}")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is CSV, but none of `omnimotion.export`."""
+    if path.suffix.lower() != ".csv":
+        return False
+    return _header(read_bytes(path, InputError))[: len(CSV_COLUMNS)] != list(CSV_COLUMNS)
+
+
+def _header(data: bytes) -> list[str]:
+    first = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    return [name.strip().lower() for name in first.split(",")]
+
+
+def _table(path: Path) -> np.ndarray:
+    """Rows of track, t, x, y, confidence, visible: float64 (R, 6)."""
+    data = read_bytes(path, InputError)
+    names = _header(data)
+    if any(names.count(name) != 1 for name in COLUMNS):
+        raise PointsError(
+            f"{shown(path)}: the header is {','.join(names)[:60]!r}, expected {','.join(COLUMNS)} "
+            f"and, if known, {','.join(OPTIONAL)}"
+        )
+    lines = data.partition(b"\n")[2].decode("utf-8", "replace").splitlines()
+    try:
+        table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2) if lines else None
+    except ValueError as problem:
+        raise PointsError(f"{shown(path)}: {shown(str(problem))}") from None
+    if table is None or not table.size:
+        raise PointsError(f"{shown(path)}: no rows below the header")
+    if table.shape[1] != len(names):
+        raise PointsError(
+            f"{shown(path)}: {table.shape[1]} values a row, {len(names)} in the header"
+        )
+    ones = np.ones(len(table))
+    columns = [
+        table[:, names.index(name)] if name in names else ones for name in (*COLUMNS, *OPTIONAL)
+    ]
+    for name, column in zip(OPTIONAL, columns[4:]):
+        wrong = ~((column >= 0) & (column <= 1))
+        if wrong.any():
+            k = int(wrong.argmax())
+            raise PointsError(f"{shown(path)}, row {k}: {name} is {column[k]:g}, expected 0 to 1")
+    return np.column_stack(columns)
+
+
+def _of_tracks(path: Path, size: Size) -> np.ndarray:
+    """The same rows of a file of tracks."""
+    tracks = load_tracks(path)
+    if tracks.size != size:
+        raise PointsError(
+            "{} has tracks of a {}x{} video, expected {}x{}".format(
+                shown(path), *tracks.size, *size
+            )
+        )
+    q, column = np.nonzero(tracks.visible)
+    places = tracks.xy[q, column].astype(np.float64)
+    confidence = tracks.confidence[q, column].clip(0, 1)
+    return np.column_stack((q, tracks.frames[column], places, confidence, np.ones(len(q))))
