@@ -108,6 +108,10 @@ class FitConfig:
     tracks_share: float = setting(
         0.25, "pairs drawn from the file of --tracks, per pair drawn from the flow", 0.01, 100
     )
+    pin_share: float = setting(
+        1.0, "pairs drawn from the file of --pin, per pair drawn from the flow", 0.01, 100
+    )
+    pin_steps: int = setting(300, "steps of the refit with --pin", 1, 10_000_000)
     pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
     checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)
     preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)

@@ -26,6 +26,7 @@ from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
 from omnimotion.files import atomic_write
 from omnimotion.losses import LossTerms, loss_terms
 from omnimotion.optimizer import FlooredAdam
+from omnimotion.pins import Pins
 from omnimotion.scene import Scene
 from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
 from omnimotion.seeds import Purpose, generator
@@ -71,6 +72,7 @@ class Fit:
     fingerprint: str
     guides: tuple[Guided, ...] = ()  # what steps are drawn from besides the pool
     given: dict[str, str] = field(default_factory=dict)  # see `Checkpoint.given`
+    pins: Pins | None = None  # for whoever asks for tracks
 
     def __post_init__(self) -> None:
         self.step = 0
@@ -124,6 +126,8 @@ class Fit:
         """Every tensor the next step depends on, by name."""
         scene = named_tensors("scene", self.scene.state_dict())
         own = {"pair_error": self.pair_error, "rate_factor": self.rate_factor}
+        pins = self.pins.arrays() if self.pins else {}
+        own |= {name: torch.from_numpy(array) for name, array in pins.items()}
         return scene | own | self.optimizer.tensors()
 
     def save(self) -> Path:

@@ -25,7 +25,7 @@ MAX_PLACES = 100_000_000
 
 @dataclass(frozen=True, eq=False)
 class KnownTracks:
-    """Q tracks where they are known; each in two frames or more."""
+    """Q tracks where they are known; each in two frames or more, and seen in one."""
 
     xy: np.ndarray  # float32 (Q, T, 2) original pixels, 0 where unknown
     weight: np.ndarray  # float32 (Q, T) confidence in [0, 1], 0 where unknown
@@ -43,9 +43,11 @@ class KnownTracks:
 def read_known(path: Path, n_frames: int, size: Size, hidden: bool = False) -> KnownTracks:
     """The known tracks of a file, for a video of ``n_frames`` frames and ``size`` (W, H).
 
-    ``hidden``: keep the places where a track is hidden. Tracks that are left with a single place
-    say nothing and are dropped. Raises `InputError` where the file is no table and no file of
-    tracks, `PointsError` where a place is not in the clip, is given twice, or no track is left.
+    ``hidden``: keep the places where a track is hidden. Tracks that are left with a single place,
+    or are never seen, tell no motion and are dropped.
+
+    Raises `InputError` where the file is no table and no file of tracks, `PointsError` where a
+    place is not in the clip, is given twice, or no track is left.
     """
     rows = _table(path) if _is_table(path) else _of_tracks(path, size)
     if not hidden:
@@ -56,9 +58,9 @@ def read_known(path: Path, n_frames: int, size: Size, hidden: bool = False) -> K
     _, q, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
     t = points[:, 0].astype(np.int64)
     _check_twice(source, rows[:, 0], t)
-    long = count >= 2
+    long = (count >= 2) & (np.bincount(q, rows[:, 5], len(count)) > 0)
     if not long.any():
-        raise PointsError(f"{source}: no track is known in two frames, so none tells any motion")
+        raise PointsError(f"{source}: no track is seen in a frame and known in another")
     if long.sum() * n_frames > MAX_PLACES:
         raise PointsError(f"{source}: {long.sum()} tracks of {n_frames} frames; give fewer")
     number = (np.cumsum(long) - 1)[q][long[q]]

@@ -49,12 +49,13 @@ class Refined(NamedTuple):
 
 def refine(
     matches: Matches, xy: np.ndarray, shown: np.ndarray, confidence: np.ndarray,
-    query_frames: np.ndarray,
+    query_frames: np.ndarray, sure: np.ndarray | None = None,
 ) -> Refined:  # fmt: skip
     """Refine tracks ``xy`` (Q, T, 2), pixels of the store's frames.
 
     ``shown`` (Q, T): where the scene says that they are seen, so that matches start there;
-    ``confidence`` (Q, T) of the scene; ``query_frames`` (Q,), where the offset is zero.
+    ``confidence`` (Q, T) of the scene; ``query_frames`` (Q,), where the offset is zero;
+    ``sure`` (Q, T): how far off tracks are known to be at most, inf where that is not known.
     """
     n_frames = xy.shape[1]
     at_once = max(1, AT_ONCE // (8 * n_frames**2))
@@ -62,7 +63,11 @@ def refine(
     for k in range(0, len(xy), at_once):
         part = slice(k, k + at_once)
         off, asked = _off(matches, xy[part], shown[part])
-        offset, error = _solve(off, shown[part], confidence[part], query_frames[part])
+        unsure = 1 - torch.from_numpy(confidence[part]).double()
+        scene = SURE_PX + UNSURE_PX * unsure**SHARPNESS
+        if sure is not None:
+            scene = torch.minimum(scene, torch.from_numpy(sure[part]))
+        offset, error = _solve(off, shown[part], scene, query_frames[part])
         agree = (error < AGREES_PX).sum(1).numpy()
         parts.append(Refined(offset.numpy() / matches.px, _unmatched(agree, asked, shown[part])))
     return Refined(*(np.concatenate(field) for field in zip(*parts)))
@@ -117,11 +122,13 @@ def _off(matches: Matches, xy: np.ndarray, shown: np.ndarray) -> tuple[Tensor, n
 
 
 def _solve(
-    off: Tensor, shown: np.ndarray, confidence: np.ndarray, query_frames: np.ndarray
+    off: Tensor, shown: np.ndarray, scene: Tensor, query_frames: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Offsets (q, T, 2), and how far off the moved tracks matches end (q, s, j), NaN likewise."""
-    count, n_frames = confidence.shape
-    scene = SURE_PX + UNSURE_PX * (1 - torch.from_numpy(confidence).double()) ** SHARPNESS
+    """Offsets (q, T, 2), and how far off the moved tracks matches end (q, s, j), NaN likewise.
+
+    ``scene`` (q, T): how far off the scene is taken to be; overwritten.
+    """
+    count, n_frames = scene.shape
     step = STEP_SHARE * torch.minimum(scene[:, 1:], scene[:, :-1])
     frame = torch.arange(n_frames)
     match = (MATCH_PX**2 + (MATCH_PX_PER_FRAME * (frame[:, None] - frame)) ** 2).sqrt()

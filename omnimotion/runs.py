@@ -26,6 +26,9 @@ from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.matches import Matches
 from omnimotion.networks import choose_backend
+from omnimotion.pins import Pins, pins_of, stored_pins
+from omnimotion.refit import refit_config
+from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose
 from omnimotion.settings import parse_seconds
 from omnimotion.supervision import Supervision, build_guide
@@ -70,38 +73,54 @@ def run_folder(scene: Path, run: Path | None) -> Path:
 
 
 def start_fit(
-    store: SceneStore, run: Path, config: Config, supervision: Supervision = NOTHING_GIVEN
-) -> Fit:
+    store: SceneStore, run: Path, config: Config, supervision: Supervision = NOTHING_GIVEN,
+    base: Path | None = None,
+) -> Fit:  # fmt: skip
     """A fit at its first step, or where its newest checkpoint left it.
 
-    ConfigError when the run was started with other settings or given other tracks,
-    CheckpointError when it is of another video.
+    ``base``: a complete run to go on from, for pins (see `omnimotion.refit`). ConfigError when the
+    run was started with other settings or given other tracks, CheckpointError when it is of
+    another video, or the base is not complete.
     """
     device = choose_device(config.fit.device)
     backend = choose_backend(config.fit.backend, device)
-    state = newest_checkpoint(run)
-    frame, index = Frame(*store.index.size), store.index
-    config = resolved_config(config, index.size, index.n_frames)
+    state, index = newest_checkpoint(run), store.index
+    origin = _origin(store, base, supervision) if base else None
+    if origin:
+        config = refit_config(origin.config, config, FREE)
+    else:
+        config = resolved_config(config, index.size, index.n_frames)
     if state is not None:
         config = _resumed(run, state, index, config)
         _check_given(run, state.given, supervision.fingerprints)
     cameras = _cameras(store, config)
     pool = build_pool(store, cameras, config.fit.pool, config.fit.seed, device)
-    scene = build_scene(frame, cameras, config, backend, device)
-    log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i),
-             len(pool.i), sum(p.numel() for p in scene.parameters()), device, backend)  # fmt: skip
-    guides = _guides(store, config, supervision, device)
-    fit = Fit(scene, pool, config, run, index.identity, guides, supervision.fingerprints)
+
+    def scene() -> Scene:
+        if origin:
+            return restore_scene(origin, Frame(*index.size), index.n_frames, backend, device)
+        return build_scene(Frame(*index.size), cameras, config, backend, device)
+
+    fit = Fit(
+        scene(), pool, config, run, index.identity, _guides(store, config, supervision, device),
+        supervision.fingerprints, _pins(index, supervision),
+    )  # fmt: skip
+    log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i), len(pool.i),
+             sum(p.numel() for p in fit.scene.parameters()), device, backend)  # fmt: skip
     if state is not None:
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
         steps = _steps_in(store, run, config, fit)
-        scene = build_scene(frame, cameras, config, backend, device)
-        fit = replace(fit, scene=scene, config=config.replace(num_iters=steps))
+        fit = replace(fit, scene=scene(), config=config.replace(num_iters=steps))
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
+
+
+def check_refit(store: SceneStore, base: Path, config: Config, supervision: Supervision) -> None:
+    """Raise as `start_fit` does where a base cannot be gone on from, before anything exists."""
+    refit_config(_origin(store, base, supervision).config, config, FREE)
 
 
 def open_tracker(
@@ -124,7 +143,7 @@ def open_tracker(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta, _matches(folder))
+    return Tracker(scene, index, meta, _matches(folder), stored_pins(state.arrays))
 
 
 def _matches(folder: Path) -> Matches | None:
@@ -177,11 +196,30 @@ def _check_given(run: Path, before: dict[str, str], now: dict[str, str]) -> None
             raise ConfigError(f"{run} was started {how} --{name}: use the same, or another --run")
 
 
+def _origin(store: SceneStore, base: Path, supervision: Supervision) -> Checkpoint:
+    """The complete state of the run to go on from, given the same things but for pins."""
+    state, _ = _complete_run(store.folder, base)
+    if state.fingerprint != store.index.identity:
+        raise CheckpointError(f"{base} was fitted to another video or flow: choose another --run")
+    before, now = ({**given, "pin": ""} for given in (state.given, supervision.fingerprints))
+    _check_given(base, before, now)
+    return state
+
+
+def _pins(index: SceneIndex, supervision: Supervision) -> Pins | None:
+    if supervision.pin is None:
+        return None
+    return pins_of(supervision.pin, index.original_size, index.size)
+
+
 def _guides(
     store: SceneStore, config: Config, supervision: Supervision, device: torch.device
 ) -> tuple[Guided, ...]:
     """What steps are drawn from besides the flow."""
-    given = ((supervision.tracks, config.fit.tracks_share, Purpose.TRACKS),)
+    given = (
+        (supervision.tracks, config.fit.tracks_share, Purpose.TRACKS),
+        (supervision.pin, config.fit.pin_share, Purpose.PINS),
+    )
     return tuple(
         Guided(build_guide(store, known, device), share, purpose)
         for known, share, purpose in given

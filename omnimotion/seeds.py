@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     HELD_OUT = 4
     HEALTH = 5
     TRACKS = 6
+    PINS = 7
 
 
 def generator(

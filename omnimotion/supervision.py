@@ -26,6 +26,7 @@ class Supervision(NamedTuple):
     """Everything that is given; None where it is not."""
 
     tracks: KnownTracks | None = None
+    pin: KnownTracks | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -34,10 +35,15 @@ class Supervision(NamedTuple):
         return {name: value.fingerprint for name, value in given.items()}
 
 
-def read_supervision(index: SceneIndex, tracks: Path | None = None) -> Supervision:
+def read_supervision(
+    index: SceneIndex, tracks: Path | None = None, pin: Path | None = None
+) -> Supervision:
     """What the files hold; raises as `read_known` does."""
     clip = index.n_frames, index.original_size
-    return Supervision(tracks=read_known(tracks, *clip) if tracks else None)
+    return Supervision(
+        tracks=read_known(tracks, *clip) if tracks else None,
+        pin=read_known(pin, *clip, hidden=True) if pin else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from omnimotion.evidence import candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.matches import Matches
+from omnimotion.pins import Pins
 from omnimotion.rays import locate, surface_at
 from omnimotion.refine import choose, refine
 from omnimotion.scene import Scene, Snapshot
@@ -42,16 +43,17 @@ class Found(NamedTuple):
 class Tracker:
     """A fitted scene that answers queries in pixels of the original video.
 
-    Without ``matches`` its tracks are those of the scene alone.
+    Without ``matches`` its tracks are the scene's own; with them, they go through ``pins`` too.
     """
 
     def __init__(
         self, scene: Scene, index: SceneIndex, meta: dict | None = None,
-        matches: Matches | None = None,
+        matches: Matches | None = None, pins: Pins | None = None,
     ) -> None:  # fmt: skip
         self.scene = scene.eval()
         self.index = index
         self.matches = matches
+        self.pins = pins
         self.meta = meta or {}
         self.frame = Frame(*index.size)
         self.device = scene.camera_start.device
@@ -179,14 +181,15 @@ class Tracker:
     def _refined(
         self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches
     ) -> Found:
-        """Drawn to the matches, with what these show."""
+        """Moved through their pins and drawn to the matches, with what these show."""
         evidence = found.evidence.copy()
         shown = evidence[..., Evidence._fields.index("hidden")] < HIDDEN_ABOVE
         shown &= _inside(found.xy, self.index.size)
         shown[np.arange(len(t)), t] = True
-        refined = refine(matches, found.xy, shown, confidence, t)
+        xy, sure = self.pins.pull(found.xy, t, matches.px) if self.pins else (found.xy, None)
+        refined = refine(matches, xy, shown, confidence, t, sure)
         evidence[..., Evidence._fields.index("unmatched")] = refined.unmatched
-        return Found((found.xy + refined.offset).astype(np.float32), found.depth, evidence)
+        return Found((xy + refined.offset).astype(np.float32), found.depth, evidence)
 
 
 def _check(queries: QueryPoints, index: SceneIndex) -> None:

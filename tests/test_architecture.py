@@ -24,7 +24,7 @@ LEVELS = (
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks formats known",
-    "flow checkpoint rays",
+    "flow checkpoint rays pins refit",
     "cameras correspondences evidence matches asking footage",
     "losses refine supervision",
     "tracker",

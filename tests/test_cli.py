@@ -218,6 +218,29 @@ def test_train_takes_the_points_of_a_tracker(tiny_store, tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
+def test_train_goes_on_from_a_run_to_heed_pins(tiny_store, tmp_path, capsys):
+    table, run = tmp_path / "pins.csv", tmp_path / "run"
+    table.write_text("track,t,x,y,visible\n0,0,10,10,1\n0,3,12,11,0\n")
+    words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT)
+    code, line = refusal(capsys, "train", *words, "--pin", table)
+    assert (code, "train it to its end first" in line) == (4, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["pins.csv"]
+    assert call("train", *words) == 0
+    code, line = refusal(capsys, "train", *words, "--pin", table, "--samples", "5")
+    assert (code, "samples = 5" in line) == (2, True)
+    for _ in range(2):  # again: nothing left to do
+        assert call("train", *words, "--pin", table, "--pin_steps", "2") == 0
+        (folder,) = tmp_path.glob("run-pinned-*")
+        assert [path.name for path in checkpoint_files(folder)] == ["step_00000002.npz"]
+    table.write_text("track,t,x,y\n0,0,10,10\n")
+    code, line = refusal(capsys, "train", *words, "--pin", table)
+    assert (code, "pins.csv: no track is seen" in line) == (3, True)
+
+
+def checkpoint_files(run):
+    return sorted((run / "checkpoints").iterdir())[-1:]
+
+
 def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny_clip, tmp_path,
                                                                 capsys):  # fmt: skip
     for suffix in (".json", ".md"):

@@ -70,7 +70,7 @@ def test_the_fingerprint_is_of_what_is_said(tmp_path):
         (["0,0,1,1", "0,1,64,1"], "row 1: x is 64"),
         (["0,0,1,1", "0,1,nan,1"], "row 1: x is nan"),
         (["0,0,1,1", "0,1,2,2", "0,1,3,3"], "track 0 has two places in frame 1"),
-        (["0,0,1,1", "1,1,2,2"], "no track is known in two frames"),
+        (["0,0,1,1", "1,1,2,2"], "no track is seen in a frame and known in another"),
         (["0,0,1,1", "0,1,two,2"], "two"),
         (["0,0,1,1,5"], "5 values a row, 4 in the header"),
         ([], "no rows"),

@@ -52,6 +52,19 @@ def asked(n=3):
     return np.ones(shape, bool), np.full(shape, 0.5), np.full(n, 4)
 
 
+def test_places_that_are_sure_stay(truth, drift):
+    """As far as they are sure: a pin does, whatever matches say, and its neighbours follow it."""
+    shown, confidence, query = asked()
+    sure = np.full(shown.shape, np.inf)
+    free = refine(FakeMatches(truth), truth + drift, shown, confidence, query, sure).offset
+    plain = refine(FakeMatches(truth), truth + drift, shown, confidence, query).offset
+    np.testing.assert_array_equal(free, plain)
+    sure[:, 9] = 1e-3
+    found = refine(FakeMatches(truth), truth + drift, shown, confidence, query, sure).offset
+    assert np.abs(found[:, 9]).max() < 1e-2 < 0.5 < np.abs(free[:, 9]).max()
+    assert (np.abs(found[:, 10]) < np.abs(free[:, 10])).all()
+
+
 def test_true_matches_lead_to_the_truth(truth, drift):
     shown, confidence, query = asked()
     found = refine(FakeMatches(truth), truth + drift, shown, confidence, query)

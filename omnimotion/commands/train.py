@@ -25,6 +25,14 @@ def add_arguments(parser: Parser) -> None:
         "tracks (.npz, .csv, .json), or CSV with the header track,t,x,y and, if known, confidence "
         "(weighs 0 to 1) and visible (0 or 1); hidden points are left out; see tracks_share",
     )  # fmt: skip
+    parser.add_argument(
+        "--pin", type=Path, metavar="FILE",
+        help="points that must hold, CSV with the header track,t,x,y and, for places where the "
+        "point is hidden, visible (0 or 1); each in two frames or more. Goes on from the complete "
+        "run --run for pin_steps steps, with its settings, into a folder beside it, "
+        "<run>-pinned-<mark of the pins>; query.py takes a scene's newest run, and its tracks of "
+        "these points go through the pins",
+    )  # fmt: skip
     add_settings(parser)
 
 
@@ -34,19 +42,23 @@ def main(args: Namespace) -> int:
     from omnimotion.fit import read_metrics, run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.plots import plot_metrics
+    from omnimotion.refit import refit_folder
     from omnimotion.report import save_report
-    from omnimotion.runs import run_folder, set_threads, start_fit
+    from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
     config = parsed_config(args)
     store = SceneStore.open(args.scene)
-    supervision = read_supervision(store.index, tracks=args.tracks)
+    supervision = read_supervision(store.index, tracks=args.tracks, pin=args.pin)
     set_threads(config.fit.threads)
-    run = run_folder(args.scene, args.run)
+    base, run = None, run_folder(args.scene, args.run)
+    if supervision.pin:
+        base, run = run, refit_folder(run, supervision.pin)
+        check_refit(store, base, config, supervision)
     run.mkdir(parents=True, exist_ok=True)
     with lock(run / "lock"), catch_signals() as stop:
-        fit = start_fit(store, run, config, supervision)
+        fit = start_fit(store, run, config, supervision, base)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
         with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:

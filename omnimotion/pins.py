@@ -1,0 +1,88 @@
+"""Pins: places that a user has set, and how tracks of the same points go through them.
+
+A track is of a pinned point when it is near its pins: at the one nearest in time to the query,
+where the track is surest, and at another, unless the query itself is at that pin; a track that
+only crosses the place of a pin is of something else. It is then moved through all of the point's
+pins, each shifted by how far the track is from the first, because what is near moves alike.
+
+Conventions. Q queries, T frames, M pinned points. Places are in pixels of the store's frames.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from omnimotion.geometry import resize_xy
+from omnimotion.known import KnownTracks
+
+NEAR_PX, ALSO_NEAR_PX = 2.0, 8.0  # at the first pin and at another, of a frame of 256
+PIN_PX, SHARE_OFF = 1e-3, 0.5  # how sure a place is: a pin itself, and the more, the farther off
+
+
+class Pins(NamedTuple):
+    """Pinned points."""
+
+    xy: np.ndarray  # float32 (M, T, 2), 0 where unknown
+    known: np.ndarray  # bool (M, T)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds of them."""
+        return {f"pins.{name}": array for name, array in self._asdict().items()}
+
+    def pull(
+        self, xy: np.ndarray, query_frames: np.ndarray, px: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tracks (Q, T, 2) moved through their pins, and how sure their places are, (Q, T) px.
+
+        Between pins the offset goes evenly from one to the next. ``px``: pixels of a frame whose
+        longer side is 256 in one of the store's; sureness is in these, and inf where nothing is
+        pinned. Tracks of other points stay as they are.
+        """
+        moved, sure = xy.copy(), np.full(xy.shape[:2], np.inf)
+        frames = np.arange(xy.shape[1])
+        for q, t in enumerate(query_frames):
+            m, shift = self._point(xy[q], t, px)
+            if m < 0:
+                continue
+            pinned = np.flatnonzero(self.known[m])
+            at = np.union1d(pinned, t)
+            offset = np.zeros((len(at), 2))
+            off = self.xy[m, pinned] + shift - xy[q, pinned]
+            offset[np.searchsorted(at, pinned)] = off
+            offset[at == t] = 0  # the query stays
+            for axis in range(2):
+                moved[q, :, axis] += np.interp(frames, at, offset[:, axis])
+            sure[q, pinned] = PIN_PX + SHARE_OFF * px * np.linalg.norm(shift)
+        return moved, sure
+
+    def _point(self, xy: np.ndarray, t: int, px: float) -> tuple[int, np.ndarray]:
+        """Which pinned point a track (T, 2) is of, -1 for none; how far from its pin it is."""
+        best, shift = -1, np.full(2, np.inf)
+        for m, known in enumerate(self.known):
+            pinned = np.flatnonzero(known)
+            off = xy[pinned] - self.xy[m, pinned]
+            distance = px * np.linalg.norm(off, axis=-1)
+            first = int(np.abs(pinned - t).argmin())
+            near = distance[first] <= NEAR_PX
+            if pinned[first] != t:
+                near &= np.delete(distance, first).min() <= ALSO_NEAR_PX
+            if near and np.linalg.norm(off[first]) < np.linalg.norm(shift):
+                best, shift = m, off[first]
+        return best, shift
+
+
+def pins_of(
+    known: KnownTracks, original_size: tuple[int, int], size: tuple[int, int]
+) -> Pins:
+    """The pins of a file, in pixels of frames stored at ``size`` (W, H)."""
+    where = known.weight > 0
+    xy = resize_xy(known.xy, original_size, size) * where[..., None]
+    return Pins(xy.astype(np.float32), where)
+
+
+def stored_pins(arrays: Mapping[str, np.ndarray]) -> Pins | None:
+    """The pins of a checkpoint, None where it has none."""
+    if "pins.xy" not in arrays or "pins.known" not in arrays:
+        return None
+    return Pins(arrays["pins.xy"], arrays["pins.known"])

@@ -1,0 +1,40 @@
+"""A short fit that goes on from a complete run, to heed what a user has pinned.
+
+It starts from the run's scene, at the rate of the middle of its fit, and draws from the pins
+beside the flow's matches. It has a folder of its own, named after the run and the pins, so that
+nothing is overwritten: other pins, another folder.
+"""
+
+from pathlib import Path
+
+from omnimotion.config import Config
+from omnimotion.errors import ConfigError
+from omnimotion.known import KnownTracks
+
+OWN = ("pin_steps", "pin_share")
+"""Settings of a refit itself."""
+
+
+def refit_folder(run: Path, pins: KnownTracks) -> Path:
+    """Where a run's refit with these pins lives."""
+    return run.with_name(f"{run.name}-pinned-{pins.fingerprint[:8]}")
+
+
+def refit_config(run: Config, asked: Config, free: tuple[str, ...]) -> Config:
+    """The settings of a refit: those of the run, with what is ``free`` to differ as ``asked``.
+
+    ConfigError where another setting is asked for than the run has.
+    """
+    before, now, default = run.values(), asked.values(), Config().values()
+    for name, value in now.items():
+        if name not in (*free, *OWN) and value not in (default[name], before[name]):
+            raise ConfigError(
+                f"{name} = {value}: with --pin the settings are the run's ({before[name]}), but "
+                f"for {' and '.join(OWN)}"
+            )
+    middle = before["decay"] ** 0.5
+    at_once = {"gap_ramp": 0.0, "motion_start": 0.0, "motion_full": 0.0, "photometric_ramp": 0.0}
+    return run.replace(
+        **{name: now[name] for name in (*free, *OWN)}, **at_once, num_iters=now["pin_steps"],
+        learning_rate=before["learning_rate"] / middle, decay=middle, distortion_start=0.0,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Pins: tracks of pinned points go through them, others stay as they are."""
+
+import numpy as np
+import pytest
+
+from omnimotion.known import KnownTracks
+from omnimotion.pins import PIN_PX, Pins, pins_of, stored_pins
+
+N_FRAMES, PX = 9, 0.5  # PX: pixels of a frame of 256 in one of the store's
+
+
+def line(x, y, speed):
+    """A point that moves to the right."""
+    return np.stack((x + speed * np.arange(N_FRAMES), np.full(N_FRAMES, float(y))), axis=-1)
+
+
+@pytest.fixture
+def pins():
+    """A point that moves 5 px a frame, pinned in frames 2, 4 and 8."""
+    known = np.zeros((1, N_FRAMES), bool)
+    known[0, [2, 4, 8]] = True
+    return Pins(np.where(known[..., None], line(10, 20, 5), 0).astype(np.float32), known)
+
+
+def pulled(pins, track, t):
+    moved, sure = pins.pull(track[None], np.array([t]), PX)
+    return moved[0], sure[0]
+
+
+def test_a_track_from_a_pin_goes_through_the_others(pins):
+    lagging = line(14, 20, 3)  # right in frame 2 only
+    moved, sure = pulled(pins, lagging, 2)
+    expected = line(10, 20, 5)
+    expected[:2] = lagging[:2]  # before the first pin, the query's own, nothing is known
+    np.testing.assert_allclose(moved, expected, atol=1e-5)  # on a line between pins
+    assert sure[[2, 4, 8]].tolist() == [PIN_PX] * 3
+    assert np.isinf(sure[[0, 1, 3, 5, 6, 7]]).all()
+
+
+def test_a_neighbour_keeps_its_distance_and_is_less_sure(pins):
+    moved, sure = pulled(pins, line(14, 22, 3), 2)
+    np.testing.assert_allclose(moved[[2, 4, 8]], line(10, 22, 5)[[2, 4, 8]], atol=1e-5)
+    assert sure[4] == pytest.approx(PIN_PX + 0.5 * PX * 2)  # half of the distance, 2 px
+
+
+def test_between_the_query_and_a_pin_the_offset_grows_evenly(pins):
+    off = line(10, 20, 5) + np.array([0, 1]) * np.maximum(0, 1 - np.arange(N_FRAMES))[:, None]
+    off[3:] += (0, 2)  # off at the pins in frames 4 and 8, right at that of frame 2
+    moved, _ = pulled(pins, off, 1)
+    offset = (moved - off)[:, 1]
+    np.testing.assert_allclose(offset, [0, 0, 0, -1, -2, -2, -2, -2, -2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("track", "t"),
+    [
+        (line(100, 20, 5), 2),  # far away
+        (line(26, 20, -5), 3),  # meets the first pin, goes the other way: far from the others
+        (line(10, 25, 5), 2),  # 2.5 px of a frame of 256 beside it
+    ],
+)
+def test_other_tracks_stay(pins, track, t):
+    moved, sure = pulled(pins, track, t)
+    np.testing.assert_array_equal(moved, track)
+    assert np.isinf(sure).all()
+
+
+def test_of_two_pinned_points_the_nearer_one_counts():
+    known = np.zeros((2, N_FRAMES), bool)
+    known[:, [0, 8]] = True
+    pins = Pins(np.stack((line(10, 20, 0), line(10, 22, 1))).astype(np.float32), known)
+    moved, _ = pulled(pins, line(10, 21.5, 0), 0)
+    np.testing.assert_allclose(moved[8], (18, 21.5))
+
+
+def test_pins_are_stored_as_they_are_and_resized():
+    known = KnownTracks(
+        np.full((1, N_FRAMES, 2), 7, np.float32), np.eye(1, N_FRAMES, dtype=np.float32),
+        np.ones((1, N_FRAMES), bool),
+    )  # fmt: skip
+    pins = pins_of(known, (64, 64), (32, 32))
+    assert pins.xy[0, 0].tolist() == [7.5 / 2 - 0.5] * 2
+    assert pins.xy[0, 1].tolist() == [0, 0]
+    again = stored_pins(pins.arrays())
+    assert all((a == b).all() for a, b in zip(pins, again, strict=True))
+    assert stored_pins({"scene.x": np.zeros(1)}) is None

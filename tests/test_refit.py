@@ -1,0 +1,108 @@
+"""A refit heeds its pins, moves what is near along, and leaves the rest and the run alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimotion.checkpoint import checkpoints, load_checkpoint
+from omnimotion.config import Config
+from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.fit import run_fit
+from omnimotion.flow import SceneStore
+from omnimotion.known import KnownTracks
+from omnimotion.refit import refit_config, refit_folder
+from omnimotion.runs import FREE, open_tracker, run_folder, start_fit
+from omnimotion.signals import StopSignal
+from omnimotion.supervision import Supervision
+
+LAST, SHIFT = 7, np.array([0.0, 4.0], np.float32)
+
+
+@pytest.fixture(scope="module")
+def pins(tiny_scene):
+    """One point, said to end 4 px lower than its track."""
+    track = open_tracker(tiny_scene).track([[0, 31, 23]], refine=False)
+    weight = np.zeros((1, LAST + 1), np.float32)
+    weight[0, [0, 4, LAST]] = 1
+    xy = track.xy + SHIFT * (np.arange(LAST + 1) / LAST)[:, None].astype(np.float32)
+    return KnownTracks(xy.astype(np.float32) * weight[..., None], weight, weight > 0)
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_config):
+    return tiny_config.replace(pin_steps=100, num_iters=0)
+
+
+@pytest.fixture(scope="module")
+def refitted(tiny_scene, pins, asked):
+    """The folder of the refit."""
+    store, base = SceneStore.open(tiny_scene), run_folder(tiny_scene, None)
+    run = refit_folder(base, pins)
+    fit = start_fit(store, run, asked, Supervision(pin=pins), base)
+    assert fit.step == 0
+    run_fit(fit, StopSignal())
+    return run
+
+
+def ends(scene, run, points, refine=False):
+    return open_tracker(scene, run).track(points, refine=refine).xy[:, LAST]
+
+
+def test_what_is_near_a_pin_moves_along_and_what_is_far_stays(tiny_scene, pins, refitted):
+    base = run_folder(tiny_scene, None)
+    near = np.array([[0, 31 + x, 23 + y] for x in (-2, 0, 2) for y in (-2, 0, 2)])
+    far = np.array([[0, 8, 8], [0, 56, 8], [0, 8, 40], [0, 56, 40]])
+    moved = ends(tiny_scene, refitted, near) - ends(tiny_scene, base, near)
+    assert np.median(moved[:, 1]) > 0.5 * SHIFT[1]
+    still = ends(tiny_scene, refitted, far) - ends(tiny_scene, base, far)
+    assert np.median(np.linalg.norm(still, axis=-1)) < 0.15 * SHIFT[1]
+
+
+def test_tracks_of_the_point_go_through_its_pins(tiny_scene, pins, refitted):
+    pinned = np.flatnonzero(pins.weight[0])
+    tracker = open_tracker(tiny_scene, refitted)
+    for t in pinned:
+        track = tracker.track([[t, *pins.xy[0, t]]])
+        np.testing.assert_allclose(track.xy[0, pinned], pins.xy[0, pinned], atol=0.05)
+
+
+def test_the_run_stays_and_the_refit_remembers(tiny_scene, pins, refitted, asked):
+    base = run_folder(tiny_scene, None)
+    state = load_checkpoint(checkpoints(refitted)[-1])
+    assert (state.step, state.complete) == (asked.fit.pin_steps, True)
+    assert state.given == {"pin": pins.fingerprint}
+    before = load_checkpoint(checkpoints(base)[-1])
+    assert before.given == {}
+    assert not any(name.startswith("pins.") for name in before.arrays)
+    again = start_fit(SceneStore.open(tiny_scene), refitted, asked, Supervision(pin=pins), base)
+    assert again.step == asked.fit.pin_steps
+
+
+def test_other_pins_have_another_folder(tmp_path, pins):
+    run = tmp_path / "default"
+    one, other = (refit_folder(run, each) for each in (pins, replace(pins, xy=pins.xy + 1)))
+    assert one != other
+    assert {one.parent, other.parent} == {tmp_path}
+    assert one.name.startswith("default-pinned-")
+
+
+def test_the_settings_are_those_of_the_run():
+    run = Config().replace(num_iters=900, decay=16.0, learning_rate=0.04, samples=8, cells=5)
+    config = refit_config(run, Config().replace(pin_steps=70, threads=3, samples=8), FREE)
+    assert (config.fit.num_iters, config.fit.samples, config.model.cells) == (70, 8, 5)
+    assert config.fit.threads == 3
+    first = config.fit.learning_rate
+    assert first == pytest.approx(0.01)  # the rate in the middle: 0.04 / 16^0.5
+    assert first / config.fit.decay == pytest.approx(0.04 / 16)  # and at the end
+
+
+def test_other_settings_are_refused():
+    with pytest.raises(ConfigError, match=r"samples = 9: .*\(16\).*pin_steps"):
+        refit_config(Config(), Config().replace(samples=9), FREE)
+
+
+def test_only_a_complete_run_is_refitted(tiny_store, tmp_path, pins, asked):
+    with pytest.raises(CheckpointError, match="train it to its end first"):
+        start_fit(tiny_store, tmp_path / "new", asked, Supervision(pin=pins), tmp_path / "none")
+    assert not (tmp_path / "new").exists()
