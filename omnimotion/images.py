@@ -7,13 +7,15 @@ expanded; alpha is composited over black; 16-bit values v become round(v / 257),
 """
 
 import io
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from omnimotion.errors import OmniMotionError, VideoError
+from omnimotion.errors import InputError, OmniMotionError, VideoError
 from omnimotion.files import atomic_write, read_bytes, shown
 
 MIN_SIDE = 16  # below, flow has no meaning
@@ -28,6 +30,31 @@ _PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
 _ALPHA_MODES = {"RGBA", "LA", "PA"}
 _GREY16_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
 _RGB_MODES = {"1", "L", "P", "RGB", "CMYK", "YCbCr"}
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts frame_9 before frame_10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts], name
+
+
+def frame_files(folder: Path, suffixes: Collection[str], n_frames: int) -> list[Path]:
+    """The files of a folder, one for each frame, in natural order; `InputError` for other counts.
+
+    Files that begin with a dot are left out.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes]
+    except OSError as problem:
+        raise InputError(f"cannot read folder {shown(folder)}: {problem.strerror}") from problem
+    paths = [path for path in paths if not path.name.startswith(".")]
+    if len(paths) != n_frames:
+        kinds = " and ".join(suffixes)
+        raise InputError(
+            f"{shown(folder)} holds {len(paths)} {kinds} files, expected {n_frames}: one for each "
+            "frame of the scene"
+        )
+    return sorted(paths, key=lambda path: natural_order(path.name))
 
 
 def load_image(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndarray:

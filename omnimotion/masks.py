@@ -28,10 +28,11 @@ class Mask:
     palette: tuple[int, ...] = _BLACK_AND_WHITE  # R, G, B of each label, one after the other
 
 
-def load_mask(path: Path, size: tuple[int, int]) -> Mask:
+def load_mask(path: Path, size: tuple[int, int], may_be_empty: bool = False) -> Mask:
     """The mask of a PNG that must have the size (W, H).
 
-    Raises `InputError`, naming the file, when it is no mask, of another size, or has no object.
+    Raises `InputError`, naming the file, when it is no mask, of another size, or has no object
+    though it may not be empty.
     """
     data = read_bytes(path, InputError, MAX_MASK_BYTES)
     try:
@@ -44,7 +45,7 @@ def load_mask(path: Path, size: tuple[int, int]) -> Mask:
         raise InputError(
             f"mask {shown(path)} is {width}x{height}, expected the video's {size[0]}x{size[1]}"
         )
-    if not mask.labels.any():
+    if not (may_be_empty or mask.labels.any()):
         raise InputError(f"mask {shown(path)} is empty: every pixel is background")
     return mask
 

@@ -24,6 +24,7 @@ from omnimotion.files import atomic_write
 from omnimotion.fit import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
+from omnimotion.masked import MaskedStore
 from omnimotion.matches import Matches
 from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
@@ -93,8 +94,9 @@ def start_fit(
     if state is not None:
         config = _resumed(run, state, index, config)
         _check_given(run, state.given, supervision.fingerprints)
-    cameras = _cameras(store, config)
-    pool = build_pool(store, cameras, config.fit.pool, config.fit.seed, device)
+    matched = MaskedStore(store, supervision.masks) if supervision.masks else store
+    cameras = _cameras(matched, config)
+    pool = build_pool(matched, cameras, config.fit.pool, config.fit.seed, device)
 
     def scene() -> Scene:
         if origin:
@@ -107,6 +109,8 @@ def start_fit(
     )  # fmt: skip
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i), len(pool.i),
              sum(p.numel() for p in fit.scene.parameters()), device, backend)  # fmt: skip
+    if isinstance(matched, MaskedStore):
+        log.info("masks: %d of %d matches leave their object and are dropped", *matched.dropped)
     if state is not None:
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)

@@ -1,8 +1,8 @@
-"""What a user gives the fit besides the video: points whose places are known.
+"""What a user gives the fit besides the video: points whose places are known, and masks.
 
-A step draws from them as from the flow's matches: first a pair of frames, then points known in
-both. What they weigh is their share of the step; within a pair a point is drawn in proportion to
-its confidence at both ends.
+A step draws from known points as from the flow's matches: first a pair of frames, then points that
+are known in both. What they weigh is their share of the step; within a pair a point is drawn in
+proportion to its confidence at both ends.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from omnimotion.correspondences import Correspondences, Pairs
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.known import KnownTracks, read_known
+from omnimotion.masked import ClipMasks, read_masks
 
 REMAP_AT_ONCE = 32_000  # rows that OpenCV takes
 
@@ -27,6 +28,7 @@ class Supervision(NamedTuple):
 
     tracks: KnownTracks | None = None
     pin: KnownTracks | None = None
+    masks: ClipMasks | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -36,13 +38,17 @@ class Supervision(NamedTuple):
 
 
 def read_supervision(
-    index: SceneIndex, tracks: Path | None = None, pin: Path | None = None
+    index: SceneIndex,
+    tracks: Path | None = None,
+    pin: Path | None = None,
+    masks: Path | None = None,
 ) -> Supervision:
-    """What the files hold; raises as `read_known` does."""
+    """What the files hold; raises as `read_known` and `read_masks` do."""
     clip = index.n_frames, index.original_size
     return Supervision(
         tracks=read_known(tracks, *clip) if tracks else None,
         pin=read_known(pin, *clip, hidden=True) if pin else None,
+        masks=read_masks(masks, *clip, index.size) if masks else None,
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from omnimotion.errors import ConfigError, VideoError
 from omnimotion.files import regular_size, shown
-from omnimotion.images import SUFFIXES, check_size, load_image, load_png, save_png
+from omnimotion.images import SUFFIXES, check_size, load_image, load_png, natural_order, save_png
 from omnimotion.video_decoder import (
     ALL_FRAMES,
     MATROSKA,
@@ -149,12 +149,7 @@ def _image_names(folder: Path) -> list[str]:
         log.info("ignored=%s", ", ".join(shown(name) for name in sorted(ignored)))
     if not names:
         raise VideoError(f"no images in folder {shown(folder)}: expected png, jpg, webp, tif, bmp")
-    return sorted(names, key=_natural)
-
-
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts], name
+    return sorted(names, key=natural_order)
 
 
 def _open_file(path: Path, wanted: range, allow_truncated: bool) -> Video:

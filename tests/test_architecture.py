@@ -25,7 +25,7 @@ LEVELS = (
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks formats known",
     "flow checkpoint rays pins refit",
-    "cameras correspondences evidence matches asking footage",
+    "cameras correspondences evidence matches masked asking footage",
     "losses refine supervision",
     "tracker",
     "previews health warps",

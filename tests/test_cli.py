@@ -241,6 +241,24 @@ def checkpoint_files(run):
     return sorted((run / "checkpoints").iterdir())[-1:]
 
 
+def test_train_takes_masks(tiny_store, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    masks, size = tmp_path / "masks", tiny_store.index.original_size
+    masks.mkdir()
+    for t in range(tiny_store.index.n_frames):
+        Image.fromarray(np.eye(size[1], size[0], dtype=np.uint8) * 255).save(masks / f"{t}.png")
+    words = ("--scene", tiny_store.folder, "--run", tmp_path / "run", *TINY_FIT)
+    assert call("train", *words, "--masks", masks) == 0
+    said = next(line for line in caplog.messages if line.startswith("masks: "))
+    dropped, known = (int(number) for number in re.findall(r"[0-9]+", said))
+    assert 0 < dropped < known
+    code, line = refusal(capsys, "train", *words)
+    assert (code, "with --masks" in line) == (2, True)
+    (masks / "3.png").unlink()
+    code, line = refusal(capsys, "train", *words, "--masks", masks)
+    assert (code, "holds 7 .png files, expected 8" in line) == (3, True)
+
+
 def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny_clip, tmp_path,
                                                                 capsys):  # fmt: skip
     for suffix in (".json", ".md"):

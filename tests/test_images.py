@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnimotion.errors import SceneError, VideoError
-from omnimotion.images import decode_image, load_image, load_png, save_png
+from omnimotion.errors import InputError, SceneError, VideoError
+from omnimotion.images import decode_image, frame_files, load_image, load_png, save_png
 
 HEIGHT, WIDTH = 20, 24
 
@@ -214,3 +214,14 @@ def test_errors_name_the_file(tmp_path):
     ]:
         with pytest.raises(SceneError, match=text):
             load_png(tmp_path / name, SceneError)
+
+
+def test_files_of_frames_come_in_natural_order(tmp_path):
+    for name in ("f10.png", "f9.png", "f1.PNG", ".f2.png", "notes.txt"):
+        (tmp_path / name).touch()
+    found = frame_files(tmp_path, (".png",), 3)
+    assert [path.name for path in found] == ["f1.PNG", "f9.png", "f10.png"]
+    with pytest.raises(InputError, match=r"holds 3 \.png files, expected 4"):
+        frame_files(tmp_path, (".png",), 4)
+    with pytest.raises(InputError, match="cannot read folder"):
+        frame_files(tmp_path / "none", (".png",), 4)

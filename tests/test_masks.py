@@ -36,6 +36,13 @@ def test_an_indexed_mask_gives_its_indices(tmp_path):
     np.testing.assert_array_equal(found.labels, labels)
 
 
+def test_a_mask_without_an_object_is_one_where_it_may_be(tmp_path):
+    path = saved(tmp_path / "m.png", labels_of(), "L")
+    assert not load_mask(path, SIZE, may_be_empty=True).labels.any()
+    with pytest.raises(InputError, match="empty"):
+        load_mask(path, SIZE)
+
+
 @pytest.mark.parametrize("mode", ["L", "1"])
 def test_a_black_and_white_mask_is_one_object(tmp_path, mode):
     labels = labels_of((2, 3, 8, 9), (10, 3, 15, 9))

@@ -33,6 +33,11 @@ def add_arguments(parser: Parser) -> None:
         "<run>-pinned-<mark of the pins>; query.py takes a scene's newest run, and its tracks of "
         "these points go through the pins",
     )  # fmt: skip
+    parser.add_argument(
+        "--masks", type=Path, metavar="DIR",
+        help="a mask PNG for each frame, indexed or black and white, in the order of the names: "
+        "matches from one object to another, or to the background, are not learned from",
+    )  # fmt: skip
     add_settings(parser)
 
 
@@ -50,7 +55,7 @@ def main(args: Namespace) -> int:
 
     config = parsed_config(args)
     store = SceneStore.open(args.scene)
-    supervision = read_supervision(store.index, tracks=args.tracks, pin=args.pin)
+    supervision = read_supervision(store.index, tracks=args.tracks, pin=args.pin, masks=args.masks)
     set_threads(config.fit.threads)
     base, run = None, run_folder(args.scene, args.run)
     if supervision.pin:
