@@ -68,6 +68,10 @@ class LossConfig:
         0.3, "points without a match lie behind the surface seen where they land", 0, 1e3
     )
     depth_range: float = setting(10.0, "squared excess of mapped depth, px", 0, 1e4)
+    depth_order: float = setting(
+        1.0, "order of depth in a frame against that of the maps of --depth", 0, 1e3
+    )
+    inverse_depth: bool = setting(False, "maps of --depth are larger where nearer, as disparity")
     distortion: float = setting(0.0, "spread of a ray's weights (mip-NeRF 360)", 0, 1e3)
     distortion_start: float = setting(0.4, "share of the fit before distortion counts", 0, 1)
 

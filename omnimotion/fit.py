@@ -22,6 +22,7 @@ from omnimotion.checkpoint import (
 )
 from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, Correspondences, pair_chances
+from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
 from omnimotion.files import atomic_write
 from omnimotion.losses import LossTerms, loss_terms
@@ -73,6 +74,7 @@ class Fit:
     guides: tuple[Guided, ...] = ()  # what steps are drawn from besides the pool
     given: dict[str, str] = field(default_factory=dict)  # see `Checkpoint.given`
     pins: Pins | None = None  # for whoever asks for tracks
+    depth: DepthLookup | None = None
 
     def __post_init__(self) -> None:
         self.step = 0
@@ -89,8 +91,10 @@ class Fit:
         progress = self.step / steps
         batch = self._draw(progress)
         depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
-        terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
-        loss = terms.total(loss_weights(progress, self.config.loss))
+        order = self.depth.at(batch.i, batch.xy_i) if self.depth else None
+        terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths, order)
+        weights = loss_weights(progress, self.config.loss)
+        loss = terms.total(weights if self.depth else weights | {"depth_order": 0.0})
         if self.device.type != "cpu" or math.isfinite(float(loss.detach())):
             self._descend(loss)  # on a CPU grid_sample's backward can crash on NaN coordinates
         pair = batch.pair[: fit.pairs]  # those of the pool
@@ -208,7 +212,8 @@ def _go_back(fit: Fit, metrics: "_Metrics") -> None:
 
 def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str, float]:
     """One line of metrics."""
-    values = {name: round(float(getattr(terms, name)), 6) for name in (*LOGGED, "flow_px")}
+    names = (*LOGGED, "depth_order", "flow_px") if fit.depth else (*LOGGED, "flow_px")
+    values = {name: round(float(getattr(terms, name)), 6) for name in names}
     return {"step": fit.step, "loss": round(float(loss), 6), **values, "step_s": round(seconds, 5)}
 
 

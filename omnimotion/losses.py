@@ -27,6 +27,7 @@ class LossTerms(NamedTuple):
     depth_consistency: Tensor
     occlusion: Tensor
     depth_range: Tensor
+    depth_order: Tensor
     distortion: Tensor
     flow_px: Tensor
     pair_px: Tensor  # (P,) error of the composited flow by pair, for hard mining
@@ -38,15 +39,20 @@ class LossTerms(NamedTuple):
 
 OCCLUSION_MARGIN = 1 / 8  # depth by which an occluder is in front
 MIN_FRONT = 0.02  # a point with less in front pulls no harder
+FARTHER = 0.1  # of a depth map's range: by so much a point is clearly farther than another
+ORDER_SOFTNESS = 1 / 16  # depth within which an order is not settled
 SUBSET = 2
 """Smoothness and depth consistency look at one pair in so many: they cost as much as flow."""
 
 
 def loss_terms(
     scene: Scene, batch: Correspondences, config: LossConfig, n_samples: int,
-    random: torch.Generator,
+    random: torch.Generator, depth_i: Tensor | None = None,
 ) -> LossTerms:  # fmt: skip
-    """Render the batch's points and compare them with what their matches say."""
+    """Render the batch's points and compare them with what their matches say.
+
+    ``depth_i`` (P, N): what depth maps say of the points in frame i, where there are any.
+    """
     now = scene.snapshot()
     z = stratified_depths(batch.xy_i.shape[:2], n_samples, random, batch.xy_i)
     seen = now.render(now.at(batch.i), batch.xy_i, z)
@@ -74,6 +80,7 @@ def loss_terms(
         smoothness=smoothness(now, batch.j[:k], composite(seen.weights, seen.u)[:k]),
         depth_consistency=consistency,
         occlusion=hidden,
+        depth_order=zero if depth_i is None else depth_order(seen.depth, depth_i),
         depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
         distortion=spread,
         flow_px=off.detach().mean(),
@@ -124,6 +131,19 @@ def depth_consistency(mapped: Tensor, rendered: Tensor, covisible: Tensor) -> Te
     """
     off = (mapped - rendered).abs() * covisible
     return PIXELS_PER_UNIT * off.sum() / covisible.sum().clamp(min=1)
+
+
+def depth_order(rendered: Tensor, mapped: Tensor) -> Tensor:
+    """Of two points of a frame, what a depth map says is clearly farther lies deeper.
+
+    ``rendered`` (P, N): the surface's depth; ``mapped`` (P, N): the map's, of which only the order
+    counts. The cost is ``log(1 + exp(-d))``, d how much deeper the farther one lies, over all
+    pairs of points that are drawn in one frame.
+    """
+    farther = mapped.unsqueeze(-1) - mapped.unsqueeze(-2) > FARTHER  # (P, N, N)
+    deeper = (rendered.unsqueeze(-1) - rendered.unsqueeze(-2)) / ORDER_SOFTNESS
+    cost = torch.nn.functional.softplus(-deeper) * farther
+    return cost.sum() / farther.sum().clamp(min=1)
 
 
 def distortion(seen: Rendering) -> Tensor:

@@ -19,6 +19,7 @@ from omnimotion.checkpoint import (
 )
 from omnimotion.config import Config
 from omnimotion.correspondences import build_pool
+from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.files import atomic_write
 from omnimotion.fit import Fit, Guided
@@ -105,7 +106,7 @@ def start_fit(
 
     fit = Fit(
         scene(), pool, config, run, index.identity, _guides(store, config, supervision, device),
-        supervision.fingerprints, _pins(index, supervision),
+        supervision.fingerprints, _pins(index, supervision), _depth(config, supervision, device),
     )  # fmt: skip
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i), len(pool.i),
              sum(p.numel() for p in fit.scene.parameters()), device, backend)  # fmt: skip
@@ -214,6 +215,12 @@ def _pins(index: SceneIndex, supervision: Supervision) -> Pins | None:
     if supervision.pin is None:
         return None
     return pins_of(supervision.pin, index.original_size, index.size)
+
+
+def _depth(config: Config, supervision: Supervision, device: torch.device) -> DepthLookup | None:
+    if supervision.depth is None:
+        return None
+    return DepthLookup(supervision.depth, config.loss.inverse_depth, device)
 
 
 def _guides(

@@ -34,5 +34,6 @@ def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:
         "depth_consistency": config.depth_consistency,
         "occlusion": config.occlusion,
         "depth_range": config.depth_range,
+        "depth_order": config.depth_order,
         "distortion": config.distortion * min(1.0, max(0.0, since)),
     }

@@ -1,4 +1,4 @@
-"""What a user gives the fit besides the video: points whose places are known, and masks.
+"""What a user gives the fit besides the video: points whose places are known, masks, depth.
 
 A step draws from known points as from the flow's matches: first a pair of frames, then points that
 are known in both. What they weigh is their share of the step; within a pair a point is drawn in
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from omnimotion.correspondences import Correspondences, Pairs
+from omnimotion.depth_maps import ClipDepth, read_depth
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.known import KnownTracks, read_known
@@ -29,6 +30,7 @@ class Supervision(NamedTuple):
     tracks: KnownTracks | None = None
     pin: KnownTracks | None = None
     masks: ClipMasks | None = None
+    depth: ClipDepth | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -42,13 +44,15 @@ def read_supervision(
     tracks: Path | None = None,
     pin: Path | None = None,
     masks: Path | None = None,
+    depth: Path | None = None,
 ) -> Supervision:
-    """What the files hold; raises as `read_known` and `read_masks` do."""
+    """What the files hold; raises as `read_known`, `read_masks` and `read_depth` do."""
     clip = index.n_frames, index.original_size
     return Supervision(
         tracks=read_known(tracks, *clip) if tracks else None,
         pin=read_known(pin, *clip, hidden=True) if pin else None,
         masks=read_masks(masks, *clip, index.size) if masks else None,
+        depth=read_depth(depth, *clip, index.size) if depth else None,
     )
 
 

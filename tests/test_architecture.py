@@ -23,7 +23,7 @@ LEVELS = (
     "config files fused networks restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
-    "scene video video_writer evaluation synthetic masks formats known",
+    "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
     "cameras correspondences evidence matches masked asking footage",
     "losses refine supervision",

@@ -259,6 +259,22 @@ def test_train_takes_masks(tiny_store, tmp_path, capsys, caplog):
     assert (code, "holds 7 .png files, expected 8" in line) == (3, True)
 
 
+def test_train_takes_depth_maps(tiny_store, tmp_path, capsys):
+    maps, (width, height) = tmp_path / "maps", tiny_store.index.original_size
+    maps.mkdir()
+    for t in range(tiny_store.index.n_frames):
+        np.save(maps / f"{t}.npy", np.tile(np.arange(width), (height, 1)))
+    words = ("--scene", tiny_store.folder, "--run", tmp_path / "run", *TINY_FIT)
+    assert call("train", *words, "--depth", maps) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["depth_order"] > 0
+    code, line = refusal(capsys, "train", *words)
+    assert (code, "with --depth" in line) == (2, True)
+    np.save(maps / "3.npy", np.zeros((height, width + 1)))
+    code, line = refusal(capsys, "train", *words, "--depth", maps)
+    assert (code, "3.npy has shape (48, 65), expected the video's (48, 64)" in line) == (3, True)
+
+
 def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny_clip, tmp_path,
                                                                 capsys):  # fmt: skip
     for suffix in (".json", ".md"):

@@ -12,6 +12,7 @@ from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import Frame
 from omnimotion.losses import (
     depth_consistency,
+    depth_order,
     distortion,
     flow_loss,
     gradient_loss,
@@ -226,6 +227,19 @@ def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
     assert hidden < 0.05
     assert open_ > 1
     assert outside == 0  # it left the frame: nothing has to hide it
+
+
+def test_depth_order_by_hand():
+    """Two of the three pairs are clearly apart: one lies as the map says, one the other way."""
+    rendered = torch.tensor([[0.0, 0.25, -0.125]], dtype=torch.float64)
+    mapped = torch.tensor([[0.2, 0.5, 0.55]])
+    right = math.log1p(math.exp(-0.25 * 16))  # point 1 lies deeper than point 0
+    wrong = math.log1p(math.exp(0.125 * 16))  # point 2 does not
+    found = depth_order(rendered, mapped)
+    assert float(found) == pytest.approx((right + wrong) / 2)
+    scaled = depth_order(rendered, mapped * 1.5)  # only the order counts
+    assert float(scaled) == pytest.approx((right + wrong) / 2)
+    assert float(depth_order(rendered, torch.full((1, 3), 0.5))) == 0.0
 
 
 def test_the_total_is_the_weighted_sum(still_scene):

@@ -79,6 +79,22 @@ def test_the_run_stays_and_the_refit_remembers(tiny_scene, pins, refitted, asked
     assert again.step == asked.fit.pin_steps
 
 
+def test_a_stopped_refit_goes_on_to_the_same_bytes(tiny_scene, pins, asked, tmp_path):
+    store, base, states = SceneStore.open(tiny_scene), run_folder(tiny_scene, None), []
+    config = asked.replace(pin_steps=8)
+    for name, stops in (("whole", False), ("stopped", True)):
+        if stops:
+            fit = start_fit(store, tmp_path / name, config, Supervision(pin=pins), base)
+            for _ in range(3):
+                fit.advance()
+            fit.save()
+        fit = start_fit(store, tmp_path / name, config, Supervision(pin=pins), base)
+        assert fit.step == (3 if stops else 0)
+        run_fit(fit, StopSignal())
+        states.append(checkpoints(tmp_path / name)[-1].read_bytes())
+    assert states[0] == states[1]
+
+
 def test_other_pins_have_another_folder(tmp_path, pins):
     run = tmp_path / "default"
     one, other = (refit_folder(run, each) for each in (pins, replace(pins, xy=pins.xy + 1)))

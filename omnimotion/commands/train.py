@@ -38,6 +38,11 @@ def add_arguments(parser: Parser) -> None:
         help="a mask PNG for each frame, indexed or black and white, in the order of the names: "
         "matches from one object to another, or to the background, are not learned from",
     )  # fmt: skip
+    parser.add_argument(
+        "--depth", type=Path, metavar="DIR",
+        help="a depth map for each frame, PNG of 16 bits or NPY, in the order of the names, of "
+        "any scale: what is farther in a frame lies deeper; see depth_order and inverse_depth",
+    )  # fmt: skip
     add_settings(parser)
 
 
@@ -55,7 +60,9 @@ def main(args: Namespace) -> int:
 
     config = parsed_config(args)
     store = SceneStore.open(args.scene)
-    supervision = read_supervision(store.index, tracks=args.tracks, pin=args.pin, masks=args.masks)
+    supervision = read_supervision(
+        store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
+    )
     set_threads(config.fit.threads)
     base, run = None, run_folder(args.scene, args.run)
     if supervision.pin:
