@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimotion.errors import ConfigError, PointsError
-from omnimotion.export import load_tracks
+from omnimotion.export import load_tracks_of
 from omnimotion.files import shown
 from omnimotion.masks import load_mask, mask_points
 from omnimotion.points import Size, checked_points, grid_points
@@ -21,13 +21,7 @@ def points_of_tracks(path: Path, n_frames: int, size: Size) -> np.ndarray:
     Raises `InputError` where it is none, `PointsError` where it is of a video of another size or
     a point lies outside the clip.
     """
-    others = load_tracks(path)
-    if others.size != size:
-        raise PointsError(
-            "{} has tracks of a {}x{} video, expected {}x{}".format(
-                shown(path), *others.size, *size
-            )
-        )
+    others = load_tracks_of(path, size)
     return checked_points(f"{shown(path)}: queries", others.queries, n_frames, size)
 
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from omnimotion.errors import ConfigError, InputError
+from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.files import atomic_path, read_archive, read_bytes, shown, write_archive
 from omnimotion.tracks import PER_FRAME, Tracks
 
@@ -71,6 +71,15 @@ def load_tracks(path: Path) -> Tracks:
         return Tracks(**fields)
     except InputError as problem:
         raise InputError(f"{shown(path)}: {problem}") from problem
+
+
+def load_tracks_of(path: Path, size: tuple[int, int]) -> Tracks:
+    """The same of a video of ``size`` (W, H); `PointsError` where it is of another size."""
+    tracks = load_tracks(path)
+    if tracks.size != size:
+        found, expected = ("{}x{}".format(*each) for each in (tracks.size, size))
+        raise PointsError(f"{shown(path)} has tracks of a {found} video, expected {expected}")
+    return tracks
 
 
 def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None:

@@ -7,20 +7,22 @@ Files of tracks (`omnimotion.export`) are read as well. Frames that are left out
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from omnimotion.errors import InputError, PointsError
-from omnimotion.export import CSV_COLUMNS, load_tracks
+from omnimotion.export import CSV_COLUMNS, load_tracks_of
 from omnimotion.files import read_bytes, shown
 from omnimotion.points import Size, checked_points
 
 COLUMNS = ("track", "t", "x", "y")
 OPTIONAL = ("confidence", "visible")
-MAX_PLACES = 100_000_000
-"""Tracks times frames; more would not fit in memory."""
+Place = Callable[[int], str]  # of a row, for a message
+MAX_PLACES = 30_000_000
+"""Tracks times frames; a fit holds some 40 bytes of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +51,12 @@ def read_known(path: Path, n_frames: int, size: Size, hidden: bool = False) -> K
     Raises `InputError` where the file is no table and no file of tracks, `PointsError` where a
     place is not in the clip, is given twice, or no track is left.
     """
-    rows = _table(path) if _is_table(path) else _of_tracks(path, size)
+    rows, place = _table(path) if _is_table(path) else _of_tracks(path, size)
+    kept = rows[:, 4] > 0
     if not hidden:
-        rows = rows[rows[:, 5] > 0]
-    rows = rows[rows[:, 4] > 0]
-    source = shown(path)
-    points = checked_points(source, rows[:, 1:4], n_frames, size)
+        kept &= rows[:, 5] > 0
+    numbers, rows, source = np.flatnonzero(kept), rows[kept], shown(path)
+    points = checked_points(source, rows[:, 1:4], n_frames, size, lambda k: place(int(numbers[k])))
     _, q, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
     t = points[:, 0].astype(np.int64)
     _check_twice(source, rows[:, 0], t)
@@ -91,8 +93,8 @@ def _header(data: bytes) -> list[str]:
     return [name.strip().lower() for name in first.split(",")]
 
 
-def _table(path: Path) -> np.ndarray:
-    """Rows of track, t, x, y, confidence, visible: float64 (R, 6)."""
+def _table(path: Path) -> tuple[np.ndarray, Place]:
+    """Rows of track, t, x, y, confidence, visible: float64 (R, 6); the place of each."""
     data = read_bytes(path, InputError)
     names = _header(data)
     if any(names.count(name) != 1 for name in COLUMNS):
@@ -100,39 +102,41 @@ def _table(path: Path) -> np.ndarray:
             f"{shown(path)}: the header is {','.join(names)[:60]!r}, expected {','.join(COLUMNS)} "
             f"and, if known, {','.join(OPTIONAL)}"
         )
-    lines = data.partition(b"\n")[2].decode("utf-8", "replace").splitlines()
+    text = data.partition(b"\n")[2].decode("utf-8", "replace").split("\n")
+    lines = [number for number, line in enumerate(text) if line.strip()]
+    if not lines:
+        raise PointsError(f"{shown(path)}: no rows below the header")
     try:
-        table = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2) if lines else None
+        table = np.loadtxt([text[n] for n in lines], delimiter=",", comments=None, ndmin=2)
     except ValueError as problem:
         raise PointsError(f"{shown(path)}: {shown(str(problem))}") from None
-    if table is None or not table.size:
-        raise PointsError(f"{shown(path)}: no rows below the header")
     if table.shape[1] != len(names):
         raise PointsError(
             f"{shown(path)}: {table.shape[1]} values a row, {len(names)} in the header"
         )
+
+    def place(row: int) -> str:
+        return f"line {lines[row] + 2}"
+
     ones = np.ones(len(table))
-    columns = [
-        table[:, names.index(name)] if name in names else ones for name in (*COLUMNS, *OPTIONAL)
-    ]
-    for name, column in zip(OPTIONAL, columns[4:]):
-        wrong = ~((column >= 0) & (column <= 1))
+    columns = {
+        name: table[:, names.index(name)] if name in names else ones
+        for name in (*COLUMNS, *OPTIONAL)
+    }
+    for name, high in (("track", 2**53), ("confidence", 1), ("visible", 1)):
+        wrong = ~((columns[name] >= 0) & (columns[name] <= high))  # also where not a number
         if wrong.any():
             k = int(wrong.argmax())
-            raise PointsError(f"{shown(path)}, row {k}: {name} is {column[k]:g}, expected 0 to 1")
-    return np.column_stack(columns)
+            found = f"{name} is {columns[name][k]:g}, expected 0 to {high}"
+            raise PointsError(f"{shown(path)}, {place(k)}: {found}")
+    return np.column_stack(list(columns.values())), place
 
 
-def _of_tracks(path: Path, size: Size) -> np.ndarray:
-    """The same rows of a file of tracks."""
-    tracks = load_tracks(path)
-    if tracks.size != size:
-        raise PointsError(
-            "{} has tracks of a {}x{} video, expected {}x{}".format(
-                shown(path), *tracks.size, *size
-            )
-        )
+def _of_tracks(path: Path, size: Size) -> tuple[np.ndarray, Place]:
+    """The same of a file of tracks, where they are visible."""
+    tracks = load_tracks_of(path, size)
     q, column = np.nonzero(tracks.visible)
     places = tracks.xy[q, column].astype(np.float64)
     confidence = tracks.confidence[q, column].clip(0, 1)
-    return np.column_stack((q, tracks.frames[column], places, confidence, np.ones(len(q))))
+    rows = np.column_stack((q, tracks.frames[column], places, confidence, np.ones(len(q))))
+    return rows, lambda row: f"track {q[row]}, frame {tracks.frames[column[row]]}"

@@ -40,41 +40,42 @@ class Pins(NamedTuple):
         pinned. Tracks of other points stay as they are.
         """
         moved, sure = xy.copy(), np.full(xy.shape[:2], np.inf)
-        frames = np.arange(xy.shape[1])
-        for q, t in enumerate(query_frames):
-            m, shift = self._point(xy[q], t, px)
-            if m < 0:
-                continue
+        point, shift = self._points(xy, query_frames, px)
+        for q in np.flatnonzero(point >= 0):
+            m, t = point[q], query_frames[q]
             pinned = np.flatnonzero(self.known[m])
             at = np.union1d(pinned, t)
             offset = np.zeros((len(at), 2))
-            off = self.xy[m, pinned] + shift - xy[q, pinned]
+            off = self.xy[m, pinned] + shift[q] - xy[q, pinned]
             offset[np.searchsorted(at, pinned)] = off
             offset[at == t] = 0  # the query stays
             for axis in range(2):
-                moved[q, :, axis] += np.interp(frames, at, offset[:, axis])
-            sure[q, pinned] = PIN_PX + SHARE_OFF * px * np.linalg.norm(shift)
+                moved[q, :, axis] += np.interp(np.arange(xy.shape[1]), at, offset[:, axis])
+            sure[q, pinned] = PIN_PX + SHARE_OFF * px * np.linalg.norm(shift[q])
         return moved, sure
 
-    def _point(self, xy: np.ndarray, t: int, px: float) -> tuple[int, np.ndarray]:
-        """Which pinned point a track (T, 2) is of, -1 for none; how far from its pin it is."""
-        best, shift = -1, np.full(2, np.inf)
+    def _points(
+        self, xy: np.ndarray, query_frames: np.ndarray, px: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which pinned point each track is of, (Q,), -1 for none; its way from the pin, (Q, 2)."""
+        every = np.arange(len(xy))
+        point, nearest = np.full(len(xy), -1), np.full(len(xy), NEAR_PX)
+        shift = np.zeros((len(xy), 2))
         for m, known in enumerate(self.known):
             pinned = np.flatnonzero(known)
-            off = xy[pinned] - self.xy[m, pinned]
+            off = xy[:, pinned] - self.xy[m, pinned]  # (Q, n, 2)
             distance = px * np.linalg.norm(off, axis=-1)
-            first = int(np.abs(pinned - t).argmin())
-            near = distance[first] <= NEAR_PX
-            if pinned[first] != t:
-                near &= np.delete(distance, first).min() <= ALSO_NEAR_PX
-            if near and np.linalg.norm(off[first]) < np.linalg.norm(shift):
-                best, shift = m, off[first]
-        return best, shift
+            first = np.abs(pinned - query_frames[:, None]).argmin(axis=1)
+            one = distance[every, first]
+            distance[every, first] = np.inf
+            also = (pinned[first] == query_frames) | (distance.min(axis=1) <= ALSO_NEAR_PX)
+            is_it = also & (one <= nearest)
+            point[is_it], nearest[is_it] = m, one[is_it]
+            shift[is_it] = off[every, first][is_it]
+        return point, shift
 
 
-def pins_of(
-    known: KnownTracks, original_size: tuple[int, int], size: tuple[int, int]
-) -> Pins:
+def pins_of(known: KnownTracks, original_size: tuple[int, int], size: tuple[int, int]) -> Pins:
     """The pins of a file, in pixels of frames stored at ``size`` (W, H)."""
     where = known.weight > 0
     xy = resize_xy(known.xy, original_size, size) * where[..., None]

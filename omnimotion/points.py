@@ -74,12 +74,17 @@ def read_points(path: Path, n_frames: int, size: Size) -> np.ndarray:
         raise PointsError(f"points file {shown(path)} cannot be read: {cause.strerror}") from None
 
 
-def checked_points(source: str, points: np.ndarray, n_frames: int, size: Size) -> np.ndarray:
-    """Rows of t, x, y as float32 (Q, 3); `PointsError` naming the first row not in the clip."""
+def checked_points(
+    source: str, points: np.ndarray, n_frames: int, size: Size,
+    place: Callable[[int], str] = "row {}".format,
+) -> np.ndarray:  # fmt: skip
+    """Rows of t, x, y as float32 (Q, 3); `PointsError` naming the ``place`` of the first row not
+    in the clip.
+    """
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
         raise PointsError(f"{source}: {points.dtype} {points.shape}, expected numbers (Q, 3)")
     _check_count(source, len(points))
-    return _in_clip(source, points.astype(np.float64), "row {}".format, n_frames, size)
+    return _in_clip(source, points.astype(np.float64), place, n_frames, size)
 
 
 def grid_points(n: int, t: int, size: Size) -> np.ndarray:

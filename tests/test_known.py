@@ -54,6 +54,15 @@ def test_files_of_tracks_count_where_visible(tmp_path, suffix):
     np.testing.assert_array_equal(known.xy[:, :7][tracks.visible], tracks.xy[tracks.visible])
 
 
+def test_hidden_places_may_lie_anywhere(tmp_path):
+    """Other trackers put them outside the frame; the line of a bad one that counts is named."""
+    rows = ("0,0,1,1,1", "0,1,-50,9,0", "0,2,3,3,1")
+    header = "track,t,x,y,visible"
+    assert read_known(table(tmp_path, *rows, header=header), *CLIP).weight[0].sum() == 2
+    with pytest.raises(PointsError, match="line 5: y is 99"):
+        read_known(table(tmp_path, *rows, "0,3,3,99,1", header=header), *CLIP)
+
+
 def test_the_fingerprint_is_of_what_is_said(tmp_path):
     def fingerprint(*rows):
         return read_known(table(tmp_path, *rows), *CLIP).fingerprint
@@ -66,13 +75,15 @@ def test_the_fingerprint_is_of_what_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (["0,0,1,1", "0,8,1,1"], "row 1: t is 8, expected a whole number from 0 to 7"),
-        (["0,0,1,1", "0,1,64,1"], "row 1: x is 64"),
-        (["0,0,1,1", "0,1,nan,1"], "row 1: x is nan"),
+        (["0,0,1,1", "0,8,1,1"], "line 3: t is 8, expected a whole number from 0 to 7"),
+        (["0,0,1,1", "0,1,64,1"], "line 3: x is 64"),
+        (["0,0,1,1", "0,1,nan,1"], "line 3: x is nan"),
         (["0,0,1,1", "0,1,2,2", "0,1,3,3"], "track 0 has two places in frame 1"),
         (["0,0,1,1", "1,1,2,2"], "no track is seen in a frame and known in another"),
         (["0,0,1,1", "0,1,two,2"], "two"),
         (["0,0,1,1,5"], "5 values a row, 4 in the header"),
+        (["0,0,1,1", "", "0,1,-3,1"], "line 4: x is -3"),
+        (["0,0,1,1", "nan,1,3,1"], "line 3: track is nan"),
         ([], "no rows"),
     ],
 )
