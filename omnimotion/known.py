@@ -7,6 +7,7 @@ Files of tracks (`omnimotion.export`) are read as well. Frames that are left out
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from omnimotion.errors import InputError, PointsError
 from omnimotion.export import CSV_COLUMNS, load_tracks_of
 from omnimotion.files import read_bytes, shown
 from omnimotion.points import Size, checked_points
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("track", "t", "x", "y")
 OPTIONAL = ("confidence", "visible")
@@ -42,29 +45,33 @@ class KnownTracks:
         return digest.hexdigest()
 
 
-def read_known(path: Path, n_frames: int, size: Size, hidden: bool = False) -> KnownTracks:
+def read_known(path: Path, n_frames: int, size: Size, pins: bool = False) -> KnownTracks:
     """The known tracks of a file, for a video of ``n_frames`` frames and ``size`` (W, H).
 
-    ``hidden``: keep the places where a track is hidden. Tracks that are left with a single place,
-    or are never seen, tell no motion and are dropped.
+    A track that is left with a single place, or is never seen, tells no motion and is dropped.
+    ``pins``: places count also where a track is hidden, and no track is dropped.
 
     Raises `InputError` where the file is no table and no file of tracks, `PointsError` where a
-    place is not in the clip, is given twice, or no track is left.
+    place is not in the clip, is given twice, or no track is left, or one of pins would be dropped.
     """
     rows, place = _table(path) if _is_table(path) else _of_tracks(path, size)
     kept = rows[:, 4] > 0
-    if not hidden:
+    if not pins:
         kept &= rows[:, 5] > 0
     numbers, rows, source = np.flatnonzero(kept), rows[kept], shown(path)
     points = checked_points(source, rows[:, 1:4], n_frames, size, lambda k: place(int(numbers[k])))
-    _, q, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
+    tracks, q, count = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
     t = points[:, 0].astype(np.int64)
     _check_twice(source, rows[:, 0], t)
     long = (count >= 2) & (np.bincount(q, rows[:, 5], len(count)) > 0)
     if not long.any():
         raise PointsError(f"{source}: no track is seen in a frame and known in another")
+    if pins and not long.all():
+        k = tracks[long.argmin()]
+        raise PointsError(f"{source}: track {k:g} is not seen in a frame and known in another")
     if long.sum() * n_frames > MAX_PLACES:
         raise PointsError(f"{source}: {long.sum()} tracks of {n_frames} frames; give fewer")
+    log.info("%s: %d tracks, %d places of them known", source, long.sum(), count[long].sum())
     number = (np.cumsum(long) - 1)[q][long[q]]
     points, t, rows = points[long[q]], t[long[q]], rows[long[q]]
     xy = np.zeros((long.sum(), n_frames, 2), np.float32)

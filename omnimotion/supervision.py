@@ -50,7 +50,7 @@ def read_supervision(
     clip = index.n_frames, index.original_size
     return Supervision(
         tracks=read_known(tracks, *clip) if tracks else None,
-        pin=read_known(pin, *clip, hidden=True) if pin else None,
+        pin=read_known(pin, *clip, pins=True) if pin else None,
         masks=read_masks(masks, *clip, index.size) if masks else None,
         depth=read_depth(depth, *clip, index.size) if depth else None,
     )

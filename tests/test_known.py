@@ -20,7 +20,7 @@ def table(folder, *rows, header="track,t,x,y"):
 def test_a_table_by_hand(tmp_path):
     rows = ("7,0,1.5,2,0.5,1", "3,4,10,20,1,1", "7,2,3,4,0.25,0", "7,5,5,6,1,1", "3,0,9,19,1,1")
     path = table(tmp_path, *rows, header="track,t,x,y,confidence,visible")
-    known = read_known(path, *CLIP, hidden=True)
+    known = read_known(path, *CLIP, pins=True)
     assert known.xy.shape == (2, 8, 2)  # tracks 3 and 7, in this order
     assert known.xy[1, [0, 2, 5]].tolist() == [[1.5, 2], [3, 4], [5, 6]]
     assert known.weight[1].tolist() == [0.5, 0, 0.25, 0, 0, 1, 0, 0]
@@ -39,6 +39,8 @@ def test_columns_may_come_in_any_order(tmp_path):
 def test_a_track_with_one_place_says_nothing(tmp_path):
     known = read_known(table(tmp_path, "0,0,1,1", "1,0,2,2", "1,3,3,3"), *CLIP)
     assert known.xy[:, 0].tolist() == [[2, 2]]
+    with pytest.raises(PointsError, match="track 0 is not seen in a frame and known in another"):
+        read_known(tmp_path / "known.csv", *CLIP, pins=True)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".json"])
