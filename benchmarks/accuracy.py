@@ -1,0 +1,107 @@
+"""What each part of a query adds to accuracy: all of it, and with one part left out at a time.
+
+    python benchmarks/accuracy.py --work DIR --out benchmarks/results/accuracy
+
+takes the scenes and runs that `benchmarks/run.py --work DIR` left there, so nothing is fitted, and
+writes ``accuracy.md``: the mean over each clip's runs.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnimotion import tracker as module
+from omnimotion.confidence import Logistic
+from omnimotion.evaluation import evaluate_scene
+from omnimotion.files import atomic_write
+from omnimotion.ground_truth import read_ground_truth
+from omnimotion.refine import Refined, refine
+from omnimotion.runs import open_tracker
+from omnimotion.tracker import Tracker
+from omnimotion.tracks import Tracks
+
+ROOT = Path(__file__).resolve().parent.parent
+SCORES = ("AJ", "delta_avg", "OA", "hidden_px")
+HIDDEN_ALONE = Logistic(7.0, (14.0, 0.0, 0.0, 0.0, 0.0))  # 1/2 where half of a ray is in front
+
+
+def main() -> None:
+    """Score all variants and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--work", type=Path, default=Path("scenes") / "benchmark")
+    parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = ["| clip | runs | variant | " + " | ".join(SCORES) + " |", "|" + " --- |" * 7]
+    for scene in sorted(path.parent for path in args.work.glob("*/scene.json")):
+        runs = sorted(path.parent for path in scene.glob("runs/*/report.json"))
+        truth = read_ground_truth(args.data / scene.name)
+        for name, variant in VARIANTS.items():
+            found = []
+            for run in runs:
+                with variant():
+                    tracker = Asked(open_tracker(scene, run, "cpu"), name != ALONE)
+                    found.append(evaluate_scene(tracker, truth).scores)
+            cells = [mean([scores.get(key) for scores in found]) for key in SCORES]
+            lines.append(f"| {scene.name} | {len(runs)} | {name} | " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
+    atomic_write(args.out.with_suffix(".md"), ("\n".join(lines) + "\n").encode())
+
+
+class Asked:
+    """A tracker that refines or does not."""
+
+    def __init__(self, tracker: Tracker, refine: bool) -> None:
+        self.tracker, self.refine = tracker, refine
+
+    def track(self, queries: np.ndarray) -> Tracks:
+        """As `Tracker.track`."""
+        return self.tracker.track(queries, self.refine)
+
+
+@contextmanager
+def replaced(name: str, value: object) -> Iterator[None]:
+    """The tracker's module with another value of a name."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def no_choice(matches: object, frames: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    """The surface that the scene shows, always."""
+    return np.zeros(len(frames), np.int64)
+
+
+def no_offsets(*arguments: Any) -> Refined:
+    """What matches say, without moving the track."""
+    found = refine(*arguments)
+    return found._replace(offset=np.zeros_like(found.offset))
+
+
+ALONE = "the scene alone"
+VARIANTS: dict[str, Callable] = {
+    "all": nullcontext,
+    "surface not chosen by matches": lambda: replaced("choose", no_choice),
+    "not drawn to matches": lambda: replaced("refine", no_offsets),
+    "visibility by the ray only": lambda: replaced("SEEN", HIDDEN_ALONE),
+    ALONE: nullcontext,
+}
+
+
+def mean(values: list[float | None]) -> str:
+    """The mean of what is there, as text."""
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.1f}" if known else "-"
+
+
+if __name__ == "__main__":
+    main()
