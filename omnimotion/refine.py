@@ -57,17 +57,17 @@ def refine(
     ``confidence`` (Q, T) of the scene; ``query_frames`` (Q,), where the offset is zero;
     ``sure`` (Q, T): how far off tracks are known to be at most, inf where that is not known.
     """
+    if sure is None:
+        sure = np.full(shown.shape, np.inf)
     n_frames = xy.shape[1]
     at_once = max(1, AT_ONCE // (8 * n_frames**2))
     parts = [Refined(np.zeros((0, n_frames, 2)), np.zeros((0, n_frames)))]
     for k in range(0, len(xy), at_once):
         part = slice(k, k + at_once)
         off, asked = _off(matches, xy[part], shown[part])
-        unsure = 1 - torch.from_numpy(confidence[part]).double()
-        scene = SURE_PX + UNSURE_PX * unsure**SHARPNESS
-        if sure is not None:
-            scene = torch.minimum(scene, torch.from_numpy(sure[part]))
-        offset, error = _solve(off, shown[part], scene, query_frames[part])
+        known = sure[part].copy()
+        known[np.arange(len(known)), query_frames[part]] = QUERY_PX
+        offset, error = _solve(off, shown[part], confidence[part], known)
         agree = (error < AGREES_PX).sum(1).numpy()
         parts.append(Refined(offset.numpy() / matches.px, _unmatched(agree, asked, shown[part])))
     return Refined(*(np.concatenate(field) for field in zip(*parts)))
@@ -122,20 +122,18 @@ def _off(matches: Matches, xy: np.ndarray, shown: np.ndarray) -> tuple[Tensor, n
 
 
 def _solve(
-    off: Tensor, shown: np.ndarray, scene: Tensor, query_frames: np.ndarray
+    off: Tensor, shown: np.ndarray, confidence: np.ndarray, sure: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Offsets (q, T, 2), and how far off the moved tracks matches end (q, s, j), NaN likewise.
-
-    ``scene`` (q, T): how far off the scene is taken to be; overwritten.
-    """
-    count, n_frames = scene.shape
+    """Offsets (q, T, 2), and how far off the moved tracks matches end (q, s, j), NaN likewise."""
+    count, n_frames = confidence.shape
+    scene = SURE_PX + UNSURE_PX * (1 - torch.from_numpy(confidence).double()) ** SHARPNESS
     step = STEP_SHARE * torch.minimum(scene[:, 1:], scene[:, :-1])
     frame = torch.arange(n_frames)
     match = (MATCH_PX**2 + (MATCH_PX_PER_FRAME * (frame[:, None] - frame)) ** 2).sqrt()
     too_far = TOO_FAR * (scene[:, :, None] ** 2 + scene[:, None] ** 2 + match**2).sqrt()
     use = (off.norm(dim=-1) < too_far) & torch.from_numpy(shown)[:, None]  # false where NaN
     known = off.double().nan_to_num()
-    scene[torch.arange(count), torch.from_numpy(query_frames)] = QUERY_PX
+    scene = torch.minimum(scene, torch.from_numpy(sure))  # one place holds, not the steps from it
     fixed = torch.diag_embed(scene**-2) + _laplacian(torch.diag_embed(step**-2, 1))
     offset = torch.zeros(count, n_frames, 2, dtype=torch.float64)
     for _ in range(ITERATIONS):
