@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from omnimotion.archive import parse_object
 from omnimotion.checkpoint import (
     Checkpoint,
     copy_arrays,
@@ -232,8 +233,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except ValueError as error:
+        lines = [parse_object(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            if not all(isinstance(line[key], int | float) for key in ("step", "loss", "flow_px")):
+                raise ValueError(f"no numbers in {line}")
+        return lines
+    except (KeyError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): remove it to go on") from error
 
 

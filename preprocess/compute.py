@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from omnimotion.errors import FlowError
-from omnimotion.files import lock, remove_stale_temps, require_free
+from omnimotion.files import lock, make_folder, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
 from preprocess.estimator import FlowEstimator, cached_frames
@@ -59,7 +59,7 @@ def preprocess(options: PreprocessOptions) -> Path:
     video = open_video(
         options.video, options.frames, allow_truncated=options.allow_truncated
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with lock(folder / LOCK_NAME), _one_cv2_thread():
         if options.overwrite:
             discard(folder, Job(options.settings(), None, None))

@@ -249,6 +249,7 @@ def other_video(store, folder):
         (folder / name).symlink_to(store.folder / name)
     index = json.loads((store.folder / "scene.json").read_text())
     index["fingerprint"] = "0" * 64
+    del index["sha256"]
     (folder / "scene.json").write_text(json.dumps(index))
     return SceneStore.open(folder)
 

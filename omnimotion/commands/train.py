@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.files import lock
+    from omnimotion.files import lock, make_folder, remove_stale_temps
     from omnimotion.fit import read_metrics, run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.plots import plot_metrics
@@ -36,8 +36,10 @@ def main(args: Namespace) -> int:
     store = SceneStore.open(args.scene)
     set_threads(config.fit.threads)
     run = run_folder(args.scene, args.run)
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
+        for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+            remove_stale_temps(folder)
         fit = start_fit(store, run, config)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
