@@ -19,13 +19,13 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
-    "config files fused networks restricted_pickle tracks",
+    "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks formats",
     "flow checkpoint rays",
     "cameras correspondences evidence matches asking footage",
-    "losses refine",
+    "guard losses refine",
     "tracker",
     "previews health warps",
     "fit",
