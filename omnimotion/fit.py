@@ -25,6 +25,14 @@ from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, pair_chances
 from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
 from omnimotion.files import atomic_write
+from omnimotion.guard import (
+    ALARM_ABOVE,
+    BROKEN_ABOVE,
+    MAX_SKIPS,
+    counted,
+    round_trip,
+    write_diagnosis,
+)
 from omnimotion.losses import LossTerms, loss_terms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.scene import Scene
@@ -50,6 +58,7 @@ class FitReport(NamedTuple):
     step: int
     seconds: float  # of this call
     flow_error_px: float  # mean of the last lines of metrics, at a longer side of 256
+    skipped: int  # steps of this call whose loss or gradient was not finite
 
 
 @dataclass
@@ -66,6 +75,8 @@ class Fit:
         self.step = 0
         self.device = self.pool.i.device
         self.rate_factor = torch.ones(())  # halved when the fit runs away
+        self.skips = torch.zeros((), device=self.device)  # see `guard.counted`
+        self.skipped = torch.zeros((), device=self.device)
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
         self.optimizer = _optimizer(self.scene, self.config)
 
@@ -83,18 +94,23 @@ class Fit:
         depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
         terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths)
         loss = terms.total(loss_weights(progress, self.config.loss))
-        if self.device.type != "cpu" or math.isfinite(float(loss.detach())):
-            self._descend(loss)  # on a CPU grid_sample's backward can crash on NaN coordinates
+        is_sound = loss.detach().isfinite()
+        if self.device.type != "cpu" or is_sound:
+            # on a CPU grid_sample's backward can crash on NaN coordinates
+            is_sound = is_sound & self._descend(loss)
+        self.skips = counted(self.skips, is_sound)
+        self.skipped += ~is_sound
         error = self.pair_error[batch.pair]
-        self.pair_error[batch.pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px - error)
+        found = torch.where(terms.pair_px.isfinite(), terms.pair_px, error)
+        self.pair_error[batch.pair] = error + (1 - ERROR_MEMORY) * (found - error)
         self.step += 1
         return LossTerms(*(term.detach() for term in terms)), loss.detach()
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self, loss: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         loss.backward()
         rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
-        self.optimizer.step(self.step, rate * float(self.rate_factor))
+        return self.optimizer.step(self.step, rate * float(self.rate_factor))
 
     # state ------------------------------------------------------------------------------------
 
@@ -103,6 +119,16 @@ class Fit:
         scene = named_tensors("scene", self.scene.state_dict())
         own = {"pair_error": self.pair_error, "rate_factor": self.rate_factor}
         return scene | own | self.optimizer.tensors()
+
+    def is_sound(self) -> bool:
+        """Whether the state is finite and the map one that can be inverted; waits for a GPU."""
+        if not all(torch.isfinite(tensor).all() for tensor in self.tensors().values()):
+            return False
+        error = round_trip(self.scene)
+        if error > ALARM_ABOVE:
+            log.warning("step=%d round_trip=%.2g, expected below %g: the map hardly inverts",
+                        self.step, error, ALARM_ABOVE)  # fmt: skip
+        return error <= BROKEN_ABOVE
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
@@ -116,6 +142,7 @@ class Fit:
         """Continue from a checkpoint; CheckpointError when it does not fit."""
         copy_arrays(self.tensors(), state.arrays)
         self.step = state.step
+        self.skips = torch.zeros_like(self.skips)
 
 
 def run_fit(
@@ -137,13 +164,20 @@ def run_fit(
         terms, loss = fit.advance()
         stopping, last = stop.number, fit.step == config.num_iters
         due = last or bool(stopping) or fit.step % config.checkpoint_every == 0
-        checked = due or fit.device.type == "cpu"  # looking at the loss waits for a GPU
-        broken = checked and not math.isfinite(float(loss.detach()))
-        if fit.step % config.log_every == 0 or last or broken:
+        logs = last or fit.step % config.log_every == 0
+        # looking at the loss waits for a GPU
+        skips = float(fit.skips) if due or logs or fit.device.type == "cpu" else 0.0
+        is_sound = math.isfinite(float(loss)) if skips else True
+        if not is_sound:
+            log.warning("step=%d skipped: its loss is not finite", fit.step)
+        if skips >= MAX_SKIPS or (due and not fit.is_sound()):
+            _go_back(fit, metrics, terms)
+            continue
+        if logs and is_sound:
             seconds = time.perf_counter() - began
             metrics.add(_line(fit, terms, loss, seconds / max(1, fit.step - first)))
             if metrics.ran_away():
-                _go_back(fit, metrics)
+                _go_back(fit, metrics, terms)
                 continue
             if progress:
                 progress(fit.step, metrics.lines[-1])
@@ -157,21 +191,25 @@ def run_fit(
                 f"stopped at step {fit.step} of {config.num_iters}; saved in {fit.run}; "
                 "give the same command again to go on", stopping,
             )  # fmt: skip
-    return FitReport(fit.step, time.perf_counter() - began, metrics.recent("flow_px"))
+    seconds = time.perf_counter() - began
+    return FitReport(fit.step, seconds, metrics.recent("flow_px"), int(fit.skipped))
 
 
-def _go_back(fit: Fit, metrics: "_Metrics") -> None:
+def _go_back(fit: Fit, metrics: "_Metrics", terms: LossTerms) -> None:
     """Return to the last checkpoint, at half the rate; FitDiverged after too many times."""
-    line = metrics.lines[-1]
-    found = ", ".join(f"{name}={line[name]:.3g}" for name in LOGGED)
-    if float(fit.rate_factor) <= 0.5**MAX_HALVINGS:
-        raise FitDiverged(
-            f"the fit ran away at step {fit.step} at {float(fit.rate_factor):.3g} of its rate "
-            f"({found}); lower learning_rate (now {fit.config.fit.learning_rate})"
-        )
+    values = {name: float(getattr(terms, name)) for name in (*LOGGED, "flow_px")}
+    found = ", ".join(f"{name}={value:.3g}" for name, value in values.items())
     state = newest_checkpoint(fit.run)
-    if state is None:
-        raise FitDiverged(f"{fit.run}: ran away at step {fit.step} ({found}) without a checkpoint")
+    if state is None or float(fit.rate_factor) <= 0.5**MAX_HALVINGS:
+        rate = float(fit.rate_factor)
+        path = write_diagnosis(fit.run, {
+            "step": fit.step, "rate_factor": rate, "skipped": int(fit.skipped),
+            "round_trip": round_trip(fit.scene), **values,
+        })  # fmt: skip
+        raise FitDiverged(
+            f"the fit ran away at step {fit.step} at {rate:.3g} of its rate ({found}); "
+            f"lower learning_rate (now {fit.config.fit.learning_rate}); see {path}"
+        )
     factor = float(fit.rate_factor) / 2
     log.warning("fit ran away at step %d (%s); back to step %d at %.3g of the rate",
                 fit.step, found, state.step, factor)  # fmt: skip
@@ -200,9 +238,7 @@ class _Metrics:
         self.lines = [line for line in self.lines if line["step"] <= step]
 
     def ran_away(self) -> bool:
-        """Whether the loss is not finite, or the flow error far above the best there was."""
-        if not math.isfinite(self.lines[-1]["loss"]):
-            return True
+        """Whether the flow error is far above the best there was."""
         return len(self.lines) >= 3 and min(self._errors()[-3:]) > self._limit()
 
     def is_sound(self) -> bool:

@@ -57,9 +57,9 @@ def main(args: Namespace) -> int:
             )  # fmt: skip
         plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
         save_report(fit, store)
-    log.info("step=%d seconds=%.1f flow_error_px=%.2f run=%s; next: query.py --scene %s --grid 16 "
-             "--out tracks.npz --video overlay.mp4",
-             report.step, report.seconds, report.flow_error_px, run, args.scene)  # fmt: skip
+    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
+             "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
+             report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
     return 0
 
 
