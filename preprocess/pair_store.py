@@ -140,7 +140,9 @@ class PairStore:
 
     def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:
         name = f"{name}_{'ij' if i < j else 'ji'}"
-        arrays = self._read(i, j, {name, f"{name}_error"})
+        arrays = self._read(i, j, names := {name, f"{name}_error"})
+        if names - arrays.keys():
+            raise FlowError(f"{shown(self.path(i, j))} is damaged: {sorted(names)} are missing")
         code = arrays[f"{name}_error"]
         error = code.astype(np.float32) * np.float32(self.limit / ERROR_STEPS)
         return CheckedFlow(
