@@ -11,15 +11,12 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
 
 import numpy as np
 import torch
 
+import preprocess.raft  # noqa: F401  all of these, so that the children need not import them
 from omnimotion import cli
-from omnimotion.fit import Fit  # so that forks need not import
-
-assert Fit
 
 
 def forked(work):
@@ -82,16 +79,16 @@ def full_disk(commands):
     return [limited(words, size) for words, size in json.loads(commands)]
 
 
+def peak_mb(words):
+    """Exit code of a command, and the most memory that it had."""
+    _, status, used = os.wait4(forked(lambda: cli.main(words)), 0)
+    return os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024 / 1e6
+
+
 def memory(commands):
-    """Exit code and peak of memory, in MB above that at the start, of each command."""
-    found = []
-    for words in json.loads(commands):
-        base = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-        pid = forked(lambda words=words: cli.main(words))
-        _, status, used = os.wait4(pid, 0)
-        peak = used.ru_maxrss * 1024
-        found.append([os.waitstatus_to_exitcode(status), round((peak - base) / 1e6)])
-    return found
+    """Exit code of each command, and its peak of memory in MB above that of ``--help``."""
+    _, idle = peak_mb(["--help"])
+    return [[code, round(mb - idle)] for code, mb in map(peak_mb, json.loads(commands))]
 
 
 if __name__ == "__main__":
