@@ -268,10 +268,10 @@ def _writing(path: Path) -> Iterator[None]:
     """Turn the failures that mean a bad output folder into a ConfigError."""
     try:
         yield
-    except OSError as problem:
-        if problem.errno in _DISK_FULL:
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        if getattr(problem, "errno", None) in _DISK_FULL:
             raise
-        raise ConfigError(f"cannot write {shown(path)}: {problem.strerror}") from problem
+        raise ConfigError(f"cannot write {shown(path)}: {_reason(problem)}") from problem
 
 
 def _create_temp(path: Path) -> Path:
