@@ -41,7 +41,7 @@ def encoded(form, mode="RGB"):
 
 def tracks_file(folder, suffix):
     path = folder / f"sample{suffix}"
-    save_tracks(path, make_tracks(3, 4))
+    save_tracks(path, make_tracks(3, 4), overwrite=True)
     return path.read_bytes()
 
 
@@ -56,8 +56,11 @@ def pickle_file():
     import pickle
 
     rng = np.random.default_rng(0)
-    clip = {"video": rng.integers(0, 9, (3, 4, 5, 3), np.uint8),
-            "points": rng.random((2, 3, 2), np.float32), "occluded": rng.random((2, 3)) < 0.3}  # fmt: skip
+    clip = {
+        "video": rng.integers(0, 9, (3, 4, 5, 3), np.uint8),
+        "occluded": rng.random((2, 3)) < 0.3,
+    }
+    clip["points"] = rng.random((2, 3, 2), np.float32)
     return pickle.dumps({"goat": clip})
 
 
