@@ -56,9 +56,11 @@ def read_members(
     Raises ValueError for compressed, repeated, overlapping or oddly named members and for objects,
     and lets through what `zipfile` raises on damage. Takes no more memory than the file has bytes.
     """
-    _check_directory_size(file, size)
+    count = _member_count(file, size)
     with zipfile.ZipFile(file) as archive:
         members = _checked_members(archive.infolist(), size)
+        if len(members) != count:  # a flipped length in the directory hides the entry after it
+            raise ValueError(f"directory of {len(members)} members, expected {count}")
         wanted = [info for info in members if names is None or _is_wanted(info.filename, names)]
         contents = {info.filename: _read_member(archive, info) for info in wanted}
     meta = parse_object(bytes(contents.pop(META_NAME)))
@@ -90,8 +92,11 @@ def _member(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
 
 
-def _check_directory_size(file: IO[bytes], size: int) -> None:
-    """Bound what `zipfile` allocates on opening, by the end records it will believe."""
+def _member_count(file: IO[bytes], size: int) -> int:
+    """The number of members that the end record claims.
+
+    Bounds what `zipfile` allocates on opening, by the end records it will believe.
+    """
     file.seek(max(size - 98, 0))  # zip64 end record (56), its locator (20), end record (22)
     tail = file.read().rjust(98, b"\0")
     if tail[76:80] != b"PK\x05\x06":
@@ -101,6 +106,7 @@ def _check_directory_size(file: IO[bytes], size: int) -> None:
         directory = int.from_bytes(tail[40:48], "little")
     if directory > MAX_DIRECTORY_BYTES:
         raise ValueError(f"directory of {directory} bytes, at most {MAX_DIRECTORY_BYTES}")
+    return int.from_bytes(tail[86:88], "little")  # more than MAX_MEMBERS are refused anyway
 
 
 def _checked_members(members: list[zipfile.ZipInfo], size: int) -> list[zipfile.ZipInfo]:

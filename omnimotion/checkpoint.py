@@ -113,7 +113,7 @@ def restore_scene(
 ) -> Scene:
     """The scene a checkpoint describes; CheckpointError where names or shapes differ."""
     start = state.arrays.get("scene.camera_start")
-    if start is None or start.shape != (n_frames, 4):
+    if start is None or start.shape != (n_frames, 4) or start.dtype != np.float32:
         raise CheckpointError(f"checkpoint of step {state.step} is not of a {n_frames}-frame clip")
     scene = build_scene(frame, torch.from_numpy(start), state.config, backend, device)
     copy_arrays(named_tensors("scene", scene.state_dict()), state.arrays)
@@ -137,5 +137,7 @@ def copy_arrays(targets: dict[str, Tensor], arrays: dict[str, np.ndarray]) -> No
         if found is None or found.shape != tuple(target.shape):
             shape = "nothing" if found is None else f"shape {found.shape}"
             raise CheckpointError(f"checkpoint: {name}: {shape}, expected {tuple(target.shape)}")
+        if found.dtype.kind != torch.empty(0, dtype=target.dtype).numpy().dtype.kind:
+            raise CheckpointError(f"checkpoint: {name}: {found.dtype}, expected {target.dtype}")
         with torch.no_grad():
             target.copy_(torch.from_numpy(found))

@@ -7,15 +7,23 @@ Every error a user can cause ends as one line on stderr and its own exit code: 2
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from omnimotion.config import Parser
-from omnimotion.errors import ConfigError, OmniMotionError, ResourceError
+from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, is_out_of_memory
 
 COMMANDS = ("preprocess", "train", "query", "evaluate", "demo", "doctor")
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+LESS = {
+    "preprocess": "a smaller --max-side",
+    "train": "fewer --pairs, --points or --samples",
+    "query": "fewer points at once",
+}
+"""What to ask for where memory is short."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OmniMotionError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except (MemoryError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # who reads our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print(f"error: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
+    except BrokenPipeError:  # who reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        print(f"error: {_resource(error, words[0])}", file=sys.stderr)
         return ResourceError.exit_code
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
@@ -47,8 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
-    """`main` as a program."""
+    """`main` as a program. SIGTERM leaves nothing half written, as Ctrl-C does."""
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main(argv))
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def _resource(error: Exception, command: str) -> str:
+    """One line about memory or disk that is short."""
+    text = " ".join(str(error).split())
+    if not is_out_of_memory(error):
+        return text
+    hint = LESS.get(command, "less at once")
+    return f"out of memory ({text[:200] or 'no details'}); ask for {hint}"
 
 
 def _usage() -> str:

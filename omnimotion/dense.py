@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimotion.errors import ConfigError
-from omnimotion.files import atomic_path, require_free, shown
+from omnimotion.files import atomic_path, make_folder, require_free
 from omnimotion.tracks import Tracks
 
 DENSE_SUFFIXES = (".npy",)
@@ -30,10 +29,7 @@ def write_dense(path: Path, parts: Iterable[Tracks], n_frames: int, size: tuple[
     width, height = size
     shape = (n_frames, height, width)
     needed = n_frames * height * width * DTYPE.itemsize
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigError(f"cannot make {shown(path.parent)}: {problem.strerror}") from problem
+    make_folder(path.parent)
     require_free(path, needed, "a dense query")
     header = {"descr": np.lib.format.dtype_to_descr(DTYPE), "fortran_order": False, "shape": shape}
     with atomic_path(path, needed) as temp, temp.open("wb") as file:

@@ -65,3 +65,10 @@ class Interrupted(OmniMotionError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an exception of Python, numpy, torch or OpenCV means that memory is short."""
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
+        return True
+    return any(each in str(problem) for each in ("can't allocate memory", "Insufficient memory"))

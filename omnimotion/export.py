@@ -21,7 +21,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from omnimotion.errors import ConfigError, InputError, PointsError
-from omnimotion.files import atomic_path, read_archive, read_bytes, shown, write_archive
+from omnimotion.files import (
+    atomic_path,
+    make_folder,
+    read_archive,
+    read_bytes,
+    shown,
+    write_archive,
+)
 from omnimotion.tracks import PER_FRAME, Tracks
 
 TRACK_SUFFIXES = (".npz", ".csv", ".json")
@@ -90,14 +97,6 @@ def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None
         raise ConfigError(f"cannot write {shown(path)}: it is a folder")
     if path.exists() and not overwrite:
         raise ConfigError(f"{shown(path)} exists: choose another name, or give --overwrite")
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for output, and those above; `ConfigError` where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigError(f"cannot make {shown(folder)}: {problem.strerror}") from problem
 
 
 def _list(suffixes: Collection[str]) -> str:

@@ -8,6 +8,7 @@ must be a regular file. Sizes are in bytes; 1 MB in a message is 10**6 bytes. PO
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from omnimotion.errors import CheckpointError, ConfigError, OmniMotionError, Res
 
 MAX_ARCHIVE_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
+CHECKSUM = "sha256"  # key of a JSON object: of the others, as compact sorted JSON
 
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _TEMP_NAME = re.compile(r"\.omnimotion-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
@@ -80,13 +82,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     check_new_folder(path)
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp")
         temp.mkdir()
     try:
         yield temp
         with _writing(path):
             temp.rename(path)
+            _sync(path.parent)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 
@@ -95,6 +98,14 @@ def check_new_folder(path: Path) -> None:
     """Raise ConfigError where `path` exists; to be called before long work."""
     if path.exists():
         raise ConfigError(f"{shown(path)} exists: choose another name for the folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, and those above; `ConfigError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        raise ConfigError(f"cannot make {shown(folder)}: {_reason(problem)}") from problem
 
 
 def remove_stale_temps(folder: Path) -> None:
@@ -128,9 +139,7 @@ def read_bytes(
     except OSError as problem:
         raise error(f"cannot read {shown(path)}: {problem.strerror}") from problem
     if len(data) != size:
-        raise error(
-            f"{shown(path)} changed while it was read: wait until it is written, try again"
-        )
+        raise error(f"{shown(path)} changed while it was read: wait until it is written")
     return data
 
 
@@ -139,26 +148,32 @@ def regular_size(path: Path, error: type[OmniMotionError]) -> int:
     try:
         status = os.stat(path)
     except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
-        reason = getattr(problem, "strerror", None) or problem
-        raise error(f"no such file: {shown(path)} ({reason})") from problem
+        raise error(f"no such file: {shown(path)} ({_reason(problem)})") from problem
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{shown(path)} is not a regular file")
     return status.st_size
 
 
 def write_json(path: Path, obj: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically; NaN and infinity, which JSON lacks, are a ValueError."""
-    text = json.dumps(obj, indent=1, allow_nan=False)
+    """Write a JSON object and its checksum atomically; ValueError for NaN and infinity."""
+    text = json.dumps({**obj, CHECKSUM: _checksum(obj)}, indent=1, allow_nan=False)
     atomic_write(path, f"{text}\n".encode("ascii"))
 
 
 def read_json(path: Path, error: type[OmniMotionError]) -> dict[str, Any]:
-    """Read a JSON object; `error`, naming the file, for anything else."""
+    """Read a JSON object, without its checksum; `error`, naming the file, for anything else.
+
+    An object without a checksum is taken as it is: people may write one.
+    """
     data = read_bytes(path, error, MAX_JSON_BYTES)
     try:
-        return parse_object(data)
+        obj = parse_object(data)
+        found = obj.pop(CHECKSUM, None)
+        if found is not None and found != _checksum(obj):
+            raise ValueError(f"its checksum is another; drop the line {CHECKSUM!r} after an edit")
     except (ValueError, RecursionError) as problem:
         raise error(f"{shown(path)} is damaged: {_reason(problem)}") from problem
+    return obj
 
 
 def write_archive(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
@@ -234,12 +249,17 @@ def lock(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _checksum(obj: Mapping[str, Any]) -> str:
+    text = json.dumps(obj, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
 def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
 def _reason(problem: BaseException) -> str:
-    text = str(problem).partition("\n")[0]
+    text = str(getattr(problem, "strerror", None) or problem).partition("\n")[0]
     return shown(text) or type(problem).__name__
 
 
@@ -248,10 +268,10 @@ def _writing(path: Path) -> Iterator[None]:
     """Turn the failures that mean a bad output folder into a ConfigError."""
     try:
         yield
-    except OSError as problem:
-        if problem.errno in _DISK_FULL:
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        if getattr(problem, "errno", None) in _DISK_FULL:
             raise
-        raise ConfigError(f"cannot write {shown(path)}: {problem.strerror}") from problem
+        raise ConfigError(f"cannot write {shown(path)}: {_reason(problem)}") from problem
 
 
 def _create_temp(path: Path) -> Path:

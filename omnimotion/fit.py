@@ -1,13 +1,12 @@
 """The fit: draw matches, render them, step; log, preview, checkpoint, resume, stop on a signal."""
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,16 @@ from omnimotion.checkpoint import (
 from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, Correspondences, pair_chances
 from omnimotion.depth_maps import DepthLookup
-from omnimotion.errors import CheckpointError, FitDiverged, Interrupted
-from omnimotion.files import atomic_write
+from omnimotion.errors import FitDiverged, Interrupted
+from omnimotion.guard import (
+    ALARM_ABOVE,
+    BROKEN_ABOVE,
+    MAX_SKIPS,
+    counted,
+    round_trip,
+    write_diagnosis,
+)
+from omnimotion.history import History
 from omnimotion.losses import LossTerms, loss_terms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
@@ -38,7 +45,6 @@ log = logging.getLogger(__name__)
 
 LOST_POINTS = 8  # points without a match drawn in each pair
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
-AWAY_PX, AWAY_RATIO = 8.0, 3.0  # three lines of metrics in a row above this are no accident
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
 LOGGED = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
@@ -52,6 +58,7 @@ class FitReport(NamedTuple):
     step: int
     seconds: float  # of this call
     flow_error_px: float  # mean of the last lines of metrics, at a longer side of 256
+    skipped: int  # steps of this call whose loss or gradient was not finite
 
 
 class Guided(NamedTuple):
@@ -80,6 +87,8 @@ class Fit:
         self.step = 0
         self.device = self.pool.i.device
         self.rate_factor = torch.ones(())  # halved when the fit runs away
+        self.skips = torch.zeros((), device=self.device)  # see `guard.counted`
+        self.skipped = torch.zeros((), device=self.device)
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
         self.optimizer = _optimizer(self.scene, self.config)
 
@@ -95,11 +104,16 @@ class Fit:
         terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths, order)
         weights = loss_weights(progress, self.config.loss)
         loss = terms.total(weights if self.depth else weights | {"depth_order": 0.0})
-        if self.device.type != "cpu" or math.isfinite(float(loss.detach())):
-            self._descend(loss)  # on a CPU grid_sample's backward can crash on NaN coordinates
+        is_sound = loss.detach().isfinite()
+        if self.device.type != "cpu" or is_sound:
+            # on a CPU grid_sample's backward can crash on NaN coordinates
+            is_sound = is_sound & self._descend(loss)
+        self.skips = counted(self.skips, is_sound)
+        self.skipped += ~is_sound
         pair = batch.pair[: fit.pairs]  # those of the pool
-        error = self.pair_error[pair]
-        self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (terms.pair_px[: fit.pairs] - error)
+        error, found = self.pair_error[pair], terms.pair_px[: fit.pairs]
+        found = torch.where(found.isfinite(), found, error)
+        self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (found - error)
         self.step += 1
         return LossTerms(*(term.detach() for term in terms)), loss.detach()
 
@@ -118,11 +132,11 @@ class Fit:
             batch = joined(batch, guide.draw(chances, count, fit.points, LOST_POINTS, random))
         return batch
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self, loss: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         loss.backward()
         rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
-        self.optimizer.step(self.step, rate * float(self.rate_factor))
+        return self.optimizer.step(self.step, rate * float(self.rate_factor))
 
     # state ------------------------------------------------------------------------------------
 
@@ -133,6 +147,16 @@ class Fit:
         pins = self.pins.arrays() if self.pins else {}
         own |= {name: torch.from_numpy(array) for name, array in pins.items()}
         return scene | own | self.optimizer.tensors()
+
+    def is_sound(self) -> bool:
+        """Whether the state is finite and the map one that can be inverted; waits for a GPU."""
+        if not all(torch.isfinite(tensor).all() for tensor in self.tensors().values()):
+            return False
+        error = round_trip(self.scene)
+        if error > ALARM_ABOVE:
+            log.warning("step=%d round_trip=%.2g, expected below %g: the map hardly inverts",
+                        self.step, error, ALARM_ABOVE)  # fmt: skip
+        return error <= BROKEN_ABOVE
 
     def save(self) -> Path:
         """Write a checkpoint of this step."""
@@ -145,6 +169,7 @@ class Fit:
         """Continue from a checkpoint; CheckpointError when it does not fit."""
         copy_arrays(self.tensors(), state.arrays)
         self.step = state.step
+        self.skips = torch.zeros_like(self.skips)
 
 
 def run_fit(
@@ -159,20 +184,27 @@ def run_fit(
     `Interrupted` after saving when ``stop`` was set, `FitDiverged` when it runs away for good.
     """
     config, began, first = fit.config.fit, time.perf_counter(), fit.step
-    metrics = _Metrics(fit.run / "metrics.jsonl", fit.step)
+    metrics = History(fit.run / "metrics.jsonl", fit.step)
     if fit.step == 0:
         fit.save()  # something to go back to
     while fit.step < config.num_iters:
         terms, loss = fit.advance()
         stopping, last = stop.number, fit.step == config.num_iters
         due = last or bool(stopping) or fit.step % config.checkpoint_every == 0
-        checked = due or fit.device.type == "cpu"  # looking at the loss waits for a GPU
-        broken = checked and not math.isfinite(float(loss.detach()))
-        if fit.step % config.log_every == 0 or last or broken:
+        logs = last or fit.step % config.log_every == 0
+        # looking at the loss waits for a GPU
+        skips = float(fit.skips) if due or logs or fit.device.type == "cpu" else 0.0
+        is_sound = math.isfinite(float(loss)) if skips else True
+        if not is_sound:
+            log.warning("step=%d skipped: its loss is not finite", fit.step)
+        if skips >= MAX_SKIPS or (due and not fit.is_sound()):
+            _go_back(fit, metrics, terms)
+            continue
+        if logs and is_sound:
             seconds = time.perf_counter() - began
             metrics.add(_line(fit, terms, loss, seconds / max(1, fit.step - first)))
             if metrics.ran_away():
-                _go_back(fit, metrics)
+                _go_back(fit, metrics, terms)
                 continue
             if progress:
                 progress(fit.step, metrics.lines[-1])
@@ -186,21 +218,25 @@ def run_fit(
                 f"stopped at step {fit.step} of {config.num_iters}; saved in {fit.run}; "
                 "give the same command again to go on", stopping,
             )  # fmt: skip
-    return FitReport(fit.step, time.perf_counter() - began, metrics.recent("flow_px"))
+    seconds = time.perf_counter() - began
+    return FitReport(fit.step, seconds, metrics.recent("flow_px"), int(fit.skipped))
 
 
-def _go_back(fit: Fit, metrics: "_Metrics") -> None:
+def _go_back(fit: Fit, metrics: History, terms: LossTerms) -> None:
     """Return to the last checkpoint, at half the rate; FitDiverged after too many times."""
-    line = metrics.lines[-1]
-    found = ", ".join(f"{name}={line[name]:.3g}" for name in LOGGED)
-    if float(fit.rate_factor) <= 0.5**MAX_HALVINGS:
-        raise FitDiverged(
-            f"the fit ran away at step {fit.step} at {float(fit.rate_factor):.3g} of its rate "
-            f"({found}); lower learning_rate (now {fit.config.fit.learning_rate})"
-        )
+    values = {name: float(getattr(terms, name)) for name in (*LOGGED, "flow_px")}
+    found = ", ".join(f"{name}={value:.3g}" for name, value in values.items())
     state = newest_checkpoint(fit.run)
-    if state is None:
-        raise FitDiverged(f"{fit.run}: ran away at step {fit.step} ({found}) without a checkpoint")
+    if state is None or float(fit.rate_factor) <= 0.5**MAX_HALVINGS:
+        rate = float(fit.rate_factor)
+        path = write_diagnosis(fit.run, {
+            "step": fit.step, "rate_factor": rate, "skipped": int(fit.skipped),
+            "round_trip": round_trip(fit.scene), **values,
+        })  # fmt: skip
+        raise FitDiverged(
+            f"the fit ran away at step {fit.step} at {rate:.3g} of its rate ({found}); "
+            f"lower learning_rate (now {fit.config.fit.learning_rate}); see {path}"
+        )
     factor = float(fit.rate_factor) / 2
     log.warning("fit ran away at step %d (%s); back to step %d at %.3g of the rate",
                 fit.step, found, state.step, factor)  # fmt: skip
@@ -215,57 +251,6 @@ def _line(fit: Fit, terms: LossTerms, loss: Tensor, seconds: float) -> dict[str,
     names = (*LOGGED, "depth_order", "flow_px") if fit.depth else (*LOGGED, "flow_px")
     values = {name: round(float(getattr(terms, name)), 6) for name in names}
     return {"step": fit.step, "loss": round(float(loss), 6), **values, "step_s": round(seconds, 5)}
-
-
-class _Metrics:
-    """``metrics.jsonl``: kept in memory, written whole, cut to the step a run resumes from."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        self.lines = read_metrics(path)
-        self.cut(step)
-
-    def cut(self, step: int) -> None:
-        """Forget what came after ``step``."""
-        self.lines = [line for line in self.lines if line["step"] <= step]
-
-    def ran_away(self) -> bool:
-        """Whether the loss is not finite, or the flow error far above the best there was."""
-        if not math.isfinite(self.lines[-1]["loss"]):
-            return True
-        return len(self.lines) >= 3 and min(self._errors()[-3:]) > self._limit()
-
-    def is_sound(self) -> bool:
-        """Whether the flow error is well below where the fit would count as run away."""
-        return not self.lines or self._errors()[-1] < self._limit() / 2
-
-    def _errors(self) -> list[float]:
-        return [line["flow_px"] for line in self.lines]
-
-    def _limit(self) -> float:
-        return max(AWAY_PX, AWAY_RATIO * min(self._errors()))
-
-    def add(self, line: dict[str, float]) -> None:
-        self.lines.append(line)
-
-    def save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        atomic_write(self.path, text.encode())
-
-    def recent(self, name: str, count: int = 10) -> float:
-        values = [line[name] for line in self.lines[-count:]]
-        return sum(values) / max(1, len(values))
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``metrics.jsonl``, none where there is no such file."""
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}): remove it to go on") from error
 
 
 def _optimizer(scene: Scene, config: Config) -> FlooredAdam:

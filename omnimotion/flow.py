@@ -127,7 +127,7 @@ class SceneStore:
         if missing:
             raise SceneError(
                 f"{missing[0]} is missing ({len(missing)} of {len(paths)} files): "
-                "preprocess the video again"
+                "preprocess the video with --repair"
             )
         return store
 
@@ -146,7 +146,9 @@ class SceneStore:
         found = read_flow(path)
         limit = self.index.n_frames
         if found.i != i or np.any((found.targets < 0) | (found.targets >= limit)):
-            raise FlowError(f"{path}: holds frame {found.i} of another scene: preprocess again")
+            raise FlowError(
+                f"{path}: holds frame {found.i} of another scene: preprocess with --repair"
+            )
         return found
 
 
@@ -201,8 +203,10 @@ def read_flow(path: Path) -> FrameFlow:
     """Read what `write_flow` wrote; FlowError naming the file when it is damaged."""
     arrays, meta = read_archive(path, error=FlowError)
     if meta.get("kind") != FLOW_KIND or meta.get("format") != FORMAT:
-        raise FlowError(f"{path} is no flow file of format {FORMAT}: preprocess again")
+        raise FlowError(f"{path} is no flow file of format {FORMAT}: preprocess with --repair")
     try:
+        if not 0 < meta["quantum"] <= 1:
+            raise ValueError(f"a quantum of {meta['quantum']} px")
         shape = arrays["flow"].shape[:-1]
         bits = np.unpackbits(arrays["state"], axis=1, count=math.prod(shape)).reshape(2, *shape)
         return FrameFlow(
@@ -214,7 +218,7 @@ def read_flow(path: Path) -> FrameFlow:
             state=(bits[0] | bits[1] << 1).astype(np.uint8),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise FlowError(f"{path} is damaged ({error}): preprocess again") from error
+        raise FlowError(f"{path} is damaged ({error}): preprocess with --repair") from error
 
 
 def is_flow(path: Path) -> bool:
@@ -230,7 +234,7 @@ def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, 
     """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
     if set(data) != names:
         odd = sorted(set(data) ^ names)
-        raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess again")
+        raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
     try:
         values = dict(data)
         values["original_size"] = _pair(data["original_size"])
@@ -241,7 +245,7 @@ def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, 
             raise ValueError(f"{len(data['times'])} times for {count} frames")
         return values
     except (TypeError, ValueError) as error:
-        raise SceneError(f"{path} is damaged ({error}): preprocess again") from error
+        raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -10,6 +10,7 @@ Query modes (conventions 2.4):
   first    the first visible frame of each track; scored strictly after it
 """
 
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnimotion.errors import ConfigError, InputError
+from omnimotion.files import read_bytes, shown
 from omnimotion.restricted_pickle import load_plain_pickle
 
 QueryMode = Literal["given", "strided", "first"]
 STRIDE_FRAMES = 5
 MAX_BYTES = 4 << 30  # no ground truth is larger; guards against a zip bomb
+MAX_IMAGE_BYTES = 512 << 20
 _GT_KEYS = ("queries", "tracks", "visible", "known", "occlusion_labels")
+_CLIP_NAME = re.compile(r"\w[\w .+-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def read_tapvid(path: Path) -> Iterator[TapVidClip]:
     """
     content = load_plain_pickle(path)
     if isinstance(content, dict):
-        named = [(str(name), clip) for name, clip in content.items()]
+        named = [(_clip_name(path, str(name)), clip) for name, clip in content.items()]
     elif isinstance(content, list):
         named = [(f"{path.stem}_{number:04d}", clip) for number, clip in enumerate(content)]
     else:
@@ -148,6 +152,13 @@ def read_tapvid(path: Path) -> Iterator[TapVidClip]:
         )
     for name, clip in named:
         yield _tapvid_clip(f"{path}: clip {name}", name, clip)
+
+
+def _clip_name(path: Path, name: str) -> str:
+    """The name, which becomes that of a folder; InputError where it could lead out of it."""
+    if not _CLIP_NAME.fullmatch(name):
+        raise InputError(f"{path}: clip {name[:99]!r}: expected letters, digits, and _.+- in it")
+    return name
 
 
 def _tapvid_clip(where: str, name: str, clip: object) -> TapVidClip:
@@ -194,13 +205,17 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             raise InputError(f"{path}: {total} bytes unpacked, expected at most {MAX_BYTES}")
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in _GT_KEYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as ground truth ({error})") from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes the parsers raise
+        raise InputError(
+            f"{path}: cannot be read as ground truth ({shown(str(error))})"
+        ) from error
 
 
 def _frame_size(folder: Path) -> tuple[int, int]:
     first = next(iter(sorted((folder / "frames").glob("*.*"))), None)
-    frame = _decode(np.fromfile(first, np.uint8)) if first is not None else None
+    frame = _read_image(first) if first is not None else None
     if frame is None:
         raise InputError(f"{folder / 'frames'}: no readable frame, needed for the frame size")
     return frame.shape[1], frame.shape[0]
@@ -210,13 +225,20 @@ def _mask_areas(folder: Path, n_frames: int) -> NDArray[np.float64] | None:
     paths = sorted(folder.glob("*.png"))
     if not paths:
         return None
-    masks = [_decode(np.fromfile(path, np.uint8)) for path in paths]
+    masks = [_read_image(path) for path in paths]
     if len(masks) != n_frames or any(mask is None for mask in masks):
         raise InputError(f"{folder}: {len(paths)} masks, expected {n_frames} readable ones")
     return np.array([np.count_nonzero(m.any(axis=-1)) for m in masks if m is not None], np.float64)
 
 
+def _read_image(path: Path) -> NDArray[np.uint8] | None:
+    return _decode(np.frombuffer(read_bytes(path, InputError, MAX_IMAGE_BYTES), np.uint8))
+
+
 def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """An encoded image as BGR (H, W, 3), or None if it is damaged."""
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # a header that claims more pixels than OpenCV takes
+        return None
     return None if image is None else np.asarray(image, np.uint8)

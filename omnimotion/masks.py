@@ -37,7 +37,9 @@ def load_mask(path: Path, size: tuple[int, int], may_be_empty: bool = False) -> 
     data = read_bytes(path, InputError, MAX_MASK_BYTES)
     try:
         mask = _decode(data)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as problem:
+    except MemoryError:
+        raise
+    except Exception as problem:  # whatever a damaged or hostile file makes the parser raise
         reason = shown(str(problem))
         raise InputError(f"mask {shown(path)}: {reason}; expected an indexed PNG") from problem
     height, width = mask.labels.shape

@@ -47,8 +47,20 @@ class FlooredAdam:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self, count: int, rate: float) -> None:
-        """Take step number ``count`` (from 0) at learning rate ``rate``."""
+    def step(self, count: int, rate: float) -> Tensor:
+        """Take step number ``count`` (from 0) at learning rate ``rate``.
+
+        The step is skipped where a gradient is not finite: one would poison the moments for ever.
+        Returns whether all were, as a bool () on their device. On a GPU, where looking would wait,
+        a skipped step goes on by the moments alone.
+        """
+        is_sound = self._are_finite()
+        if is_sound.device.type == "cpu":
+            if not is_sound:
+                return is_sound
+        else:
+            for gradient in self._all_gradients():
+                gradient.masked_fill_(~is_sound, 0.0)
         self._bound(count)
         mean_fix, square_fix = 1 - BETA_MEAN ** (count + 1), 1 - BETA_SQUARE ** (count + 1)
         for parameters, relative in self.groups:
@@ -65,6 +77,17 @@ class FlooredAdam:
                 row = square.mean(_row_axes(square), keepdim=True)
                 denominator = ((square + self.floor**2 * row) / square_fix).sqrt_().add_(EPSILON)
                 parameter.addcdiv_(mean, denominator, value=-rate * relative / mean_fix)
+        return is_sound
+
+    def _all_gradients(self) -> list[Tensor]:
+        return [each for parameters, _ in self.groups for each in _gradients(parameters)]
+
+    def _are_finite(self) -> Tensor:
+        """Whether no gradient holds NaN or infinity, by their norms: bool ()."""
+        gradients = self._all_gradients()
+        if not gradients:
+            return torch.ones((), dtype=torch.bool, device=self.norm.device)
+        return torch.stack(torch._foreach_norm(gradients)).isfinite().all()
 
     def _bound(self, count: int) -> None:
         gradients = _gradients(self.groups[0][0])

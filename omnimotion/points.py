@@ -152,6 +152,8 @@ def _read_npz(path: Path) -> np.ndarray:
             return np.asarray(archive["queries"])
     except KeyError:
         raise PointsError(f"{shown(path)} holds no array queries (Q, 3) of t, x, y") from None
+    except MemoryError:  # the size of the member is bounded above
+        raise PointsError(f"{shown(path)} is damaged: its header claims too many") from None
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as cause:
         raise PointsError(f"{shown(path)} is damaged: {shown(str(cause))}") from None
 

@@ -20,6 +20,7 @@ from omnimotion.evidence import candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.matches import Matches
+from omnimotion.parts import in_parts
 from omnimotion.pins import Pins
 from omnimotion.rays import locate, surface_at
 from omnimotion.refine import choose, refine
@@ -153,10 +154,10 @@ class Tracker:
         at_once = max(1, RAYS_AT_ONCE // n_frames)
         with self._threads():
             now = self.scene.snapshot()
-            parts = [
-                self._found_at_once(queries.t[k : k + at_once], xy[k : k + at_once], now, matches)
-                for k in range(0, len(queries), at_once)
-            ]
+            parts = in_parts(
+                lambda part: self._found_at_once(queries.t[part], xy[part], now, matches),
+                len(queries), at_once,
+            )  # fmt: skip
         return Found(*(np.concatenate(field) for field in zip(none, *parts)))
 
     def _found_at_once(

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from omnimotion.errors import FlowError
-from omnimotion.files import lock, remove_stale_temps, require_free
+from omnimotion.files import lock, make_folder, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
 from preprocess.estimator import FlowEstimator, cached_frames
@@ -39,6 +39,7 @@ from preprocess.mutual import confirm_all
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import CheckedPair, PairStore
 from preprocess.pairs import Lattice, choose_pairs, disk_bytes, pair_gaps, previous_gap
+from preprocess.repair import repair
 from preprocess.threads import in_threads
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,8 @@ def preprocess(options: PreprocessOptions) -> Path:
     """
     folder = options.scene
     require_ours(folder)
-    video = open_video(
-        options.video, options.frames, allow_truncated=options.allow_truncated
-    )
-    folder.mkdir(parents=True, exist_ok=True)
+    video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
+    make_folder(folder)
     with lock(folder / LOCK_NAME), _one_cv2_thread():
         if options.overwrite:
             discard(folder, Job(options.settings(), None, None))
@@ -70,6 +69,10 @@ def preprocess(options: PreprocessOptions) -> Path:
         if job is not None:
             check_settings(folder, job.settings, options.settings())
             check_fingerprint(folder, job.fingerprint, video.fingerprint)
+        if options.repair and is_complete(folder):
+            size = options.working_size(video.size)
+            if repair(folder, (_at_size(frame, size) for frame in video)):
+                job = find_job(folder)
         if is_complete(folder):
             finish(folder)
             log.info("scene=%s already complete", folder)
@@ -146,15 +149,19 @@ def _store_frames(
 
     def save(numbered: tuple[int, np.ndarray]) -> None:
         t, frame = numbered
-        if frame.shape[1::-1] != size:
-            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        save_png(frame_path(folder, t), frame)
+        save_png(frame_path(folder, t), _at_size(frame, size))
 
     for _ in in_threads(save, enumerate(video), estimator.workers):
         pass
     job = Job(options.settings(), video.fingerprint, estimator.info)
     job.save(folder)
     return job
+
+
+def _at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if frame.shape[1::-1] == size:
+        return frame
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def _compute_pairs(

@@ -27,6 +27,7 @@ class PreprocessOptions:
     device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
     allow_truncated: bool = False  # keep the frames of a video that ends early
     overwrite: bool = False  # discard what the scene folder holds of another video or options
+    repair: bool = False  # look through the files of a complete scene, make damaged ones again
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -40,6 +41,8 @@ class PreprocessOptions:
             raise ConfigError(f"max_side: {self.max_side!r}, expected a whole number of pixels")
         if not MIN_SIDE <= self.max_side <= MAX_SIDE:
             raise ConfigError(f"max_side: {self.max_side}, expected {MIN_SIDE} to {MAX_SIDE} px")
+        if self.overwrite and self.repair:
+            raise ConfigError("repair keeps what is sound, overwrite nothing: drop one of the two")
         if self.flow == "dis" and self.raft_weights is not None:
             raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from omnimotion.archive import write_members
-from omnimotion.errors import FlowError
-from omnimotion.files import read_archive, require_free
+from omnimotion.errors import FlowError, ResourceError
+from omnimotion.files import read_archive, require_free, shown
 from omnimotion.flow import FrameFlow, flow_quantum, is_flow, read_flow, write_flow, zero_outside
 from preprocess.filter import UNRELIABLE, CheckedFlow, cycle_limit
 from preprocess.pairs import LINK_GAPS, Lattice
@@ -117,10 +117,10 @@ class PairStore:
             with open(temp, "wb") as file:
                 write_members(file, arrays, meta)
             os.replace(temp, path)
-        except OSError:
+        except OSError as problem:
             temp.unlink(missing_ok=True)
-            require_free(path, sum(array.nbytes for array in arrays.values()), str(path))
-            raise
+            require_free(path, sum(array.nbytes for array in arrays.values()), shown(path))
+            raise ResourceError(f"cannot write {shown(path)}: {problem.strerror}") from problem
 
     def _on_lattice(self, checked: CheckedFlow, source: int, forward: bool) -> CheckedFlow:
         at = self.lattice.pixels(source, forward)
@@ -140,7 +140,9 @@ class PairStore:
 
     def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:
         name = f"{name}_{'ij' if i < j else 'ji'}"
-        arrays = self._read(i, j, {name, f"{name}_error"})
+        arrays = self._read(i, j, names := {name, f"{name}_error"})
+        if names - arrays.keys():
+            raise FlowError(f"{shown(self.path(i, j))} is damaged: {sorted(names)} are missing")
         code = arrays[f"{name}_error"]
         error = code.astype(np.float32) * np.float32(self.limit / ERROR_STEPS)
         return CheckedFlow(

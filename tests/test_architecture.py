@@ -20,13 +20,13 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
     "settings",
-    "config files fused networks restricted_pickle tracks",
+    "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
     "cameras correspondences evidence matches masked asking footage",
-    "losses refine supervision",
+    "guard history losses refine supervision",
     "tracker",
     "previews health warps",
     "fit",

@@ -231,3 +231,18 @@ def test_huge_directory_is_refused_unread(tmp_path):
     )
     with pytest.raises(CheckpointError, match="directory of"):
         read_archive(tmp_path / "a.npz")
+
+
+def test_a_member_hidden_by_a_flipped_length_is_missed(tmp_path):
+    """The length of a directory entry's comment has no checksum, and swallows the next entry."""
+    path = tmp_path / "a.npz"
+    write_archive(path, {"a": np.zeros(2), "b": np.ones(2)}, {})
+    data = bytearray(path.read_bytes())
+    entry, after = (data.find(name, data.find(b"PK\1\2")) - 46 for name in (b"a.npy", b"b.npy"))
+    end = data.find(b"PK\5\6")
+    assert data[entry : entry + 4] == data[after : after + 4] == b"PK\1\2"
+    data[entry + 32] = end - after  # its comment is now all that follows
+    path.write_bytes(data)
+    assert len(zipfile.ZipFile(path).namelist()) == 2  # of 3
+    with pytest.raises(CheckpointError, match="2 members, expected 3"):
+        read_archive(path)

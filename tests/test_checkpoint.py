@@ -118,6 +118,12 @@ def test_copying_names_what_does_not_fit():
         copy_arrays(targets, {"a": np.ones(4, np.float32)})
 
 
+@pytest.mark.parametrize("dtype", ["U3", "<i4", "?"])
+def test_copying_names_an_array_of_another_kind(dtype):
+    with pytest.raises(CheckpointError, match=r"a: .*expected torch\.float32"):
+        copy_arrays({"a": torch.zeros(2)}, {"a": np.zeros(2, dtype)})
+
+
 def test_arrays_are_copies():
     tensor = torch.zeros(3)
     arrays = to_arrays({"a": tensor})

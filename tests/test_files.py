@@ -206,6 +206,16 @@ def test_damaged_json_is_refused(tmp_path, data):
         read_json(tmp_path / "a.json", FlowError)
 
 
+def test_json_that_was_changed_is_refused_and_that_of_a_person_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"times": [0.5, 1.5]})
+    path.write_text(path.read_text().replace("1.5", "1.7"))
+    with pytest.raises(FlowError, match=r"a\.json is damaged: its checksum is another"):
+        read_json(path, FlowError)
+    path.write_text('{"times": [0.5, 1.7]}')
+    assert read_json(path, FlowError) == {"times": [0.5, 1.7]}
+
+
 def test_json_refuses_to_write_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"a": float("nan")})
@@ -256,5 +266,5 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     with pytest.raises(ConfigError, match="exists"), atomic_folder(tmp_path / "a"):
         pass
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot write"), atomic_folder(tmp_path / "file" / "d"):
+    with pytest.raises(ConfigError, match="cannot make"), atomic_folder(tmp_path / "file" / "d"):
         pass

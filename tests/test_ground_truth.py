@@ -240,3 +240,11 @@ def test_the_test_videos_are_read():
     assert (truth.size, truth.occlusion_labels) == ((854, 480), False)
     assert truth.mask_areas is not None
     assert truth.mask_areas.shape == (90,)
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", ".hidden", "a/b", "", "..", "a\nb", "a" * 300])
+def test_a_clip_whose_name_is_no_folder_is_refused(tmp_path, name):
+    path = tmp_path / "clips.pkl"
+    path.write_bytes(pickle.dumps({name: tapvid_clip(np.random.default_rng(0))}))
+    with pytest.raises(InputError, match="expected letters, digits"):
+        list(read_tapvid(path))

@@ -85,6 +85,7 @@ def _is_pickle(path: Path) -> bool:
 
 def _extract(paths: list[Path], folder: Path) -> int:
     """Write the frames of every clip of the pickles."""
+    from omnimotion.files import make_folder
     from omnimotion.ground_truth import read_tapvid
     from omnimotion.images import save_png
 
@@ -93,7 +94,7 @@ def _extract(paths: list[Path], folder: Path) -> int:
             raise ConfigError(f"--extract {path}: expected a .pkl file of TAP-Vid")
         for clip in read_tapvid(path):
             frames = folder / clip.truth.name / "frames"
-            frames.mkdir(parents=True, exist_ok=True)
+            make_folder(frames)
             for t, frame in enumerate(clip.frames):
                 save_png(frames / f"{t:05d}.png", frame)
             log.info("clip=%s frames=%d", frames.parent, len(clip.frames))

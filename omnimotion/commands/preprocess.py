@@ -30,6 +30,8 @@ def add_arguments(parser: Parser) -> None:
         help="keep the frames that can be read of a damaged video")  # fmt: skip
     add("--overwrite", action="store_true",
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
+    add("--repair", action="store_true",
+        help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
 
 def _name(video: Path) -> str:
@@ -49,7 +51,7 @@ def main(args: Namespace) -> int:
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
         pairs=args.pairs, device=args.device, overwrite=args.overwrite,
-        allow_truncated=args.allow_truncated,
+        allow_truncated=args.allow_truncated, repair=args.repair,
     )  # fmt: skip
     preprocess(options)
     log.info("scene=%s ready; next: train.py --scene %s", scene, scene)

@@ -48,9 +48,10 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.files import lock
-    from omnimotion.fit import read_metrics, run_fit
+    from omnimotion.files import lock, make_folder, remove_stale_temps
+    from omnimotion.fit import run_fit
     from omnimotion.flow import SceneStore
+    from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.refit import refit_folder
     from omnimotion.report import save_report
@@ -68,8 +69,10 @@ def main(args: Namespace) -> int:
     if supervision.pin:
         base, run = run, refit_folder(run, supervision.pin)
         check_refit(store, base, config, supervision)
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
+        for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+            remove_stale_temps(folder)
         fit = start_fit(store, run, config, supervision, base)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
@@ -87,14 +90,14 @@ def main(args: Namespace) -> int:
             )  # fmt: skip
         plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
         save_report(fit, store)
-    log.info("step=%d seconds=%.1f flow_error_px=%.2f run=%s; next: query.py --scene %s --grid 16 "
-             "--out tracks.npz --video overlay.mp4",
-             report.step, report.seconds, report.flow_error_px, run, args.scene)  # fmt: skip
+    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
+             "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
+             report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
     return 0
 
 
 def _preview(store: object, scene: object, run: Path, step: int) -> None:
-    from omnimotion.fit import read_metrics
+    from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.previews import save_preview
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnimotion.errors import ConfigError
-from omnimotion.export import TRACK_SUFFIXES, check_output, make_folder, save_tracks
-from omnimotion.files import shown
+from omnimotion.export import TRACK_SUFFIXES, check_output, save_tracks
+from omnimotion.files import make_folder, shown
 from omnimotion.formats.compositing import write_after_effects, write_blender
 from omnimotion.formats.matchmove import write_3de, write_pftrack, write_syntheyes
 from omnimotion.formats.nuke import write_shake, write_tracker

@@ -1,0 +1,57 @@
+"""Looking through the files of a complete scene, and making damaged ones again.
+
+Frames are compared with the video's. Matches are checked by their checksums; where a file of them
+is damaged, the job is reopened without it: its pairs are computed again, for chains pass through
+all frames, but no other file changes, and the result is what it was, byte for byte on a CPU.
+"""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from omnimotion.errors import FlowError, VideoError
+from omnimotion.flow import INDEX_NAME, SceneIndex, flow_path, frame_path, read_flow
+from omnimotion.video import load_png, save_png
+from preprocess.job import PRODUCTS, Job
+
+log = logging.getLogger(__name__)
+
+
+def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
+    """Make damaged files of a complete scene again, or reopen its job; whether it was reopened.
+
+    ``frames``: all of the video, uint8 RGB at the working size.
+    """
+    index = SceneIndex.load(folder)
+    for t, frame in enumerate(frames):
+        if not _is_frame(frame_path(folder, t), frame):
+            log.info("repaired=%s", frame_path(folder, t))
+            save_png(frame_path(folder, t), frame)
+    damaged = [i for i in range(index.n_frames) if not _is_flow_of(flow_path(folder, i), i)]
+    if not damaged:
+        log.info("scene=%s all files are sound", folder)
+        return False
+    Job(index.settings, index.fingerprint, index.flow).save(folder)
+    (folder / INDEX_NAME).unlink()
+    for i in damaged:
+        log.info("damaged=%s", flow_path(folder, i))
+        flow_path(folder, i).unlink(missing_ok=True)
+    for name in PRODUCTS:
+        (folder / name).mkdir(exist_ok=True)
+    return True
+
+
+def _is_frame(path: Path, frame: np.ndarray) -> bool:
+    try:
+        return np.array_equal(load_png(path), frame)
+    except VideoError:
+        return False
+
+
+def _is_flow_of(path: Path, i: int) -> bool:
+    try:
+        return read_flow(path).i == i
+    except FlowError:
+        return False

@@ -1,0 +1,173 @@
+"""Every reader, given files with random damage: only the project's own errors may come out.
+
+`FEW` changes of each sample in every run of the tests; with `slow`, as many as fit in 10 minutes.
+"""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from some_tracks import make_tracks
+
+from omnimotion.checkpoint import load_checkpoint
+from omnimotion.config import load_config
+from omnimotion.errors import OmniMotionError
+from omnimotion.export import load_tracks, save_tracks
+from omnimotion.flow import SceneIndex, flow_path, read_flow
+from omnimotion.ground_truth import read_ground_truth, read_tapvid
+from omnimotion.history import read_metrics
+from omnimotion.images import load_image
+from omnimotion.masks import Mask, load_mask, save_mask
+from omnimotion.points import read_points
+from omnimotion.runs import run_folder
+from omnimotion.video import open_video
+from preprocess.job import find_job
+
+FEW, MINUTES = 120, 10
+LONGEST_S = 10.0
+POINTS = "t,x,y\n0,1.5,2\n3,10,20.25\n"
+CONFIG = "# a fit\nnum_iters = 300\nlearning_rate = 0.01\nbackend = torch\ncamera = true\n"
+
+
+def encoded(form, mode="RGB"):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, form)
+    return file.getvalue()
+
+
+def tracks_file(folder, suffix):
+    path = folder / f"sample{suffix}"
+    save_tracks(path, make_tracks(3, 4), overwrite=True)
+    return path.read_bytes()
+
+
+def mask_file(folder):
+    labels = np.zeros((24, 32), np.uint8)
+    labels[4:9, 5:12] = 2
+    save_mask(folder / "m.png", Mask(labels, (0, 0, 0, 9, 9, 9, 200, 10, 30)))
+    return (folder / "m.png").read_bytes()
+
+
+def pickle_file():
+    import pickle
+
+    rng = np.random.default_rng(0)
+    clip = {
+        "video": rng.integers(0, 9, (3, 4, 5, 3), np.uint8),
+        "occluded": rng.random((2, 3)) < 0.3,
+    }
+    clip["points"] = rng.random((2, 3, 2), np.float32)
+    return pickle.dumps({"goat": clip})
+
+
+def samples(folder, scene, clip):
+    """By reader: the sample's bytes, its name, and how it is read."""
+    run = run_folder(scene, None)
+    newest = sorted((run / "checkpoints").glob("*.npz"))[-1]
+    yield "checkpoint", newest.read_bytes(), "step_00000001.npz", load_checkpoint
+    yield "flow", flow_path(scene, 1).read_bytes(), "000001.npz", read_flow
+    index = (scene / "scene.json").read_bytes()
+    yield "index", index, "scene.json", lambda path: SceneIndex.load(path.parent)
+    job = b'{"settings": {"flow": "dis"}, "fingerprint": null, "flow": null}'
+    yield "job", job, "preprocess.json", lambda path: find_job(path.parent)
+    metrics = (run / "metrics.jsonl").read_bytes()
+    yield "metrics", metrics, "metrics.jsonl", read_metrics
+    yield "config", CONFIG.encode(), "config.txt", load_config
+    for suffix in (".npz", ".csv", ".json"):
+        yield f"tracks{suffix}", tracks_file(folder, suffix), f"t{suffix}", load_tracks
+    for suffix, data in ((".csv", POINTS.encode()), (".json", b"[[0, 1.5, 2], [3, 10, 20.25]]"),
+                         (".npz", tracks_file(folder, ".npz"))):  # fmt: skip
+        yield f"points{suffix}", data, f"p{suffix}", lambda path: read_points(path, 8, (64, 48))
+    for form, mode in (("PNG", "RGB"), ("PNG", "P"), ("JPEG", "CMYK"), ("TIFF", "RGB"),
+                       ("WEBP", "RGBA"), ("BMP", "RGB"), ("PPM", "L")):  # fmt: skip
+        yield f"image {form} {mode}", encoded(form, mode), f"i.{form.lower()}", load_image
+    yield "mask", mask_file(folder), "m.png", lambda path: load_mask(path, (32, 24))
+    yield "tapvid", pickle_file(), "clips.pkl", lambda path: list(read_tapvid(path))
+    truth = (clip / "gt.npz").read_bytes()
+    yield "truth", truth, "gt.npz", lambda path: read_ground_truth(path.parent)
+
+
+READERS = [
+    *("checkpoint", "flow", "index", "job", "metrics", "config"),
+    *("tracks.npz", "tracks.csv", "tracks.json", "points.csv", "points.json", "points.npz"),
+    *("image PNG RGB", "image PNG P", "image JPEG CMYK", "image TIFF RGB", "image WEBP RGBA"),
+    *("image BMP RGB", "image PPM L", "mask", "tapvid", "truth"),
+]
+
+
+def damaged(data, rng):
+    """The bytes with some changed, cut out, repeated, or put in."""
+    found = bytearray(data)
+    for _ in range(rng.integers(1, 6)):
+        at = int(rng.integers(0, len(found) + 1))
+        length = int(min(2 ** rng.integers(0, 8), 200))
+        kind = rng.integers(0, 5)
+        if kind == 0 and at < len(found):
+            found[at] ^= 1 << rng.integers(0, 8)
+        elif kind == 1:
+            found[at : at + length] = rng.bytes(length)
+        elif kind == 2:
+            del found[at : at + length]
+        elif kind == 3:
+            found[at:at] = found[at : at + length]
+        else:
+            word = [b"nan", b"-1", b"1e999", b"\0", b"\xff", b"]", b"{", b'"', b",", b"\n"]
+            found[at:at] = word[rng.integers(0, len(word))]
+    return bytes(found)
+
+
+def fuzz(sample, folder, rng, count=None, seconds=None):
+    name, data, file_name, read = sample
+    folder = folder / name.replace(" ", "_")
+    folder.mkdir()
+    path = folder / file_name
+    begun = time.monotonic()
+    refused = k = 0
+    while k < count if count else time.monotonic() - begun < seconds:
+        k += 1
+        path.write_bytes(damaged(data, rng))
+        start = time.monotonic()
+        try:
+            read(path)
+        except OmniMotionError:
+            refused += 1
+        except Exception as problem:
+            (folder / "found").write_bytes(path.read_bytes())
+            pytest.fail(f"{name}: {problem!r} from {folder / 'found'}")
+        assert time.monotonic() - start < LONGEST_S
+    assert refused > 0
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", READERS)
+def test_46_47_only_our_errors(name, tmp_path, tiny_scene, tiny_clip):
+    found = {sample[0]: sample for sample in samples(tmp_path, tiny_scene, tiny_clip)}
+    assert list(found) == READERS
+    fuzz(found[name], tmp_path, np.random.default_rng(READERS.index(name)), count=FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", READERS)
+def test_46_47_only_our_errors_for_ten_minutes(name, tmp_path, tiny_scene, tiny_clip):
+    found = {sample[0]: sample for sample in samples(tmp_path, tiny_scene, tiny_clip)}
+    seed = int(time.time())
+    print("seed", seed)  # noqa: T201  shown where it fails
+    fuzz(found[name], tmp_path, np.random.default_rng(seed), seconds=60 * MINUTES)
+
+
+@pytest.mark.slow
+def test_4_7_a_damaged_video_for_ten_minutes(tmp_path):
+    from clip_files import make_clips
+
+    clips = make_clips(tmp_path)
+    seed = int(time.time())
+    print("seed", seed)  # noqa: T201  shown where it fails
+    for k, name in enumerate(("clip.mp4", "clip.mkv", "clip.avi", "fast.mp4")):
+        data = Path(clips / name).read_bytes()
+        sample = (f"video {k}", data, name, open_video)
+        fuzz(sample, tmp_path, np.random.default_rng(seed + k), seconds=15 * MINUTES)
