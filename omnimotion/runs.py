@@ -26,7 +26,6 @@ from omnimotion.fit import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.masked import MaskedStore
-from omnimotion.matches import Matches
 from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
@@ -148,13 +147,13 @@ def open_tracker(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta, _matches(folder), stored_pins(state.arrays))
+    return Tracker(scene, index, meta, _store(folder), stored_pins(state.arrays))
 
 
-def _matches(folder: Path) -> Matches | None:
-    """The scene's matches; None, and a warning, where a part of them has been deleted."""
+def _store(folder: Path) -> SceneStore | None:
+    """The scene's store; None, and a warning, where a part of it has been deleted."""
     try:
-        return Matches(SceneStore.open(folder))
+        return SceneStore.open(folder)
     except SceneError as problem:
         log.warning("tracks are not refined: %s", problem)
         return None
