@@ -20,14 +20,14 @@ from omnimotion.flow import SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
 
 LEAST_SIDE = 256  # frames are halved as long as the longer side stays above
-RADIUS = 7  # of a patch, px of the image
+RADIUS = 9  # of a patch, px of the image
 WIDTH = 0.6  # standard deviation of its window, in radii
 ITERATIONS = 6
 ALIKE = 0.7  # correlation from which a patch counts as found
 FAR_PX = 3.0  # a patch so far off the track, of a frame whose longer side is 256, is another
 LEAST_TEXTURE = 0.02  # of a patch of contrast 1: its weaker gradient squared; less may slide
 LEAST_CONTRAST = 1.0  # grey levels: less is noise
-AT_ONCE = 8192  # pairs: 20 MB
+AT_ONCE = 8192  # pairs: 60 MB
 
 
 class Patches:

@@ -32,7 +32,7 @@ SURE_PX, UNSURE_PX, SHARPNESS = 0.2, 8.0, 1.5
 """How far off the scene is taken to be: sure + unsure (1 - confidence)^sharpness."""
 STEP_SHARE = 0.2  # of that: how much of it comes from one frame to the next
 MATCH_PX, MATCH_PX_PER_FRAME = 0.35, 0.03  # how far off a match is, and its share by the gap
-PATCH_PX = 0.25  # how far off a patch is found
+PATCH_PX = 0.15  # how far off a patch is found
 ROBUST = 3.0  # what is off by so many times that counts half
 TOO_FAR = 2.0  # a match off the track by so many times what is expected is of something else
 AGREES_PX = 3.0  # a match that ends so close to the track speaks for the point being seen

@@ -23,6 +23,7 @@ HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
 HIDDEN, UNMATCHED, UNLIKE = map(Evidence._fields.index, ("hidden", "unmatched", "unlike"))
 AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # a match that ends farther from a candidate tells no more against it
+APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
 CLEARLY_PX = 1.0  # by so much another candidate must be closer to the matches than the first
 
 
@@ -89,7 +90,8 @@ class Refiner:
     def _at_once(
         self, now: Snapshot, t: np.ndarray, found: Found, confidence: np.ndarray
     ) -> Found:
-        evidence, own = found.evidence.copy(), (np.arange(len(t)), t)
+        found, own = self._followed(t, found, confidence), (np.arange(len(t)), t)
+        evidence = found.evidence
         shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
         shown[own] = True
         around = self.patches.around(t, found.xy[own], self._warps(now, t, found))
@@ -98,6 +100,21 @@ class Refiner:
         xy = (xy + refined.offset).astype(np.float32)
         evidence[..., UNMATCHED] = refined.unmatched
         evidence[..., UNLIKE] = 1 - around.likeness(xy, inside_frame(xy, self.size)).clip(0, 1)
+        return Found(xy, found.depth, evidence)
+
+    def _followed(self, t: np.ndarray, found: Found, confidence: np.ndarray) -> Found:
+        """Tracks that follow matches from frame to frame where the scene is unsure of its own.
+
+        Thin parts that move fast may have no surface in the scene; while they are seen, flow
+        knows better. Judged over all frames in which the two are apart: it is one surface or the
+        other.
+        """
+        way = self.matches.follow(t, found.xy[np.arange(len(t)), t])
+        apart = self.matches.px * np.linalg.norm(way - found.xy, axis=-1) > APART_PX
+        sure = (apart * confidence).sum(1) / np.maximum(apart.sum(1), 1)
+        follows = apart & (sure < UNSURE)[:, None]
+        xy, evidence = found.xy.copy(), found.evidence.copy()
+        xy[follows], evidence[follows, HIDDEN] = way[follows], 0  # what is followed is seen
         return Found(xy, found.depth, evidence)
 
     def _warps(self, now: Snapshot, t: np.ndarray, found: Found) -> np.ndarray:

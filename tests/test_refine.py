@@ -1,11 +1,12 @@
-"""Which surface a query is on: the one that moves as its pixel does."""
+"""Which surface a query is on, and when its matches are followed rather than the scene."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from omnimotion.refine import Refiner
+from omnimotion.confidence import Evidence
+from omnimotion.refine import HIDDEN, Found, Refiner
 
 N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
 
@@ -41,3 +42,49 @@ def test_without_a_match_the_surface_that_is_seen_stands(truth):
     carried = truth[:, None] + np.array([9.0, 0.0])[:, None, None]
     found = refiner(truth, np.nan).choose(np.full(3, OWN), truth[:, OWN], carried)
     np.testing.assert_array_equal(found, 0)
+
+
+# what is followed -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(truth):
+    """The scene is right up to frame 6 and then 20 px off, where it says the point is hidden."""
+    xy = truth.astype(np.float32).copy()
+    xy[:, 7:] += 20 / PX
+    evidence = np.zeros((3, N_FRAMES, len(Evidence._fields)), np.float32)
+    evidence[:, 7:, HIDDEN] = 0.9
+    return Found(xy, np.zeros((3, N_FRAMES), np.float32), evidence)
+
+
+def following(truth, until):
+    """A refiner whose matches can be followed to frame ``until``."""
+    way = truth.copy()
+    way[:, until:] = np.nan
+    matches = SimpleNamespace(px=PX, follow=lambda frames, xy: way)
+    return Refiner(matches, SimpleNamespace(size=(512, 512)))
+
+
+def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
+    confidence = np.full((3, N_FRAMES), 0.9)
+    confidence[0, 7:] = 0.4
+    moved = following(truth, 10)._followed(np.full(3, OWN), found, confidence)
+    np.testing.assert_allclose(moved.xy[0, :10], truth[0, :10], atol=1e-4)
+    assert (moved.evidence[0, :10, HIDDEN] == 0).all()  # what is followed is seen
+    np.testing.assert_array_equal(moved.xy[0, 10:], found.xy[0, 10:])
+    np.testing.assert_array_equal(moved.evidence[0, 10:], found.evidence[0, 10:])
+    np.testing.assert_array_equal(moved.xy[1:], found.xy[1:])  # the scene is sure
+
+
+def test_where_they_agree_it_does_not_matter_how_sure_the_scene_is(truth, found):
+    close = found._replace(xy=(truth + 3 / PX * np.array([1.0, 0.0])).astype(np.float32))
+    moved = following(truth, N_FRAMES)._followed(np.full(3, OWN), close, np.zeros((3, N_FRAMES)))
+    np.testing.assert_array_equal(moved.xy, close.xy)
+
+
+def test_it_is_judged_over_all_frames_that_differ(truth, found):
+    """Unsure in one of five: the scene stands in all of them."""
+    confidence = np.full((3, N_FRAMES), 0.9)
+    confidence[:, 8] = 0.1
+    moved = following(truth, N_FRAMES)._followed(np.full(3, OWN), found, confidence)
+    np.testing.assert_array_equal(moved.xy, found.xy)
