@@ -9,7 +9,7 @@ from torch import Tensor
 from omnimotion.compositing import stratified_depths
 from omnimotion.confidence import Evidence
 from omnimotion.geometry import PIXELS_PER_UNIT, apply_similarity
-from omnimotion.rays import Located, surface_at
+from omnimotion.rays import Located, Surface, surface_at
 from omnimotion.scene import Snapshot, lift
 
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
@@ -17,13 +17,15 @@ AROUND_PX = (2.0, 4.0)  # how far from a query other surfaces may be its own, of
 NEAR_PX = 2.0  # from a query, of a frame of 256: what is so near moves as one
 
 
-def candidates(now: Snapshot, frames: Tensor, xy: Tensor, around: bool) -> Tensor:
+def candidates(
+    now: Snapshot, frames: Tensor, xy: Tensor, seen: Surface, around: bool = False
+) -> Tensor:
     """Canonical points (q, 1 + K, 3) that queries ``xy`` (q, 2) in ``frames`` (q,) may mean.
 
-    First the surface that is seen, then `ALTERNATIVES` at equal steps of the ray's weight, and if
-    ``around`` those at the depths of surfaces around it: near an edge a ray may miss its own.
+    First the surface that is ``seen`` there, then `ALTERNATIVES` at equal steps of the ray's
+    weight, and if ``around`` those at the depths of surfaces around it: near an edge a ray may
+    miss its own.
     """
-    seen = surface_at(now, now.at(frames), xy[:, None])
     depth = torch.cat((seen.depth, alternatives(seen.weights[:, 0])), dim=1)
     if around:
         beside = surface_at(now, now.at(frames), xy[:, None] + _ring().to(xy))

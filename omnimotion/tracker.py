@@ -160,7 +160,8 @@ class Tracker:
         """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
-        u = candidates(now, frames, own, around=refiner is not None)
+        seen = surface_at(now, now.at(frames), own[:, None])
+        u = candidates(now, frames, own, seen, around=refiner is not None)
         where = carried(now, u)  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
         if refiner is not None:
