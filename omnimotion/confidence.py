@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
+ON_IT_PX = 16.0  # at 256x256: a track farther off has lost its point, and sees something else
 
 
 class Evidence(NamedTuple):
@@ -49,4 +50,4 @@ SCENE = Logistic(4.49, (1.491, 1.227, 2.237, 0.427, 0.000, 0.000))
 REFINED = Logistic(5.02, (0.791, 0.536, 1.496, 0.582, 1.641, 0.000))
 """That a refined track is."""
 SEEN = Logistic(4.08, (1.530, 0.517, 0.000, 0.000, 3.559, 0.000))
-"""That the point of a refined track is seen, where it is inside the frame."""
+"""That the point of a refined track is seen there, where it is inside the frame."""
