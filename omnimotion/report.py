@@ -107,13 +107,19 @@ FIGURES = {
 
 def save_report(fit: Fit, store: SceneStore) -> Path:
     """Measure a fit and write its report; the path of ``report.html``."""
-    health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
-    content = report_content(health, fit, store)
+    content, html = make_report(fit, store)
     write_json(fit.run / "report.json", content)
     path = fit.run / "report.html"
-    atomic_write(path, page(content, _pictures(health, fit, store)).encode())
+    atomic_write(path, html.encode())
     log.info("report=%s %s", path, headline(content))
     return path
+
+
+def make_report(fit: Fit, store: SceneStore) -> tuple[dict[str, Any], str]:
+    """Measure a fit: what ``report.json`` holds, and the page ``report.html``."""
+    health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
+    content = report_content(health, fit, store)
+    return content, page(content, _pictures(health, fit, store))
 
 
 def report_content(health: Health, fit: Fit, store: SceneStore) -> dict[str, Any]:

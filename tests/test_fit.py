@@ -371,7 +371,7 @@ def test_other_tracks_do_not_continue_a_run(tiny_clip, tiny_store, short, tmp_pa
 
 
 def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(tiny_store, short, tmp_path):
-    config = short.replace(budget="1s", num_iters=1)
+    config = short.replace(budget="4s", num_iters=1)
     began = time.perf_counter()
     with pytest.raises(Interrupted):
         fit(tiny_store, tmp_path, config, StopAfter(3))

@@ -1,6 +1,7 @@
 """``omnimotion train --scene DIR``: fit a preprocessed scene."""
 
 import logging
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
+    began = time.perf_counter()  # a budget includes the imports
     from omnimotion.files import lock, make_folder, remove_stale_temps
     from omnimotion.fit import run_fit
     from omnimotion.flow import SceneStore
@@ -73,7 +75,7 @@ def main(args: Namespace) -> int:
     with lock(run / "lock"), catch_signals() as stop:
         for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
             remove_stale_temps(folder)
-        fit = start_fit(store, run, config, supervision, base)
+        fit = start_fit(store, run, config, supervision, base, began)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
         with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
