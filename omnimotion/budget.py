@@ -13,6 +13,7 @@ from omnimotion.errors import ConfigError
 from omnimotion.fit import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.report import make_report
+from omnimotion.schedule import START_SHARE
 from omnimotion.settings import parse_seconds
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,10 @@ TRIAL_SHARE = 0.05  # of the budget, at most, for each of the two
 
 
 class Cost(NamedTuple):
-    """Seconds that the parts of a fit take."""
+    """Seconds that a fit takes on this machine."""
 
-    step: float
-    report: float  # and about as much a preview, most of which is the same pictures
+    step: float  # of one more step, with its part of restarts and previews
+    rest: float  # of what does not grow with the steps
 
 
 def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
@@ -34,43 +35,46 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     ``trial`` takes some steps and is spoiled by them. ``began``: `time.perf_counter` when the
     budget's time started. ConfigError when the time is too short for the warm-up.
     """
-    config = trial.config
+    config, loading_s = trial.config, time.perf_counter() - began
     budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
-    cost = measure_cost(trial, store, TRIAL_SHARE * budget)
+    step_s, report_s = measured(trial, store, TRIAL_SHARE * budget)
+    cost = cost_of(config.fit, step_s, report_s, loading_s)
     spent = time.perf_counter() - began
-    steps, least = steps_within(budget - spent, cost, config.fit), max(1, config.fit.warmup)
+    steps, least = steps_within(budget - spent, cost), max(1, config.fit.warmup)
     if steps < least:
-        needed = spent + cost.report + least * (cost.step + _preview_share(cost, config.fit))
+        needed = spent + cost.rest + least * cost.step
         raise ConfigError(
             f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
             f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
         )
-    log.info("budget=%s num_iters=%d (default %d): a step takes %.4f s; %.1f s have gone by, "
-             "%.1f s are kept for each report or preview", config.fit.budget, steps, default,
-             cost.step, spent, cost.report)  # fmt: skip
+    log.info("budget=%s num_iters=%d (default %d): a step takes %.4f s, a report or preview "
+             "%.1f s, and %.1f s have gone by", config.fit.budget, steps, default, step_s,
+             report_s, spent)  # fmt: skip
     return config.replace(num_iters=steps)
 
 
-def steps_within(seconds: float, cost: Cost, fit: FitConfig) -> int:
-    """How many steps, the previews among them and the report after them take ``seconds``."""
-    return max(0, int((seconds - cost.report) / (cost.step + _preview_share(cost, fit))))
+def cost_of(fit: FitConfig, step_s: float, report_s: float, loading_s: float) -> Cost:
+    """The cost of a fit whose parts take this long; a preview takes about as long as a report."""
+    preview_s = report_s / fit.preview_every if fit.preview_every else 0.0
+    starts = 1 + fit.restarts * START_SHARE
+    return Cost(step_s * starts + preview_s, report_s + fit.restarts * loading_s)
 
 
-def measure_cost(trial: Fit, store: SceneStore, limit_s: float) -> Cost:
-    """What a step and the report of a fit cost; steps are timed for about ``2 * limit_s``."""
-    _seconds_a_step(trial, WARMUP, limit_s)
-    step = _seconds_a_step(trial, TIMED, limit_s)
+def steps_within(seconds: float, cost: Cost) -> int:
+    """How many steps there is time for."""
+    return max(0, int((seconds - cost.rest) / cost.step))
+
+
+def measured(trial: Fit, store: SceneStore, limit_s: float) -> tuple[float, float]:
+    """Seconds of a step and of a report; steps are timed for about ``2 * limit_s`` at most."""
+    _timed_step(trial, WARMUP, limit_s)
+    step_s = _timed_step(trial, TIMED, limit_s)
     began = time.perf_counter()
     make_report(trial, store)
-    return Cost(step, time.perf_counter() - began)
+    return step_s, time.perf_counter() - began
 
 
-def _preview_share(cost: Cost, fit: FitConfig) -> float:
-    """Seconds of each step that go into previews; the last one is the report's."""
-    return cost.report / fit.preview_every if fit.preview_every else 0.0
-
-
-def _seconds_a_step(trial: Fit, count: int, limit_s: float) -> float:
+def _timed_step(trial: Fit, count: int, limit_s: float) -> float:
     """The mean of up to ``count`` steps, spread over the whole fit: later ones take longer."""
     began, steps = time.perf_counter(), trial.config.fit.num_iters
     for done in range(1, count + 1):

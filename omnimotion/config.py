@@ -124,6 +124,10 @@ class FitConfig:
     preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)
     log_every: int = setting(50, "steps between lines of metrics.jsonl", 1, 1_000_000)
     seed: int = setting(0, "of every random draw", 0, 2**31 - 1)
+    restarts: int = setting(
+        0, "further seeds to begin; after 0.3 of the steps the fit goes on that maps best what "
+        "moves, by matches never drawn; each takes 0.3 of a fit's time", 0, 100,
+    )  # fmt: skip
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     backend: str = setting(
         "auto", "numba on a CPU, tcnn (tinycudann) on a GPU, or torch; auto takes what works",

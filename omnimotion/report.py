@@ -105,9 +105,14 @@ FIGURES = {
 }  # fmt: skip
 
 
-def save_report(fit: Fit, store: SceneStore) -> Path:
-    """Measure a fit and write its report; the path of ``report.html``."""
+def save_report(fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = None) -> Path:
+    """Measure a fit and write its report; the path of ``report.html``.
+
+    ``restarts``: what was compared, if anything was (see `omnimotion.restarts`).
+    """
     content, html = make_report(fit, store)
+    if restarts:
+        content["restarts"] = restarts
     write_json(fit.run / "report.json", content)
     path = fit.run / "report.html"
     atomic_write(path, html.encode())

@@ -33,6 +33,7 @@ LEVELS = (
     "report",
     "budget",
     "runs",
+    "restarts",
     "commands",
     "cli",
     "__main__",

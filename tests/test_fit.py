@@ -153,6 +153,14 @@ def test_stop_and_resume_gives_the_same_bytes(tiny_store, short, tmp_path, unint
     assert steps == sorted(set(steps))
 
 
+def test_a_fit_that_pauses_goes_on_to_the_same_bytes(tiny_store, short, tmp_path, uninterrupted):
+    assert run_fit(start_fit(tiny_store, tmp_path, short), StopSignal(), until=7).step == 7
+    half = load_checkpoint(newest(tmp_path))
+    assert (half.step, half.complete) == (7, False)
+    fit(tiny_store, tmp_path, short)
+    assert newest(tmp_path).read_bytes() == uninterrupted
+
+
 def test_steps_are_a_total(tiny_store, short, tmp_path):
     fit(tiny_store, tmp_path, short)
     before = newest(tmp_path).read_bytes()
