@@ -4,8 +4,8 @@
         --set steps_per_frame=30 --out benchmarks/results/seeds
 
 fits each clip, preprocessed in ``--work`` as `benchmarks/run.py` leaves it, with several seeds,
-measures each fit where restarts would be compared and at its end, and scores it. ``seeds.md`` has all
-figures, how each measure ranks the seeds, and what the best of several begun seeds would score.
+measures each fit where restarts would be compared and at its end, and scores it. ``seeds.md`` has
+all scores, how each measure ranks the seeds, and what the best of several begun seeds would score.
 Runs are kept: the same command goes on.
 """
 
