@@ -110,9 +110,7 @@ def save_report(fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = N
 
     ``restarts``: what was compared, if anything was (see `omnimotion.restarts`).
     """
-    content, html = make_report(fit, store)
-    if restarts:
-        content["restarts"] = restarts
+    content, html = make_report(fit, store, restarts)
     write_json(fit.run / "report.json", content)
     path = fit.run / "report.html"
     atomic_write(path, html.encode())
@@ -120,10 +118,12 @@ def save_report(fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = N
     return path
 
 
-def make_report(fit: Fit, store: SceneStore) -> tuple[dict[str, Any], str]:
+def make_report(
+    fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], str]:
     """Measure a fit: what ``report.json`` holds, and the page ``report.html``."""
     health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
-    content = report_content(health, fit, store)
+    content = report_content(health, fit, store) | ({"restarts": restarts} if restarts else {})
     return content, page(content, _pictures(health, fit, store))
 
 

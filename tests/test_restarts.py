@@ -226,6 +226,7 @@ def test_the_command_compares_starts_and_reports_them(tiny_store, config, tmp_pa
     report = json.loads((run / "report.json").read_text())
     assert [start["seed"] for start in report["restarts"]["starts"]] == [3, 4]
     assert report["restarts"]["chosen"] == report["seed"]
+    assert "the best of 2 seeds" in (run / "report.html").read_text()
     assert np.isfinite(report["figures"]["held_out_median_px"]["value"])
 
 
