@@ -24,7 +24,7 @@ LEVELS = (
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
-    "flow checkpoint rays pins refit",
+    "batch flow checkpoint rays pins refit",
     "cameras correspondences evidence matches masked asking footage",
     "guard history losses refine supervision",
     "tracker",
@@ -33,7 +33,7 @@ LEVELS = (
     "runs report",
     "commands",
     "cli",
-    "__main__",
+    "__main__ child",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video"}
