@@ -6,6 +6,7 @@ DIR/summary.html shows all; tracks are in DIR/tracks, scenes in DIR/scenes.
 """
 
 import logging
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,9 @@ def _tasks(args: Namespace, config: Config) -> list["Task"]:
     from omnimotion.batch.task import Task, check_names
     from omnimotion.commands.preprocess import scene_name
 
-    named = [(scene_name(video.resolve()), video.absolute()) for video in args.videos]
+    # of links the names as given: the same clip may come under several
+    videos = [Path(os.path.abspath(video)) for video in args.videos]
+    named = [(scene_name(video), video) for video in videos]
     check_names(named)
     device = ["--device", config.fit.device]
     threads = ["--backend", config.fit.backend, "--threads", str(config.fit.threads)]
