@@ -30,7 +30,7 @@ LEVELS = (
     "tracker",
     "previews health warps",
     "fit",
-    "runs report",
+    "parallel runs report",
     "plan",
     "commands",
     "cli",

@@ -2,12 +2,13 @@
 
 import logging
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from omnimotion.config import Parser, add_settings, parsed_config
+from omnimotion.config import Config, Parser, add_settings, parsed_config
 
 SUMMARY = "fit a scene"
 log = logging.getLogger(__name__)
@@ -48,10 +49,22 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
+    from omnimotion.parallel import together
+    from omnimotion.runs import choose_device
+
+    config = parsed_config(args)
+    with together(choose_device(config.fit.device)) as rank:
+        _fit(args, config, rank)
+    return 0
+
+
+def _fit(args: Namespace, config: Config, rank: int) -> None:
+    """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import lock, make_folder, remove_stale_temps
     from omnimotion.fit import run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.history import read_metrics
+    from omnimotion.parallel import help_fit, share
     from omnimotion.plots import plot_metrics
     from omnimotion.refit import refit_folder
     from omnimotion.report import save_report
@@ -59,7 +72,6 @@ def main(args: Namespace) -> int:
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
-    config = parsed_config(args)
     store = SceneStore.open(args.scene)
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
@@ -69,11 +81,15 @@ def main(args: Namespace) -> int:
     if supervision.pin:
         base, run = run, refit_folder(run, supervision.pin)
         check_refit(store, base, config, supervision)
+    if rank:
+        help_fit(lambda copy: start_fit(store, copy, config, supervision, base), run, rank)
+        return
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
         for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
             remove_stale_temps(folder)
         fit = start_fit(store, run, config, supervision, base)
+        stop = share(fit, stop, rank)
         board = _tensorboard(run)
         steps = fit.config.fit.num_iters
         with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
@@ -84,19 +100,15 @@ def main(args: Namespace) -> int:
                 for name, value in line.items() if board else ():
                     board.add_scalar(name, value, step)
 
-            report = run_fit(
-                fit, stop, preview=lambda scene, step: _preview(store, scene, run, step),
-                progress=progress,
-            )  # fmt: skip
+            report = run_fit(fit, stop, partial(_preview, store, run), progress)
         plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
         save_report(fit, store)
     log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
              "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
              report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
-    return 0
 
 
-def _preview(store: object, scene: object, run: Path, step: int) -> None:
+def _preview(store: object, run: Path, scene: object, step: int) -> None:
     from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.previews import save_preview
