@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 
 from omnimotion.batch import work as work_module
 from omnimotion.batch.local import places_here, usable_cores
+from omnimotion.batch.progress import Progress
 from omnimotion.batch.stage import Ended, Place, last_words, run_stage
-from omnimotion.batch.task import STAGES, Task, in_shard
+from omnimotion.batch.task import STAGES, Failure, Record, Task, in_shard
 from omnimotion.batch.work import waiting_lock, work
 from omnimotion.cli import main
 from omnimotion.errors import ConfigError
@@ -117,7 +119,7 @@ def test_what_is_done_is_not_done_again(batch, clips, config, monkeypatch):
 
 
 def test_the_page_stands_alone_and_names_cannot_break_it(clips, config, tmp_path):
-    odd = tmp_path / "<b>&'\"clip\".mp4"
+    odd = tmp_path / '<b>&\'"clip".mp4'
     odd.write_text("no video\n")
     assert call(odd, "--config", config, "--out", tmp_path / "out") == 7
     tags, text = [], (tmp_path / "out" / "summary.html").read_text()
@@ -204,6 +206,24 @@ def test_a_damaged_record_is_no_obstacle(task, monkeypatch):
     task.result.parent.mkdir(parents=True)
     task.result.write_text("{")
     assert work(task).failure.error == "said"
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_progress_is_said_once_and_as_a_table(task, tmp_path, caplog, capsys, is_terminal):
+    others = [replace(task, name=name) for name in ("one", "two")]
+    progress = Progress([task, *others])
+    progress.is_terminal = is_terminal
+    task.result.parent.mkdir(parents=True)
+    Record("one", "one.mp4", begun="train").save(others[0])
+    failed = Record("clip", "clip.mp4", failure=Failure("query", 6, "disk full"))
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            progress([failed])
+    assert caplog.messages.count("1/3 clip: failed in query (6): disk full") == 1
+    assert caplog.messages.count("one: train ...") == (not is_terminal)
+    said = capsys.readouterr().err
+    assert ("0 done, 1 failed, 1 at work, 1 waiting" in said) == is_terminal
+    assert ("one " in said) == is_terminal
 
 
 # shards and places ------------------------------------------------------------------------------

@@ -66,14 +66,14 @@ def _run(
 
 
 def _record(ray: Any, task: Task, reference: Any) -> Record:
-    """What a task returned, or that its workers were lost again and again."""
+    """What a task returned, or why Ray gave it up: workers lost again and again, say."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as problem:
         reason = str(problem).strip().partition("\n")[0]
         record = found_record(task)
         where = record.begun or STAGES[0]
-        record.failure = Failure(where, ResourceError.exit_code, f"worker lost: {reason}")
+        record.failure = Failure(where, ResourceError.exit_code, f"given up by Ray: {reason}")
         return record
 
 
