@@ -116,20 +116,21 @@ class SceneStore:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open a complete scene folder; SceneError when a part of it is missing."""
-        index = SceneIndex.load(folder)
-        store = cls(folder, index)
-        paths = [
-            path
-            for t in range(index.n_frames)
-            for path in (frame_path(folder, t), flow_path(folder, t))
-        ]
+        store = cls(folder, SceneIndex.load(folder))
+        store.require_files()
+        return store
+
+    def require_files(self, start: int = 0) -> None:
+        """SceneError unless all files are there, of the store's frames counted from ``start``."""
+        frames = range(start, start + self.index.n_frames)
+        paths = [path for t in frames for path in (frame_path(self.folder, t),
+                                                   flow_path(self.folder, t))]  # fmt: skip
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise SceneError(
                 f"{missing[0]} is missing ({len(missing)} of {len(paths)} files): "
                 "preprocess the video with --repair"
             )
-        return store
 
     def frame(self, t: int) -> np.ndarray:
         """Frame t, uint8 RGB (H, W, 3) at the working size."""

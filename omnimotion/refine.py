@@ -77,10 +77,12 @@ def _unmatched(agree: np.ndarray, asked: np.ndarray, shown: np.ndarray) -> np.nd
     """How many fewer matches of those asked end at the track than usual for it: (q, T) in [0, 1].
 
     Usual is the median over the frames in which it is shown: some points have hardly a match
-    though all see them.
+    though all see them. Of a point that is never shown none is asked.
     """
     share = (agree + 0.5) / (asked + 1)  # without any asked: 1/2
-    usual = np.array([np.median(each[seen]) for each, seen in zip(share, shown)])
+    usual = np.array(
+        [np.median(each[seen]) if seen.any() else 0 for each, seen in zip(share, shown)]
+    )
     return 1 - np.minimum(1, share / np.maximum(usual, LEAST_USUAL)[:, None])
 
 

@@ -19,6 +19,7 @@ from omnimotion.errors import PointsError
 from omnimotion.evidence import candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame, resize_xy
+from omnimotion.handover import Handed
 from omnimotion.matches import Matches
 from omnimotion.parts import in_parts
 from omnimotion.pins import Pins
@@ -67,27 +68,34 @@ class Tracker:
         """
         return self.track_with_evidence(points, refine)[0]
 
-    @torch.no_grad()
     def track_with_evidence(
         self, points: "QueryPoints | np.ndarray", refine: bool = True
     ) -> tuple[Tracks, np.ndarray]:
         """`track`, and what its confidence rests on: (Q, T, F), F the fields of `Evidence`."""
-        queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
-            _rows(points))  # fmt: skip
-        _check(queries, self.index)
+        return self.follow(checked_queries(points, self.index), refine)
+
+    @torch.no_grad()
+    def follow(
+        self, queries: QueryPoints, refine: bool, handed: Handed | None = None
+    ) -> tuple[Tracks, np.ndarray]:
+        """`track_with_evidence` of checked queries, or of places that tracks are ``handed`` at.
+
+        The latter may be hidden or outside the frame.
+        """
         matches = self.matches if refine else None
-        found = self._found(queries, matches)
+        found = self._found(queries, matches, handed)
         confidence = SCENE.probability(found.evidence)
         occlusion = found.evidence[..., Evidence._fields.index("hidden")]
+        seen = np.flatnonzero(np.ones(len(queries), bool) if handed is None else handed.seen)
         if matches is not None:
-            found = self._refined(queries.t, found, confidence, matches)
+            found = self._refined(queries.t, found, confidence, matches, seen)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
         visible = (occlusion < HIDDEN_ABOVE) & _inside(xy, size)
-        own = np.arange(len(queries)), queries.t
-        xy[own], visible[own], confidence[own] = queries.xy, True, 1
+        own = seen, queries.t[seen]
+        xy[own], visible[own], confidence[own] = queries.xy[seen], True, 1
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
             queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,
@@ -102,17 +110,7 @@ class Tracker:
         The tracks are the scene's own: refining some would take much longer than finding them.
         PointsError for a frame outside the clip.
         """
-        width, height = self.index.original_size
-        if not 0 <= t < self.scene.n_frames:
-            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
-        at_once = max(1, DENSE_AT_ONCE // (width * self.scene.n_frames))
-        parts = (
-            np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
-            for y in range(0, height, at_once)
-        )
-        return (
-            self.track(np.column_stack((np.full(len(x), t), x, y)), refine=False) for y, x in parts
-        )
+        return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
 
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,39 +135,38 @@ class Tracker:
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
                 torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
 
-    def _threads(self) -> AbstractContextManager[None]:
-        """How the threads of a CPU are used while queries are answered."""
-        if not (self.scene.fused and isinstance(self.scene.volume, GridVolume)):
-            return nullcontext()  # the work is torch's
-        from omnimotion.fused import loop_threads
-
-        return loop_threads()
-
-    def _found(self, queries: QueryPoints, matches: Matches | None) -> Found:
+    def _found(
+        self, queries: QueryPoints, matches: Matches | None, handed: Handed | None = None
+    ) -> Found:
         """What the scene says of queries; where a ray shows several surfaces, with the matches."""
         n_frames = self.scene.n_frames
         none = Found(np.zeros((0, n_frames, 2), np.float32), np.zeros((0, n_frames), np.float32),
                      np.zeros((0, n_frames, len(Evidence._fields)), np.float32))  # fmt: skip
         xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
         at_once = max(1, RAYS_AT_ONCE // n_frames)
-        with self._threads():
+        with _threads(self.scene):
             now = self.scene.snapshot()
             parts = in_parts(
-                lambda part: self._found_at_once(queries.t[part], xy[part], now, matches),
-                len(queries), at_once,
-            )  # fmt: skip
+                lambda part: self._found_at_once(
+                    queries.t[part], xy[part], now, matches, handed and handed.part(part)
+                ),
+                len(queries),
+                at_once,
+            )
         return Found(*(np.concatenate(field) for field in zip(none, *parts)))
 
     def _found_at_once(
-        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, matches: Matches | None
-    ) -> Found:
+        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, matches: Matches | None,
+        handed: Handed | None = None,
+    ) -> Found:  # fmt: skip
         """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
-        u = candidates(now, frames, own, surface_at(now, now.at(frames), own[:, None]))
+        look = surface_at if handed is None else handed.surface_at
+        u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]))
         where = carried(now, u)  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
-        if matches is not None:
+        if matches is not None and handed is None:
             px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
             chosen = torch.from_numpy(choose(matches, t, xy, px)).to(self.device)
         point = u[torch.arange(len(u), device=self.device), chosen]
@@ -180,20 +177,35 @@ class Tracker:
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
 
     def _refined(
-        self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches
-    ) -> Found:
-        """Moved through their pins and drawn to the matches, with what these show."""
+        self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches,
+        seen: np.ndarray,
+    ) -> Found:  # fmt: skip
+        """Moved through their pins and drawn to the matches, with what these show.
+
+        ``seen``: numbers of the queries that are seen in their own frames.
+        """
         evidence = found.evidence.copy()
         shown = evidence[..., Evidence._fields.index("hidden")] < HIDDEN_ABOVE
         shown &= _inside(found.xy, self.index.size)
-        shown[np.arange(len(t)), t] = True
+        shown[seen, t[seen]] = True
         xy, sure = self.pins.pull(found.xy, t, matches.px) if self.pins else (found.xy, None)
         refined = refine(matches, xy, shown, confidence, t, sure)
         evidence[..., Evidence._fields.index("unmatched")] = refined.unmatched
         return Found((xy + refined.offset).astype(np.float32), found.depth, evidence)
 
 
-def _check(queries: QueryPoints, index: SceneIndex) -> None:
+def _threads(scene: Scene) -> AbstractContextManager[None]:
+    """How the threads of a CPU are used while queries are answered."""
+    if not (scene.fused and isinstance(scene.volume, GridVolume)):
+        return nullcontext()  # the work is torch's
+    from omnimotion.fused import loop_threads
+
+    return loop_threads()
+
+
+def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> QueryPoints:
+    """Rows (Q, 3) of t, x, y as query points of a clip; PointsError for one outside it."""
+    queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(_rows(points))
     width, height = index.original_size
     late = np.flatnonzero(queries.t >= index.n_frames)
     if len(late):
@@ -206,6 +218,23 @@ def _check(queries: QueryPoints, index: SceneIndex) -> None:
         raise PointsError(
             f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
         )
+    return queries
+
+
+def rows_of_pixels(t: int, index: SceneIndex) -> Iterator[np.ndarray]:
+    """All pixels of frame t of the original video, (q, 3) rows of t, x, y, in parts.
+
+    PointsError for a frame outside the clip.
+    """
+    width, height = index.original_size
+    if not 0 <= t < index.n_frames:
+        raise PointsError(f"frame {t}: expected 0 to {index.n_frames - 1}")
+    at_once = max(1, DENSE_AT_ONCE // (width * index.n_frames))
+    parts = (
+        np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
+        for y in range(0, height, at_once)
+    )
+    return (np.column_stack((np.full(len(x), t), x, y)) for y, x in parts)
 
 
 def _inside(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -19,24 +19,25 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
-    "settings",
+    "settings windows",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
-    "cameras correspondences evidence matches masked asking footage",
+    "cameras correspondences evidence handover matches masked asking footage window_store",
     "guard history losses refine supervision",
     "tracker",
-    "previews health warps",
+    "previews health warps long_tracker",
     "fit",
     "runs report",
+    "long_runs",
     "commands",
     "cli",
     "__main__",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
-FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video"}
+FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video", "windows"}
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 
 MAX_FILE, MAX_FUNCTION, MAX_CLASS, MAX_LINE = 300, 50, 150, 99

@@ -60,7 +60,8 @@ def test_even_without_being_put_there(tracker, refined):
     with torch.no_grad():
         found = tracker._found(points, matches)
     if refined:
-        found = tracker._refined(points.t, found, np.full(found.depth.shape, 0.5), matches)
+        half, every = np.full(found.depth.shape, 0.5), np.arange(len(POINTS))
+        found = tracker._refined(points.t, found, half, matches, every)
     own = found.xy[np.arange(len(POINTS)), points.t]
     np.testing.assert_allclose(own, POINTS[:, 1:], atol=2e-3)
 

@@ -3,11 +3,18 @@
 import logging
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from omnimotion.config import Parser, add_settings, parsed_config
+from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
+
+if TYPE_CHECKING:
+    from omnimotion.long_runs import Part
+    from omnimotion.scene import Scene
+    from omnimotion.signals import StopSignal
+    from omnimotion.supervision import Supervision
 
 SUMMARY = "fit a scene"
 log = logging.getLogger(__name__)
@@ -43,27 +50,39 @@ def add_arguments(parser: Parser) -> None:
         help="a depth map for each frame, PNG of 16 bits or NPY, in the order of the names, of "
         "any scale: what is farther in a frame lies deeper; see depth_order and inverse_depth",
     )  # fmt: skip
+    parser.add_argument(
+        "--window", type=int, default=WINDOW, metavar="N",
+        help=f"frames of a window: a clip of more than {MOST:g} windows is cut, and each window "
+        "fitted by itself, in a folder of the run; num_iters counts for each of them, budget for "
+        "all",
+    )  # fmt: skip
+    parser.add_argument("--overlap", type=int, default=OVERLAP, metavar="N",
+                        help="frames that windows share, to hand tracks over in")  # fmt: skip
     add_settings(parser)
 
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.files import lock, make_folder, remove_stale_temps
-    from omnimotion.fit import run_fit
+    from omnimotion.errors import ConfigError
+    from omnimotion.files import lock, make_folder
     from omnimotion.flow import SceneStore
-    from omnimotion.history import read_metrics
-    from omnimotion.plots import plot_metrics
+    from omnimotion.long_runs import Part, check_whole, finish_windows, start_windows
     from omnimotion.refit import refit_folder
-    from omnimotion.report import save_report
-    from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
+    from omnimotion.runs import check_refit, run_folder, set_threads
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
     config = parsed_config(args)
     store = SceneStore.open(args.scene)
+    windows = plan_windows(store.index.n_frames, args.window, args.overlap)
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
     )
+    if len(windows) > 1 and supervision.fingerprints:
+        raise ConfigError(
+            f"--{min(supervision.fingerprints)} goes with clips of one window, this one has "
+            f"{len(windows)}: give --window {store.index.n_frames}, or cut the clip"
+        )
     set_threads(config.fit.threads)
     base, run = None, run_folder(args.scene, args.run)
     if supervision.pin:
@@ -71,29 +90,52 @@ def main(args: Namespace) -> int:
         check_refit(store, base, config, supervision)
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
-        for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
-            remove_stale_temps(folder)
-        fit = start_fit(store, run, config, supervision, base)
-        board = _tensorboard(run)
-        steps = fit.config.fit.num_iters
-        with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
-
-            def progress(step: int, line: dict[str, float]) -> None:
-                bar.set_postfix(flow_px=f"{line['flow_px']:.2f}", refresh=False)
-                bar.update(step - bar.n)
-                for name, value in line.items() if board else ():
-                    board.add_scalar(name, value, step)
-
-            report = run_fit(
-                fit, stop, preview=lambda scene, step: _preview(store, scene, run, step),
-                progress=progress,
-            )  # fmt: skip
-        plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
-        save_report(fit, store)
-    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
-             "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
-             report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
+        if len(windows) == 1:
+            check_whole(run)
+            _fit(Part(store, run, config), stop, supervision, base)
+        else:
+            for part in start_windows(store, run, config, windows):
+                _fit(part, stop, supervision)
+            finish_windows(run)
+    log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
+             run, args.scene)  # fmt: skip
     return 0
+
+
+def _fit(
+    part: "Part", stop: "StopSignal", supervision: "Supervision", base: Path | None = None
+) -> None:
+    """Fit a clip, or a window of it, to its end, and write its report."""
+    from omnimotion.files import make_folder, remove_stale_temps
+    from omnimotion.fit import run_fit
+    from omnimotion.history import read_metrics
+    from omnimotion.plots import plot_metrics
+    from omnimotion.report import save_report
+    from omnimotion.runs import start_fit
+
+    store, run, config = part
+    make_folder(run)
+    for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+        remove_stale_temps(folder)
+    fit = start_fit(store, run, config, supervision, base)
+    board = _tensorboard(run)
+    steps = fit.config.fit.num_iters
+    with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
+
+        def progress(step: int, line: dict[str, float]) -> None:
+            bar.set_postfix(flow_px=f"{line['flow_px']:.2f}", refresh=False)
+            bar.update(step - bar.n)
+            for name, value in line.items() if board else ():
+                board.add_scalar(name, value, step)
+
+        def preview(scene: "Scene", step: int) -> None:
+            _preview(store, scene, run, step)
+
+        report = run_fit(fit, stop, preview=preview, progress=progress)
+    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    save_report(fit, store)
+    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d", report.step,
+             report.seconds, report.flow_error_px, report.skipped)  # fmt: skip
 
 
 def _preview(store: object, scene: object, run: Path, step: int) -> None:

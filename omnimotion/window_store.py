@@ -1,0 +1,40 @@
+"""A window of a long clip, seen as a clip of its own."""
+
+from bisect import bisect_left
+from dataclasses import replace
+
+import numpy as np
+
+from omnimotion.flow import FrameFlow, SceneStore
+
+
+class WindowStore(SceneStore):
+    """The frames ``span`` of a store, as a clip that begins at 0; no file is read for it."""
+
+    def __init__(self, store: SceneStore, span: range) -> None:
+        index, (start, stop) = store.index, (span.start, span.stop)
+        begin, end = (bisect_left(index.pairs, (t, 0)) for t in (start, stop))
+        kept = [k for k in range(begin, end) if index.pairs[k][1] in span]
+        super().__init__(store.folder, replace(
+            index, n_frames=len(span), fingerprint=f"{index.fingerprint}[{start}:{stop}]",
+            times=index.times[start:stop], source_indices=index.source_indices[start:stop],
+            pairs=[(i - start, j - start) for i, j in (index.pairs[k] for k in kept)],
+            coverage=[index.coverage[k] for k in kept],
+        ))  # fmt: skip
+        self._store, self._start = store, start
+
+    def require_files(self, start: int = 0) -> None:
+        """See `SceneStore`."""
+        super().require_files(self._start + start)
+
+    def frame(self, t: int) -> np.ndarray:
+        """See `SceneStore`."""
+        return self._store.frame(self._start + t)
+
+    def flow(self, i: int) -> FrameFlow:
+        """Matches from frame i to others of the window; raises as the store does."""
+        found = self._store.flow(self._start + i)
+        targets = found.targets - self._start
+        kept = (targets >= 0) & (targets < self.index.n_frames)
+        return FrameFlow(i, targets[kept], found.origin[kept], found.stride,
+                         found.flow[kept], found.state[kept])  # fmt: skip
