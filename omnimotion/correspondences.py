@@ -169,7 +169,7 @@ def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], l
     random, held_random = (
         np.random.default_rng((seed, int(purpose))) for purpose in (Purpose.POOL, Purpose.HELD_OUT)
     )
-    n_pairs = max(1, len(store.index.pairs))
+    n_pairs = max(1, len(store.index.coverage))
     quota = max(1, size // n_pairs)
     pairs, coverage, k = [], [], 0
     for i in range(store.index.n_frames):

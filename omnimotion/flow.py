@@ -25,7 +25,7 @@ NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
 between; matched by flow i -> j to a place where it is hidden in j."""
 
-FORMAT = 1
+FORMAT, INDEX_FORMAT = 1, 2
 INDEX_NAME = "scene.json"
 FLOW_KIND = "omnimotion-flow"
 COORD_CONVENTION = "pixel_center"
@@ -76,11 +76,21 @@ class SceneIndex:
     source_indices: list[int]  # of the frames in the video
     flow: dict[str, Any]  # method, model, weights, licence, why
     stride: int
-    pairs: list[tuple[int, int]]  # ordered (i, j)
+    gaps: list[int]  # between the frames of a pair, increasing; all pairs of a gap are there
     coverage: list[float]  # share of lattice points with a match, per pair
     settings: dict[str, Any]  # the options that shaped the result
     coord_convention: str = COORD_CONVENTION
-    format: int = FORMAT
+    format: int = INDEX_FORMAT
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All ordered pairs (i, j), in increasing order: many, in a long clip."""
+        return [(i, j) for i in range(self.n_frames) for j in self.targets(i)]
+
+    def targets(self, i: int) -> list[int]:
+        """The frames that frame i is paired with, increasing."""
+        before = [i - gap for gap in reversed(self.gaps) if gap <= i]
+        return before + [i + gap for gap in self.gaps if i + gap < self.n_frames]
 
     @property
     def identity(self) -> str:
@@ -101,8 +111,8 @@ class SceneIndex:
         if not path.is_file():
             raise SceneError(f"{folder} holds no {INDEX_NAME}: run preprocess first, or again")
         data = read_json(path, SceneError)
-        if data.get("format") != FORMAT:
-            raise SceneError(f"{path}: format {data.get('format')!r}, expected {FORMAT}")
+        if data.get("format") not in (1, INDEX_FORMAT):
+            raise SceneError(f"{path}: format {data.get('format')!r}, expected {INDEX_FORMAT}")
         return cls(**_checked(path, data, {f.name for f in fields(cls)}))
 
 
@@ -233,20 +243,34 @@ def is_flow(path: Path) -> bool:
 
 def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
-    if set(data) != names:
-        odd = sorted(set(data) ^ names)
-        raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
     try:
-        values = dict(data)
+        values = _with_gaps(data)
+        if set(values) != names:
+            odd = sorted(set(values) ^ names)
+            raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
         values["original_size"] = _pair(data["original_size"])
         values["size"] = _pair(data["size"])
-        values["pairs"] = [_pair(pair) for pair in data["pairs"]]
+        values["gaps"] = [int(gap) for gap in values["gaps"]]
         count = int(data["n_frames"])
         if len(data["times"]) != count or len(data["source_indices"]) != count:
             raise ValueError(f"{len(data['times'])} times for {count} frames")
+        gaps = values["gaps"]
+        if gaps != sorted(set(gaps)) or not all(0 < gap < count for gap in gaps):
+            raise ValueError(f"gaps {gaps} of {count} frames")
+        if len(data["coverage"]) != 2 * sum(count - gap for gap in gaps):
+            raise ValueError(f"coverage of {len(data['coverage'])} pairs")
         return values
     except (TypeError, ValueError) as error:
         raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
+
+
+def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The index as it is now; format 1 listed every pair."""
+    values = dict(data)
+    if values["format"] == 1 and "pairs" in values:
+        gaps = {abs(int(j) - int(i)) for i, j in values.pop("pairs")}
+        values |= {"gaps": sorted(gaps), "format": INDEX_FORMAT}
+    return values
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -1,11 +1,10 @@
 """A window of a long clip, seen as a clip of its own."""
 
-from bisect import bisect_left
 from dataclasses import replace
 
 import numpy as np
 
-from omnimotion.flow import FrameFlow, SceneStore
+from omnimotion.flow import FrameFlow, SceneIndex, SceneStore
 
 
 class WindowStore(SceneStore):
@@ -13,13 +12,10 @@ class WindowStore(SceneStore):
 
     def __init__(self, store: SceneStore, span: range) -> None:
         index, (start, stop) = store.index, (span.start, span.stop)
-        begin, end = (bisect_left(index.pairs, (t, 0)) for t in (start, stop))
-        kept = [k for k in range(begin, end) if index.pairs[k][1] in span]
         super().__init__(store.folder, replace(
             index, n_frames=len(span), fingerprint=f"{index.fingerprint}[{start}:{stop}]",
             times=index.times[start:stop], source_indices=index.source_indices[start:stop],
-            pairs=[(i - start, j - start) for i, j in (index.pairs[k] for k in kept)],
-            coverage=[index.coverage[k] for k in kept],
+            gaps=[gap for gap in index.gaps if gap < len(span)], coverage=_coverage(index, span),
         ))  # fmt: skip
         self._store, self._start = store, start
 
@@ -38,3 +34,12 @@ class WindowStore(SceneStore):
         kept = (targets >= 0) & (targets < self.index.n_frames)
         return FrameFlow(i, targets[kept], found.origin[kept], found.stride,
                          found.flow[kept], found.state[kept])  # fmt: skip
+
+
+def _coverage(index: SceneIndex, span: range) -> list[float]:
+    """The coverage of the pairs within a span of frames."""
+    shorter = np.searchsorted(index.gaps, np.arange(index.n_frames), side="right")
+    before = int((shorter + shorter[::-1])[: span.start].sum())  # pairs from frames before it
+    pairs = [j for i in span for j in index.targets(i)]
+    part = index.coverage[before : before + len(pairs)]
+    return [share for j, share in zip(pairs, part) if j in span]
