@@ -133,12 +133,11 @@ class SceneStore:
     def require_files(self, start: int = 0) -> None:
         """SceneError unless all files are there, of the store's frames counted from ``start``."""
         frames = range(start, start + self.index.n_frames)
-        paths = [path for t in frames for path in (frame_path(self.folder, t),
-                                                   flow_path(self.folder, t))]  # fmt: skip
+        paths = (where(self.folder, t) for t in frames for where in (frame_path, flow_path))
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise SceneError(
-                f"{missing[0]} is missing ({len(missing)} of {len(paths)} files): "
+                f"{missing[0]} is missing ({len(missing)} of {2 * len(frames)} files): "
                 "preprocess the video with --repair"
             )
 
