@@ -79,6 +79,7 @@ class SceneIndex:
     gaps: list[int]  # between the frames of a pair, increasing; all pairs of a gap are there
     coverage: list[float]  # share of lattice points with a match, per pair
     settings: dict[str, Any]  # the options that shaped the result
+    grown: list[tuple[int, str]]  # earlier lengths of the video, and its fingerprints then
     coord_convention: str = COORD_CONVENTION
     format: int = INDEX_FORMAT
 
@@ -97,6 +98,10 @@ class SceneIndex:
         """What a fit depends on: the video, and how its matches were made."""
         made = json.dumps([self.fingerprint, self.size, self.settings, self.flow], sort_keys=True)
         return hashlib.sha256(made.encode()).hexdigest()
+
+    def fingerprint_to(self, stop: int) -> str:
+        """Of the video when it first had the frames before ``stop``."""
+        return next((known for count, known in self.grown if count >= stop), self.fingerprint)
 
     def save(self, folder: Path) -> None:
         """Write ``scene.json``, the mark of a complete scene."""
@@ -253,6 +258,7 @@ def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, 
         count = int(data["n_frames"])
         if len(data["times"]) != count or len(data["source_indices"]) != count:
             raise ValueError(f"{len(data['times'])} times for {count} frames")
+        values["grown"] = [(int(length), str(known)) for length, known in values["grown"]]
         gaps = values["gaps"]
         if gaps != sorted(set(gaps)) or not all(0 < gap < count for gap in gaps):
             raise ValueError(f"gaps {gaps} of {count} frames")
@@ -268,7 +274,7 @@ def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(data)
     if values["format"] == 1 and "pairs" in values:
         gaps = {abs(int(j) - int(i)) for i, j in values.pop("pairs")}
-        values |= {"gaps": sorted(gaps), "format": INDEX_FORMAT}
+        values |= {"gaps": sorted(gaps), "grown": [], "format": INDEX_FORMAT}
     return values
 
 

@@ -5,7 +5,8 @@ window is fitted, and marked complete after the last. ``window_0000`` and so on 
 """
 
 import logging
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,9 +87,10 @@ def start_windows(
     plan = Plan([[each.start, each.stop] for each in windows], store.index.identity,
                 config.values())  # fmt: skip
     if (run / PLAN_NAME).is_file():
-        _check_plan(run, Plan.load(run), plan)
-    else:
-        plan.save(run)
+        before = Plan.load(run)
+        _check_plan(run, before, plan, store.index)
+        _discard_changed(run, before, plan)
+    plan.save(run)
     if config.fit.budget:
         seconds = parse_seconds(config.fit.budget) / len(windows)
         config = config.replace(budget=f"{seconds:g}s")
@@ -149,11 +151,15 @@ def _newest_in_windows(folder: Path) -> Path | None:
     return newest.parent if newest.name == PLAN_NAME else None
 
 
-def _check_plan(run: Path, before: Plan, now: Plan) -> None:
-    """Raise unless a run is gone on with as it was begun."""
-    if before.fingerprint != now.fingerprint:
+def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
+    """Raise unless a run is gone on with as it was begun, or with frames that were added."""
+    earlier = [replace(index, fingerprint=known).identity for _, known in index.grown]
+    if before.fingerprint not in (now.fingerprint, *earlier):
         raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
-    if before.spans != now.spans:
+    kept = len(before.spans) - (before.fingerprint in earlier)  # the last one may be longer now
+    if before.spans[:kept] != now.spans[:kept] or (
+        before.fingerprint == now.fingerprint and before.spans != now.spans
+    ):
         raise ConfigError(
             f"{run} was started with {len(before.spans)} windows of {_length(before)} frames, now "
             f"{len(now.spans)} of {_length(now)}: give the same --window and --overlap, or "
@@ -165,6 +171,15 @@ def _check_plan(run: Path, before: Plan, now: Plan) -> None:
                 f"{run} was started with {name} = {before.settings.get(name)}, now {value}: "
                 "use the same, or another --run"
             )
+
+
+def _discard_changed(run: Path, before: Plan, now: Plan) -> None:
+    """Remove the fit of a last window that is longer now; says so."""
+    for k, (old, new) in enumerate(zip(before.spans, now.spans)):
+        if old != new and window_folder(run, k).is_dir():
+            log.info("window=%d is fitted again: its frames were %d to %d, now %d to %d", k,
+                     old[0], old[1] - 1, new[0], new[1] - 1)  # fmt: skip
+            shutil.rmtree(window_folder(run, k))
 
 
 def _length(plan: Plan) -> int:

@@ -13,7 +13,8 @@ class WindowStore(SceneStore):
     def __init__(self, store: SceneStore, span: range) -> None:
         index, (start, stop) = store.index, (span.start, span.stop)
         super().__init__(store.folder, replace(
-            index, n_frames=len(span), fingerprint=f"{index.fingerprint}[{start}:{stop}]",
+            index, n_frames=len(span), grown=[],
+            fingerprint=f"{index.fingerprint_to(stop)}[{start}:{stop}]",
             times=index.times[start:stop], source_indices=index.source_indices[start:stop],
             gaps=[gap for gap in index.gaps if gap < len(span)], coverage=_coverage(index, span),
         ))  # fmt: skip

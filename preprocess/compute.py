@@ -18,6 +18,7 @@ from omnimotion.files import lock, make_folder, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
 from omnimotion.windows import longest_gap
+from preprocess.append import append
 from preprocess.estimator import FlowEstimator, cached_frames
 from preprocess.job import (
     LOCK_NAME,
@@ -54,6 +55,8 @@ def preprocess(options: PreprocessOptions) -> Path:
     folder = options.scene
     require_ours(folder)
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
+    size = options.working_size(video.size)
+    frames = (_at_size(frame, size) for frame in video)
     make_folder(folder)
     with lock(folder / LOCK_NAME), _one_cv2_thread():
         if options.overwrite:
@@ -64,11 +67,12 @@ def preprocess(options: PreprocessOptions) -> Path:
         job = find_job(folder)
         if job is not None:
             check_settings(folder, job.settings, options.settings())
+            if options.append and is_complete(folder) and job.fingerprint != video.fingerprint:
+                gaps = _gaps(options, len(video))
+                job = append(folder, frames, len(video), video.fingerprint, gaps)
             check_fingerprint(folder, job.fingerprint, video.fingerprint)
-        if options.repair and is_complete(folder):
-            size = options.working_size(video.size)
-            if repair(folder, (_at_size(frame, size) for frame in video)):
-                job = find_job(folder)
+        if options.repair and is_complete(folder) and repair(folder, frames):
+            job = find_job(folder)
         if is_complete(folder):
             finish(folder)
             log.info("scene=%s already complete", folder)
@@ -81,7 +85,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     folder = options.scene
     size = options.working_size(video.size)
     n_frames = len(video)
-    gaps = pair_gaps(n_frames, options.pairs, options.max_gap or longest_gap(n_frames))
+    gaps = _gaps(options, n_frames)
     lattice = Lattice.for_size(size)
     needed = disk_bytes(n_frames, gaps, lattice)
     log.info(
@@ -111,8 +115,13 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
         gaps=gaps,
         coverage=coverage,
         settings=options.settings(),
+        grown=job.grown,
     ).save(folder)
     finish(folder)
+
+
+def _gaps(options: PreprocessOptions, n_frames: int) -> list[int]:
+    return pair_gaps(n_frames, options.pairs, options.max_gap or longest_gap(n_frames))
 
 
 def _check_method(folder: Path, job: Job | None, estimator: FlowEstimator) -> None:

@@ -5,14 +5,14 @@ that drifted or slipped onto an occluder, which do so differently in the two dir
 rendered clips it removes half of the wrong matches and a fortieth of the right ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from omnimotion.flow import HIDDEN, NONE, FrameFlow, flow_path, is_flow, read_flow, write_flow
+from omnimotion.flow import HIDDEN, NONE, FrameFlow, flow_path, write_flow
 from preprocess.filter import length
 from preprocess.pair_store import PairStore
 from preprocess.threads import in_threads
@@ -29,26 +29,21 @@ def cached_matches(store: PairStore, n_targets: int) -> Merged:
 
 
 def confirm_all(
-    folder: Path, store: PairStore, merged: Merged, frames: range, workers: int
-) -> list[float]:
-    """Write the confirmed matches of frames; returns the coverage of their pairs, in order."""
+    folder: Path, store: PairStore, merged: Merged, frames: Iterable[int], workers: int
+) -> None:
+    """Write the confirmed matches of frames."""
 
-    def confirm(i: int) -> tuple[int, list[float]]:
-        path = flow_path(folder, i)
-        if is_flow(path):
-            frame = read_flow(path)
-        else:
-            source = merged(i)
-            states = [
-                _confirmed(source, m, merged(int(j)), store.limit * MUTUAL_RATIO)
-                for m, j in enumerate(source.targets)
-            ]
-            frame = replace(source, state=np.stack(states))
-            write_flow(path, frame, max(store.lattice.size))
-        return i, [round(float(np.mean(state != NONE)), 4) for state in frame.state]
+    def confirm(i: int) -> None:
+        source = merged(i)
+        states = [
+            _confirmed(source, m, merged(int(j)), store.limit * MUTUAL_RATIO)
+            for m, j in enumerate(source.targets)
+        ]
+        frame = replace(source, state=np.stack(states))
+        write_flow(flow_path(folder, i), frame, max(store.lattice.size))
 
-    coverage = dict(in_threads(confirm, frames, workers))
-    return [share for i in frames for share in coverage[i]]
+    for _ in in_threads(confirm, frames, workers):
+        pass
 
 
 def _confirmed(

@@ -28,6 +28,7 @@ class PreprocessOptions:
     device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
     allow_truncated: bool = False  # keep the frames of a video that ends early
     overwrite: bool = False  # discard what the scene folder holds of another video or options
+    append: bool = False  # the video goes on where that of a complete scene ends
     repair: bool = False  # look through the files of a complete scene, make damaged ones again
 
     def __post_init__(self) -> None:
@@ -44,8 +45,10 @@ class PreprocessOptions:
             raise ConfigError(f"max_side: {self.max_side}, expected {MIN_SIDE} to {MAX_SIDE} px")
         if self.max_gap is not None and self.max_gap < 1:
             raise ConfigError(f"max_gap: {self.max_gap}, expected 1 frame or more")
-        if self.overwrite and self.repair:
-            raise ConfigError("repair keeps what is sound, overwrite nothing: drop one of the two")
+        kept = [name for name in ("append", "repair") if getattr(self, name)]
+        if self.overwrite and kept:
+            why = "keeps what is there, overwrite nothing"
+            raise ConfigError(f"{kept[0]} {why}: drop one of the two")
         if self.flow == "dis" and self.raft_weights is not None:
             raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
 

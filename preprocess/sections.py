@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from omnimotion.errors import FlowError
-from omnimotion.flow import flow_path, is_flow
+from omnimotion.flow import NONE, flow_path, read_flow
 from preprocess.estimator import FlowEstimator
 from preprocess.filter import HIDDEN_GAP, check_flow, targets
 from preprocess.merge import merge_all
@@ -65,14 +65,13 @@ class _Matcher:
 
     def match(self, section: range) -> list[float]:
         """The coverage of the pairs of a section, once its matches are there."""
-        todo = [i for i in section if not is_flow(flow_path(self.folder, i))]
+        todo = [i for i in section if not self._is_done(i)]
         if todo:
             self._merge(self._around(todo[0], todo[-1]))
-        coverage = confirm_all(
-            self.folder, self.store, self._cached, section, self.estimator.workers
-        )
+            confirm_all(self.folder, self.store, self._cached, todo, self.estimator.workers)
+        coverage = dict(in_threads(self._coverage, section, self.estimator.workers))
         self._forget(merged=section.stop - self.reach, pairs=section.stop)
-        return coverage
+        return [share for i in section for share in coverage[i]]
 
     def _forget(self, merged: int, pairs: int) -> None:
         """Delete merged matches of frames below ``merged``, pairs that begin below ``pairs``."""
@@ -82,6 +81,20 @@ class _Matcher:
             for each in self._sound
             if (each >= merged if isinstance(each, int) else each[0] >= pairs)
         }
+
+    def _is_done(self, i: int) -> bool:
+        """Whether the confirmed matches of frame i are there, sound, and with all its targets."""
+        try:
+            found = read_flow(flow_path(self.folder, i)).targets
+        except FlowError:
+            return False
+        expected = [j for gap in self.gaps for j in (i - gap, i + gap) if 0 <= j < self.n_frames]
+        return found.tolist() == sorted(expected)
+
+    def _coverage(self, i: int) -> tuple[int, list[float]]:
+        """The frame, and the share of its lattice points that have a match, by target."""
+        state = read_flow(flow_path(self.folder, i)).state
+        return i, [round(float(np.mean(each != NONE)), 4) for each in state]
 
     def _merge(self, sources: range) -> None:
         """Write the merged matches of the sources that lack them."""

@@ -50,6 +50,7 @@ def make_index(**changes):
         gaps=[1],
         coverage=[0.5, 0.25],
         settings={"flow": "dis"},
+        grown=[],
     )
     return dataclasses.replace(index, **changes)
 
@@ -177,7 +178,7 @@ def test_flow_of_another_frame_is_refused(tmp_path):
 def of_format_1(**changes):
     """An index as format 1 had it: with every pair."""
     data = dataclasses.asdict(make_index()) | {"format": 1, "pairs": [[0, 1], [1, 0]]}
-    del data["gaps"]
+    del data["gaps"], data["grown"]
     return data | changes
 
 

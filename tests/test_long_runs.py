@@ -8,11 +8,16 @@ from conftest import LONG_FLAGS, LONG_FRAMES
 
 import omnimotion
 from omnimotion.cli import main
+from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.export import load_tracks
+from omnimotion.flow import SceneStore
 from omnimotion.long_runs import Plan, open_clip, start_windows, window_folder
 from omnimotion.long_tracker import LongTracker
+from omnimotion.runs import open_run
 from omnimotion.tracker import Tracker
+from omnimotion.window_store import WindowStore
+from omnimotion.windows import plan_windows
 
 ONE_STEP = ["--num_iters", "1", "--pairs", "2", "--points", "4", "--samples", "4", "--threads",
             "1", "--preview_every", "0", "--device", "cpu", "--backend", "torch"]  # fmt: skip
@@ -152,3 +157,30 @@ def test_maps_are_of_one_window(long_scene, capsys, tmp_path):
     assert code == 2
     assert "one window" in line
     assert not (tmp_path / "maps").exists()
+
+
+def test_frames_that_are_added_refit_the_last_windows_only(long_clip, tmp_path, caplog):
+    clip, scene, later = (tmp_path / name for name in ("frames", "scene", "later"))
+    shutil.copytree(long_clip / "frames", clip)
+    later.mkdir()
+    for path in sorted(clip.iterdir())[24:]:
+        path.rename(later / path.name)
+    words = ["preprocess", clip, "--scene", scene, "--flow", "dis", "--max-gap", 8]
+    assert call(*words) == call("train", "--scene", scene, *WINDOWS, *ONE_STEP) == 0
+    run = scene / "runs" / "default"
+    assert Plan.load(run).windows == [range(12), range(8, 24)]
+    for path in later.iterdir():
+        path.rename(clip / path.name)
+    assert call(*words, "--append") == 0
+    with pytest.raises(CheckpointError, match="another video"):
+        open_clip(scene)
+    store = SceneStore.open(scene)
+    config = Config().replace(**Plan.load(run).settings)
+    with caplog.at_level("INFO"):
+        parts = start_windows(store, run, config, plan_windows(30, 12, 4))
+    assert "window=1 is fitted again: its frames were 8 to 23, now 8 to 19" in caplog.text
+    assert [part.run.name for part in parts] == ["window_0001", "window_0002"]
+    assert not window_folder(run, 1).exists()
+    open_run(WindowStore(store, range(12)), window_folder(run, 0))  # its fit holds
+    with pytest.raises(CheckpointError, match="another video"):
+        open_run(WindowStore(store, range(1, 13)), window_folder(run, 0))

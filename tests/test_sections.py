@@ -83,10 +83,9 @@ def test_one_that_dies_while_matches_are_confirmed_does_too(options, whole, monk
     write = sections.confirm_all
 
     def dying(folder, store, merged, frames, workers):
+        write(folder, store, merged, [i for i in frames if i < at], workers)
         if at in frames:
-            write(folder, store, merged, range(frames.start, at), workers)
             raise KeyboardInterrupt
-        return write(folder, store, merged, frames, workers)
 
     with monkeypatch.context() as patched:
         patched.setattr(sections, "confirm_all", dying)

@@ -33,6 +33,8 @@ def add_arguments(parser: Parser) -> None:
         help="keep the frames that can be read of a damaged video")  # fmt: skip
     add("--overwrite", action="store_true",
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
+    add("--append", action="store_true",
+        help="VIDEO goes on where that of the scene ends: keep what is there, add its new frames")
     add("--repair", action="store_true",
         help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
@@ -54,7 +56,8 @@ def main(args: Namespace) -> int:
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
         pairs=args.pairs, max_gap=args.max_gap, device=args.device,
-        overwrite=args.overwrite, allow_truncated=args.allow_truncated, repair=args.repair,
+        overwrite=args.overwrite, allow_truncated=args.allow_truncated,
+        append=args.append, repair=args.repair,
     )  # fmt: skip
     preprocess(options)
     log.info("scene=%s ready; next: train.py --scene %s", scene, scene)
