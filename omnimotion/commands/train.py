@@ -1,5 +1,6 @@
 """``omnimotion train --scene DIR``: fit a preprocessed scene."""
 
+import gc
 import logging
 from argparse import Namespace
 from pathlib import Path
@@ -96,6 +97,7 @@ def main(args: Namespace) -> int:
         else:
             for part in start_windows(store, run, config, windows):
                 _fit(part, stop, supervision)
+                gc.collect()  # a fit is part of a cycle, and holds its window's matches
             finish_windows(run)
     log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
              run, args.scene)  # fmt: skip
