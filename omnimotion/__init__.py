@@ -13,18 +13,21 @@ from omnimotion.errors import OmniMotionError
 from omnimotion.tracks import QueryPoints, Tracks
 
 if TYPE_CHECKING:
+    from omnimotion.long_tracker import LongTracker
     from omnimotion.tracker import Tracker
 
 __all__ = ["OmniMotionError", "QueryPoints", "Tracks", "load"]
 
 
-def load(scene: str | Path, run: str | Path | None = None, **options: Any) -> "Tracker":
+def load(
+    scene: str | Path, run: str | Path | None = None, **options: Any
+) -> "Tracker | LongTracker":
     """Open a preprocessed and fitted scene; ``.track(points)`` answers queries.
 
     ``run``: a run's folder, by default the scene's newest complete one. ``options``: ``device``
     (auto, cpu or cuda) and ``backend`` (auto, torch or tcnn).
     Raises `SceneError` when the scene or its run is missing, `CheckpointError` when unfinished.
     """
-    from omnimotion.runs import open_tracker  # torch is imported when it is needed
+    from omnimotion.long_runs import open_clip  # torch is imported when it is needed
 
-    return open_tracker(Path(scene), Path(run) if run is not None else None, **options)
+    return open_clip(Path(scene), Path(run) if run is not None else None, **options)

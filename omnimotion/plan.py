@@ -34,6 +34,7 @@ from omnimotion.runs import (
 )
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
+from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
 STEPS, WARMUP = 24, 8  # timed with the whole clip's scene, and not
@@ -49,6 +50,10 @@ class Clip:
     pairs: int  # ordered
     excerpt_pairs: int  # likewise, of the excerpt
 
+    def part(self, n_frames: int) -> "Clip":
+        """Some frames of it."""
+        return replace(self, n_frames=n_frames, pairs=self.pairs * n_frames // self.n_frames)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -63,17 +68,21 @@ class FitPlan:
     """What `train` takes."""
 
     stage: Stage
-    steps: int
+    windows: int
+    steps: int  # of each window
     step_s: float
 
 
 def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPlan:
     """The fit of a clip with a config, from a few steps; leaves a complete run in the excerpt.
 
+    A long clip is fitted in windows, each as expensive as the longest.
     ``folder``: the excerpt. ``start_s``: what a process takes to import what it needs. Raises as
     `start_fit` does.
     """
     set_threads(config.fit.threads)
+    windows = plan_windows(clip.n_frames)
+    clip = clip.part(max(map(len, windows)))
     store, run = SceneStore.open(folder), run_folder(folder, None)
     short = config.replace(num_iters=EXCERPT_STEPS, preview_every=0, budget="")
     fit, read_s = _timed(lambda: start_fit(store, run, short))
@@ -87,15 +96,15 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     settings = whole.config.fit
     steps = settings.num_iters
     previews = steps / settings.preview_every if settings.preview_every else 0
-    seconds = (
-        start_s + read_s * clip.pairs / clip.excerpt_pairs + compile_s + step_s * steps
+    seconds = start_s + len(windows) * (
+        read_s * clip.pairs / clip.excerpt_pairs + compile_s + step_s * steps
         + previews * preview_s + (steps / settings.checkpoint_every + 1) * save_s + report_s
     )  # fmt: skip
     if settings.budget:
         seconds = parse_seconds(settings.budget)
-        steps = max(1, int(seconds / step_s))
-    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews
-    return FitPlan(Stage(seconds, kept + _bytes_of(run)), steps, step_s)
+        steps = max(1, int(seconds / len(windows) / step_s))
+    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews + _bytes_of(run)
+    return FitPlan(Stage(seconds, len(windows) * kept), len(windows), steps, step_s)
 
 
 def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:

@@ -19,28 +19,29 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "doctor",
-    "settings",
+    "settings windows",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "batch flow checkpoint rays pins refit",
-    "cameras correspondences evidence matches masked patches asking footage memory",
+    "cameras correspondences evidence handover matches masked patches asking footage memory "
+    "window_store",
     "guard history losses pose_graph supervision",
     "refine",
     "tracker",
-    "previews health warps",
+    "previews health warps long_tracker",
     "fit",
     "parallel report",
     "budget",
     "runs",
-    "restarts plan",
+    "restarts plan long_runs",
     "commands",
     "cli",
     "__main__ child",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
-FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video"}
+FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video", "windows"}
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FLOW_COMMANDS = ("preprocess.py", "plan.py")
 

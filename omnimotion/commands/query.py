@@ -91,8 +91,9 @@ def main(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
     from omnimotion.formats import check_options, outputs
+    from omnimotion.long_runs import open_clip
     from omnimotion.measure import check_motion
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.runs import set_threads
 
     if args.out is None and args.video is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
@@ -106,7 +107,7 @@ def main(args: Namespace) -> int:
     if args.video:
         check_output(args.video, (".mp4",), args.overwrite)
     set_threads(args.threads)
-    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    tracker = open_clip(args.scene, args.run, args.device, args.backend)
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
@@ -144,14 +145,15 @@ def _dense(args: Namespace) -> int:
     from omnimotion.asking import check_frame
     from omnimotion.dense import DENSE_SUFFIXES, write_dense
     from omnimotion.export import check_output
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.long_runs import open_clip
+    from omnimotion.runs import set_threads
 
     _check_alone(args, "--dense writes")
     if args.export or args.frames:
         raise ConfigError("--dense writes all frames to one .npy: no --export, no --frames")
     check_output(args.out, DENSE_SUFFIXES, args.overwrite)
     set_threads(args.threads)
-    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
     n_frames, size = tracker.index.n_frames, tracker.index.original_size
     check_frame(t, n_frames)
     write_dense(args.out, tracker.dense(t), n_frames, size)
@@ -163,8 +165,10 @@ def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
     from omnimotion.asking import check_frame, selected_frames
     from omnimotion.files import check_new_folder
+    from omnimotion.long_runs import open_clip
     from omnimotion.masks import load_mask
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.runs import set_threads
+    from omnimotion.tracker import Tracker
     from omnimotion.warps import check_kinds, write_maps, write_masks
 
     _check_alone(args, "--maps and --propagate-mask write")
@@ -173,7 +177,10 @@ def _whole_frames(args: Namespace) -> int:
     check_new_folder(args.out)
     check_kinds(args.export or [] if args.maps else None, args.step)
     set_threads(args.threads)
-    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
+    if not isinstance(tracker, Tracker):
+        raise ConfigError(f"--maps and --propagate-mask are of clips of one window: the run has "
+                          f"{len(tracker.windows)}; ask for points, or --dense")  # fmt: skip
     frames = selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, tracker.index.n_frames)
     if args.maps:
