@@ -60,14 +60,15 @@ class Work:
         for gap in gaps:
             pairs[kind_of(gap)] += n_frames - gap
         linked = [gap for gap in LINK_GAPS if gap in gaps]
-        moves = 0
-        for gap in range(1, n_frames):  # see `chain.extend`: direct flow, links, the comparison
+        moves, reach = 0, min(max(gaps), n_frames - 1)
+        for gap in range(1, reach + 1):  # see `chain.extend`: direct flow, links, the comparison
             each = (gap in gaps) + sum(link < gap for link in linked) + 1
             moves += 2 * (n_frames - gap) * each
         links = 0
         for first in range(0, n_frames, block):  # see `merge._Merger`: both ways from a block
             last = min(first + block, n_frames) - 1
-            ahead, behind = n_frames - 1 - first, last
+            ahead = min(last + reach, n_frames - 1) - first
+            behind = last - max(0, first - reach)
             links += sum(max(0, ahead - gap) + max(0, behind - gap) for gap in linked)
         return cls(n_frames, pairs, moves, links)
 
