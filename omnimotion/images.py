@@ -26,7 +26,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", "
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
-_PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
+PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
 _ALPHA_MODES = {"RGBA", "LA", "PA"}
 _GREY16_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
 _RGB_MODES = {"1", "L", "P", "RGB", "CMYK", "YCbCr"}
@@ -127,7 +127,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
-        return data[_PNG_DEPTH] == 16
+        return data[PNG_DEPTH] == 16
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:

@@ -29,7 +29,7 @@ LEVELS = (
     "guard history losses refine supervision",
     "tracker",
     "previews health warps",
-    "fit",
+    "fit edits",
     "runs report",
     "commands",
     "cli",

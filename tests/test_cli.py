@@ -168,6 +168,21 @@ def test_maps_and_masks_of_whole_frames(tiny_scene, tmp_path):
                                   np.asarray(mask))  # fmt: skip
 
 
+def test_an_edit_as_layers_and_as_video(tiny_scene, tmp_path):
+    edit = Image.new("RGBA", (64, 48))
+    edit.paste((255, 0, 0, 255), (20, 10, 44, 30))
+    edit.save(tmp_path / "e.png")
+    out, video = tmp_path / "layers", tmp_path / "v.mp4"
+    words = ("--edit", tmp_path / "e.png", "--frame", 2, "--frames", "2:7:4")
+    assert call("query", "--scene", tiny_scene, *words, "--out", out, "--video", video, *FAST) == 0
+    assert sorted(os.listdir(out)) == ["000002.png", "000006.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "000002.png")), np.asarray(edit))
+    assert (len(open_video(video)), open_video(video).size) == (2, (64, 48))
+    video = tmp_path / "alone.mp4"
+    assert call("query", "--scene", tiny_scene, *words, "--video", video, *FAST) == 0
+    assert len(open_video(video)) == 2
+
+
 def test_points_on_stdin_and_the_number_of_the_first_frame(tiny_scene, tmp_path, monkeypatch):
     table = io.TextIOWrapper(io.BytesIO(b"t,x,y\n2,10.5,20\n"))
     monkeypatch.setattr(sys, "stdin", table)
@@ -403,6 +418,9 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--edit", "absent.png"), 3, "absent.png"),
+        (("--edit", "absent.png", "--motion"), 2, "no --motion goes with it"),
+        (("--edit", "absent.png", "--frame", 8), 3, "expected 0 to 7"),
         (("--maps",), 2, "expected stmap or flo"),
         (("--dense", "--frames", "0:2"), 2, "no --frames"),
         (("--dense",), 2, "must end in .npy"),

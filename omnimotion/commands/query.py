@@ -58,6 +58,9 @@ def _add_questions(parser: Parser) -> None:
              "--out is a new folder")  # fmt: skip
     add("--propagate-mask", type=Path, metavar="PNG",
         help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
+    add("--edit", type=Path, metavar="PNG",
+        help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
+             "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
@@ -101,6 +104,8 @@ def main(args: Namespace) -> int:
         return _dense(args)
     if args.maps or args.propagate_mask:
         return _whole_frames(args)
+    if args.edit:
+        return _edit(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
     check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
     if args.video:
@@ -135,9 +140,15 @@ def _check_alone(args: Namespace, what: str) -> None:
     """Refuse options that whole frames do not go with."""
     if not args.out:
         raise ConfigError(f"{what} data: give --out")
-    for name in ("video", "source", "scale", "motion", "start_frame"):
+    _check_without(args, f"{what} data to --out", "video", "source", "scale", "motion",
+                   "start_frame")  # fmt: skip
+
+
+def _check_without(args: Namespace, what: str, *names: str) -> None:
+    """Refuse options that do not go with what is asked."""
+    for name in names:
         if getattr(args, name) not in (None, False):
-            raise ConfigError(f"{what} data to --out; no --{name.replace('_', '-')} goes with it")
+            raise ConfigError(f"{what}: no --{name.replace('_', '-')} goes with it")
 
 
 def _dense(args: Namespace) -> int:
@@ -185,6 +196,33 @@ def _whole_frames(args: Namespace) -> int:
     return 0
 
 
+def _edit(args: Namespace) -> int:
+    """What is drawn on a frame, in others: a folder of layers, the video with them, or both."""
+    from omnimotion.asking import check_frame, selected_frames
+    from omnimotion.edits import load_edit, write_edit
+    from omnimotion.export import check_output
+    from omnimotion.files import check_new_folder
+    from omnimotion.footage import enlarged, frame_rate, images
+    from omnimotion.runs import open_tracker, set_threads
+
+    _check_without(args, "--edit", "export", "scale", "motion", "start_frame")
+    if args.out:
+        check_new_folder(args.out)
+    if args.video:
+        check_output(args.video, (".mp4",), args.overwrite)
+    set_threads(args.threads)
+    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    index, frames = tracker.index, selected_frames(args.frames, tracker.index.n_frames)
+    check_frame(t, index.n_frames)
+    layer, video = load_edit(args.edit, index.original_size), None
+    if args.video:
+        pictures = enlarged(images(args.scene, args.source, frames), index.original_size)
+        video = args.video, pictures, frame_rate(index.fps, frames)
+    write_edit(tracker, layer, t, frames, args.out, video)
+    log.info("frames=%d out=%s video=%s", len(frames), args.out, args.video)
+    return 0
+
+
 def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
     """The query points, float32 (Q, 3) rows of t, x, y."""
     from omnimotion.asking import points_of_tracks, points_on_grid, points_on_mask
@@ -217,11 +255,10 @@ def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> No
 
 
 def _draw(args: Namespace, tracks: "Tracks") -> None:
-    from omnimotion.footage import enlarged, images
+    from omnimotion.footage import enlarged, frame_rate, images
     from omnimotion.overlay import overlay_video
     from omnimotion.video_writer import write_video
 
-    span = tracks.frames[-1] - tracks.frames[0]
-    rate = tracks.fps * (tracks.n_frames - 1) / span if span else tracks.fps
-    frames = enlarged(images(args.scene, args.source, tracks.frames.tolist()), tracks.size)
-    write_video(args.video, overlay_video(frames, tracks), rate)
+    numbers = tracks.frames.tolist()
+    frames = enlarged(images(args.scene, args.source, numbers), tracks.size)
+    write_video(args.video, overlay_video(frames, tracks), frame_rate(tracks.fps, numbers))
