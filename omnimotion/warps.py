@@ -51,18 +51,35 @@ class Carrier:
 
     def _carry(self, xy: torch.Tensor, i: int, j: int) -> tuple[torch.Tensor, torch.Tensor]:
         index, frame, device = self.tracker.index, self.tracker.frame, self.tracker.device
-        own = frame.normalise(resize_xy(xy, index.original_size, index.size)).to(device)
         maps = (self.now.at(torch.tensor([t], device=device)) for t in (i, j))
-        seen = surface_at(self.now, next(maps), own[None])
+        seen = surface_at(self.now, next(maps), self._own(xy)[None])
         there = locate(self.now, next(maps), seen.u)
         places = resize_xy(frame.to_pixels(there.xy[0]), index.size, index.original_size)
         return places.float(), there.occlusion[0]
+
+    def _own(self, xy: torch.Tensor) -> torch.Tensor:
+        """Original pixels (N, 2) to normalised coordinates on the device."""
+        index = self.tracker.index
+        xy = resize_xy(xy, index.original_size, index.size)
+        return self.tracker.frame.normalise(xy).to(self.tracker.device)
 
     def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
         width, height = self.tracker.index.original_size
         places, visible = self.carry(_lattice((width, height), 1), i, j)
         return places.reshape(height, width, 2), visible.reshape(height, width)
+
+    @torch.no_grad()
+    def seen(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """What each pixel of frame t shows: pseudo-depth float32 (H, W), RGB uint8 (H, W, 3)."""
+        width, height = self.tracker.index.original_size
+        frame_map = self.now.at(torch.tensor([t], device=self.tracker.device))
+        places = torch.from_numpy(_lattice((width, height), 1)).split(RAYS_AT_ONCE)
+        found = [surface_at(self.now, frame_map, self._own(part)[None]) for part in places]
+        depth = torch.cat([each.depth[0] for each in found]).view(height, width)
+        rgb = torch.cat([each.rgb[0] for each in found]).view(height, width, 3)
+        rgb = (255 * rgb.clamp(0, 1)).round().to(torch.uint8)
+        return depth.float().cpu().numpy(), rgb.cpu().numpy()
 
     def propagate(self, labels: np.ndarray, t: int, j: int, step: int = 1) -> np.ndarray:
         """The labels (H, W) of frame j, of those of frame t: each pixel has its surface's.

@@ -31,8 +31,9 @@ LEVELS = (
     "previews health warps",
     "fit edits",
     "runs report",
+    "fitted",
     "commands",
-    "cli",
+    "cli whole",
     "__main__",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}

@@ -18,7 +18,7 @@ ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
+    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")

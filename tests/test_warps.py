@@ -17,7 +17,7 @@ SIZE = WIDTH, HEIGHT = 64, 48
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
+    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")
