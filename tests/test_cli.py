@@ -540,16 +540,16 @@ def test_ctrl_c_outside_the_fit_is_one_line(monkeypatch, capsys):
 # README -----------------------------------------------------------------------------------------
 
 
-def readme_blocks(language):
-    """Of the README and of the pages below docs/."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+def blocks_of(pages, language):
+    for page in pages:
         text = page.read_text(encoding="utf-8")
         yield from re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 def readme_commands():
-    """Commands of the README's bash blocks, continued lines joined, comments dropped."""
-    for block in readme_blocks("bash"):
+    """Of the README and docs/: those of bash blocks, continued lines joined, no comments."""
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in blocks_of(pages, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             command = line.partition("  #")[0].partition(" < ")[0].strip()
             if command and not command.startswith("#"):
@@ -596,7 +596,7 @@ def test_every_command_of_the_readme_is_valid(monkeypatch):
 
 
 def test_the_python_example_of_the_readme_runs(tiny_scene, tmp_path, monkeypatch):
-    blocks = list(readme_blocks("python"))
+    blocks = list(blocks_of([ROOT / "README.md"], "python"))
     assert blocks
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "clip").symlink_to(tiny_scene)
