@@ -16,7 +16,7 @@ from typing import NoReturn
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, is_out_of_memory
 
-COMMANDS = ("preprocess", "train", "query", "evaluate", "demo", "doctor")
+COMMANDS = ("preprocess", "train", "query", "view", "evaluate", "demo", "doctor")
 INTERRUPTED, TERMINATED = 130, 143
 LESS = {
     "preprocess": "a smaller --max-side",

@@ -32,6 +32,7 @@ LEVELS = (
     "fit edits",
     "runs report",
     "fitted",
+    "viewer",
     "commands",
     "cli whole",
     "__main__",

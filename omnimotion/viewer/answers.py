@@ -1,0 +1,145 @@
+"""What the viewer's page can ask of a fitted scene, one question at a time.
+
+Places are in pixels of the original video. Pictures are PNG files.
+"""
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from omnimotion.errors import ConfigError, InputError, PointsError
+from omnimotion.files import read_bytes
+from omnimotion.fitted import FittedScene
+from omnimotion.flow import SceneStore, frame_path
+from omnimotion.footage import images
+from omnimotion.formats import FORMATS, Sheet, check_options, save
+from omnimotion.images import encode_png
+from omnimotion.measure import PIXELS, Scale
+from omnimotion.overlay import depth_picture
+from omnimotion.points import checked_points
+from omnimotion.tracks import Tracks
+
+MAX_POINTS = 500
+LAYERS = ("video", "colour", "depth")
+LAYER_SIDE = 320  # px of the longer side of a rendered layer: rays are cast for this many
+MAX_KEPT = 64 << 20  # bytes of pictures
+
+
+class Answers:
+    """A fitted scene and its frames. Threads may ask; they are answered one after the other."""
+
+    def __init__(self, scene: FittedScene, folder: Path) -> None:
+        self.scene = scene
+        self.folder = folder
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple, bytes] = OrderedDict()
+
+    def about(self) -> dict[str, Any]:
+        """What the page needs to know of the clip."""
+        index = self.scene.tracker.index
+        return {
+            "name": index.name, "run": self.scene.meta.get("run", ""), "fps": index.fps,
+            "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
+            "formats": [
+                {"name": each.name, "program": each.program, "units": each.units}
+                for each in FORMATS.values()
+            ],
+        }  # fmt: skip
+
+    def warm(self) -> None:
+        """Compile and read what the first click would wait for."""
+        width, height = self.scene.size
+        self.tracks([[0, width // 2, height // 2]], refine=True)
+
+    def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
+        """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
+        if len(points) > MAX_POINTS:
+            raise PointsError(f"{len(points)} points, expected at most {MAX_POINTS}")
+        asked = np.array(points, np.float64).reshape(-1, 3)
+        asked = checked_points("points", asked, self.scene.n_frames, self.scene.size)
+        with self._lock:
+            return self.scene.track(asked, refine)
+
+    def picture(self, layer: str, t: int) -> bytes:
+        """A frame: of the video as it is stored, or rendered, in colour or as pseudo-depth.
+
+        `PointsError` for a frame outside the clip, `InputError` for another layer.
+        """
+        if layer not in LAYERS:
+            raise InputError(f"layer {layer!r}: expected {', '.join(LAYERS)}")
+        if not 0 <= t < self.scene.n_frames:
+            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+        if layer == "video":
+            return read_bytes(frame_path(self.folder, t), InputError)
+        with self._lock:
+            return self._keep((layer, t), lambda: self._rendered(layer, t))
+
+    def export(
+        self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
+    ) -> tuple[str, bytes]:
+        """A file of refined tracks, its name and its bytes; raises as ``query --export`` does."""
+        if name not in FORMATS:
+            raise ConfigError(f"unknown format {name!r}: expected {', '.join(FORMATS)}")
+        each = FORMATS[name]
+        check_options([each], scale, False, start_frame)
+        tracks = self.tracks(points, refine=True)
+        first = each.first_frame if start_frame is None else start_frame
+        sheet = Sheet(
+            tracks=tracks, numbers=(tracks.frames + first).tolist(),
+            scale=PIXELS if scale is None else Scale.parse(scale),
+            images=images(self.folder, None, tracks.frames.tolist()),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="omnimotion-") as folder:
+            path = Path(folder) / f"tracks{each.ending}"
+            save(each, path, sheet)
+            return path.name, path.read_bytes()
+
+    def _keep(self, key: tuple, make: Callable[[], bytes]) -> bytes:
+        """What was made before, or now; the least recently asked go when it becomes too much."""
+        data = self._kept.pop(key, None) or make()
+        self._kept[key] = data
+        while sum(map(len, self._kept.values())) > MAX_KEPT and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return data
+
+    def _rendered(self, layer: str, t: int) -> bytes:
+        depth, rgb, _ = self.scene.tracker.surface(t, self._step)
+        return encode_png(rgb if layer == "colour" else depth_picture(depth, limits=self._limits))
+
+    @property
+    def _step(self) -> int:
+        return -(-max(self.scene.tracker.index.size) // LAYER_SIDE)
+
+    @cached_property
+    def _limits(self) -> tuple[float, float]:
+        """Depths drawn nearest and farthest, alike in all frames: of three frames of the clip."""
+        frames = {0, self.scene.n_frames // 2, self.scene.n_frames - 1}
+        depths = [self.scene.tracker.surface(t, 2 * self._step)[0].ravel() for t in frames]
+        near, far = np.percentile(np.concatenate(depths), (1, 99))
+        return float(near), float(far)
+
+
+def open_answers(scene: FittedScene, folder: Path) -> Answers:
+    """`Answers` of a scene whose files are all there; raises as `SceneStore.open` does."""
+    return Answers(scene, SceneStore.open(folder).folder)
+
+
+def as_json(tracks: Tracks) -> dict[str, Any]:
+    """Tracks as the page takes them: a list for each, places to a hundredth of a pixel."""
+    return {
+        "tracks": [
+            {
+                "query": tracks.queries[q].tolist(),
+                "xy": tracks.xy[q].round(2).tolist(),
+                "visible": tracks.visible[q].tolist(),
+                "confidence": tracks.confidence[q].round(3).tolist(),
+            }
+            for q in range(len(tracks))
+        ]
+    }
