@@ -15,7 +15,7 @@ from PIL import Image
 
 from omnimotion.errors import InputError
 from omnimotion.files import atomic_folder, atomic_write, read_bytes, shown
-from omnimotion.images import PNG_DEPTH, check_size
+from omnimotion.images import PNG_DEPTH, check_size, encode_png
 from omnimotion.tracker import Tracker
 from omnimotion.video_writer import write_video
 from omnimotion.warps import Carrier
@@ -88,7 +88,7 @@ def write_edit(
             for j in frames:
                 found = carried_layer(carrier, layer, t, j)
                 if temp:
-                    atomic_write(temp / f"{j:06d}.png", _encoded(found))
+                    atomic_write(temp / f"{j:06d}.png", encode_png(found))
                 yield found
 
         if video:
@@ -111,12 +111,6 @@ def _unmultiplied(ink: np.ndarray) -> np.ndarray:
     alpha = ink[..., 3:]
     colour = ink[..., :3] / np.maximum(alpha, 1e-6)
     return np.rint(np.concatenate((colour, 255 * alpha), axis=-1)).clip(0, 255).astype(np.uint8)
-
-
-def _encoded(layer: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(layer).save(data, format="PNG", compress_level=3)
-    return data.getvalue()
 
 
 def _decode(data: bytes) -> np.ndarray:

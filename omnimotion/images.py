@@ -105,12 +105,13 @@ def save_png(path: Path, rgb: np.ndarray) -> None:
     atomic_write(path, encode_png(rgb))
 
 
-def encode_png(rgb: np.ndarray) -> bytes:
-    """The bytes of a PNG file of uint8 RGB (H, W, 3)."""
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"cannot save {rgb.dtype} of shape {rgb.shape}, expected uint8 (H, W, 3)")
+def encode_png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file of uint8 RGB (H, W, 3), or RGBA (H, W, 4)."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        found = f"{pixels.dtype} of shape {pixels.shape}"
+        raise ValueError(f"cannot save {found}, expected uint8 (H, W, 3) or (H, W, 4)")
     data = io.BytesIO()
-    Image.fromarray(rgb).save(data, format="PNG", compress_level=3)
+    Image.fromarray(pixels).save(data, format="PNG", compress_level=3)
     return data.getvalue()
 
 

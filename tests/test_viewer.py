@@ -82,6 +82,39 @@ def test_frames_are_those_of_the_video_and_of_the_model(client, scene, tiny_stor
     np.testing.assert_array_equal(picture("depth", 5), picture("depth", 5))  # kept, and the same
 
 
+def test_a_mask_drawn_on_a_frame_is_shown_in_others(client, scene):
+    """As the scene propagates it; the newest only, and as drawn in its own frame."""
+    labels = np.zeros((48, 64), np.uint8)
+    labels[10:30, 20:44] = 1
+    first, second = (
+        client.post("/api/masks/4", content=np.packbits(each).tobytes()).json()["mask"]
+        for each in (1 - labels, labels)
+    )
+
+    def ink(number, t):
+        response = client.get(f"/api/masks/{number}/{t}")
+        return np.asarray(Image.open(io.BytesIO(response.content)))[..., 3] > 0
+
+    expected = scene.propagate(labels, 4)
+    for t in (0, 4, 7):
+        np.testing.assert_array_equal(ink(second, t), expected[t])
+    assert "has been replaced" in said(client.get(f"/api/masks/{first}/0"))
+
+
+@pytest.mark.parametrize(
+    ("t", "data", "message"),
+    [
+        (8, bytes(64 * 48 // 8), "frame 8"),
+        (0, bytes(64 * 48 // 8), "the mask is empty"),
+        (0, bytes(10), "10 bytes, expected a bit for each of 64x48"),
+    ],
+)
+def test_a_mask_that_is_none_is_refused(client, t, data, message):
+    response = client.post(f"/api/masks/{t}", content=data)
+    assert response.status_code == 400
+    assert message in said(response)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_downloaded(client, name):
     question = {"points": POINTS, "format": name, "scale": "0.5mm" if name == "trc" else None}

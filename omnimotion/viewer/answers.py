@@ -24,10 +24,13 @@ from omnimotion.measure import PIXELS, Scale
 from omnimotion.overlay import depth_picture
 from omnimotion.points import checked_points
 from omnimotion.tracks import Tracks
+from omnimotion.warps import Carrier
 
 MAX_POINTS = 500
 LAYERS = ("video", "colour", "depth")
 LAYER_SIDE = 320  # px of the longer side of a rendered layer: rays are cast for this many
+MASK_SIDE = 144  # cells of a propagated mask along the longer side, for an answer in time
+MASK_INK = (255, 80, 170, 150)  # RGBA
 MAX_KEPT = 64 << 20  # bytes of pictures
 
 
@@ -39,6 +42,8 @@ class Answers:
         self.folder = folder
         self._lock = Lock()
         self._kept: OrderedDict[tuple, bytes] = OrderedDict()
+        self._masks = 0
+        self._mask = np.zeros((0, 0), np.uint8), 0  # the newest one, and its frame
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the clip."""
@@ -46,6 +51,7 @@ class Answers:
         return {
             "name": index.name, "run": self.scene.meta.get("run", ""), "fps": index.fps,
             "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
+            "mask_step": self._mask_step,
             "formats": [
                 {"name": each.name, "program": each.program, "units": each.units}
                 for each in FORMATS.values()
@@ -73,12 +79,41 @@ class Answers:
         """
         if layer not in LAYERS:
             raise InputError(f"layer {layer!r}: expected {', '.join(LAYERS)}")
-        if not 0 <= t < self.scene.n_frames:
-            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+        self._check_frame(t)
         if layer == "video":
             return read_bytes(frame_path(self.folder, t), InputError)
         with self._lock:
             return self._keep((layer, t), lambda: self._rendered(layer, t))
+
+    def set_mask(self, t: int, bits: bytes) -> int:
+        """The number of a new mask of frame ``t``, eight pixels to a byte, row after row.
+
+        `PointsError` for a frame outside the clip, `InputError` for another number of bytes or no
+        pixel at all.
+        """
+        self._check_frame(t)
+        width, height = self.scene.size
+        if len(bits) != -(-width * height // 8):
+            raise InputError(f"mask: {len(bits)} bytes, expected a bit for each of "
+                             f"{width}x{height} pixels")  # fmt: skip
+        labels = np.unpackbits(np.frombuffer(bits, np.uint8), count=width * height)
+        if not labels.any():
+            raise InputError("the mask is empty: draw on the object first")
+        with self._lock:
+            self._mask = labels.reshape(height, width), t
+            self._masks += 1
+            return self._masks
+
+    def mask(self, number: int, j: int) -> bytes:
+        """The newest mask in frame j, as ink on nothing: a PNG of small size, by its cells.
+
+        `InputError` for an older one, `PointsError` for a frame outside the clip.
+        """
+        self._check_frame(j)
+        with self._lock:
+            if number != self._masks:
+                raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
+            return self._keep(("mask", number, j), lambda: self._propagated(j))
 
     def export(
         self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
@@ -108,9 +143,29 @@ class Answers:
             self._kept.popitem(last=False)
         return data
 
+    def _check_frame(self, t: int) -> None:
+        if not 0 <= t < self.scene.n_frames:
+            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+
+    def _propagated(self, j: int) -> bytes:
+        labels, t = self._mask
+        step = 1 if j == t else self._mask_step
+        cells = self._carrier.propagate(labels, t, j, step)[::step, ::step]
+        layer = np.zeros((*cells.shape, 4), np.uint8)
+        layer[cells > 0] = MASK_INK
+        return encode_png(layer)
+
     def _rendered(self, layer: str, t: int) -> bytes:
         depth, rgb, _ = self.scene.tracker.surface(t, self._step)
         return encode_png(rgb if layer == "colour" else depth_picture(depth, limits=self._limits))
+
+    @cached_property
+    def _carrier(self) -> Carrier:
+        return Carrier(self.scene.tracker)
+
+    @property
+    def _mask_step(self) -> int:
+        return -(-max(self.scene.size) // MASK_SIDE)
 
     @property
     def _step(self) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -22,6 +23,8 @@ PAGE = {
     "viewer.css": ("viewer.css", "text/css"),
     "viewer.js": ("viewer.js", "text/javascript"),
     "draw.js": ("draw.js", "text/javascript"),
+    "server.js": ("server.js", "text/javascript"),
+    "mask.js": ("mask.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """Everything that the page is made of, by its address: no name from a request opens a file."""
@@ -63,6 +66,14 @@ def build_app(answers: Answers, port: int) -> Guard:
     @app.post(f"{API}/tracks")
     def tracks(question: Question) -> dict[str, Any]:
         return as_json(answers.tracks(question.points, question.refine))
+
+    @app.post(f"{API}/masks/{{t}}")
+    async def new_mask(t: int, request: Request) -> dict[str, int]:
+        return {"mask": await run_in_threadpool(answers.set_mask, t, await request.body())}
+
+    @app.get(f"{API}/masks/{{number}}/{{t}}")
+    def mask(number: int, t: int) -> Response:
+        return Response(answers.mask(number, t), media_type="image/png")
 
     @app.post(f"{API}/export")
     def export(question: ExportQuestion) -> Response:

@@ -1,28 +1,20 @@
 // The viewer: what is shown (`state`), what the server answers, and what keys and pointer do.
 
 import { cleared, drawFrame, drawStrip, drawTrack, pointColour } from "./draw.js";
+import { Mask } from "./mask.js";
+import { ask, Pictures } from "./server.js";
 
-const KEPT_FRAMES = 200, FAR = 4, ZOOM = 1.25;
+const AHEAD = 150, FAR = 4, ZOOM = 1.25;
 const part = (id) => document.getElementById(id);
 const stage = part("stage"), strip = part("strip");
 const state = {
   frames: 1, size: [1, 1], fps: 24, t: 0, layer: "video", points: [], selected: null,
   trail: 16, byConfidence: false, view: { scale: 1, x: 0, y: 0 }, isFitted: true, playing: 0,
+  mask: null, isDrawing: false,
 };
 let made = 0, shown = null, isDue = false;
 
 // What the server answers ---------------------------------------------------------------------
-
-async function ask(path, question) {
-  const body = question && JSON.stringify(question);
-  const headers = question && { "Content-Type": "application/json" };
-  const response = await fetch(path, { method: question ? "POST" : "GET", body, headers });
-  if (!response.ok) {
-    const said = await response.json().catch(() => ({}));
-    throw new Error(said.error || `the server answered ${response.status}`);
-  }
-  return response;
-}
 
 function say(text, isBad = false) {
   part("status").textContent = text;
@@ -30,23 +22,13 @@ function say(text, isBad = false) {
 }
 
 const complain = (problem) => say(problem.message, true);
-const images = new Map();  // of frames, the least recently used first
+const pictures = new Pictures(() => redraw(), complain);
+const ofFrame = (t) => pictures.get(`frames/${state.layer}/${t}`);
 
-function image(layer, t) {
-  const key = `${layer}/${t}`, known = images.get(key);
-  images.delete(key);
-  const entry = known || { bitmap: null, failed: false };
-  images.set(key, entry);
-  if (!known) {
-    ask(`/api/frames/${key}`).then((response) => response.blob()).then(createImageBitmap)
-      .then((bitmap) => { entry.bitmap = bitmap; if (layer === state.layer) redraw(); })
-      .catch((problem) => { images.delete(key); complain(problem); });
-    for (const old of [...images.keys()].slice(0, Math.max(0, images.size - KEPT_FRAMES))) {
-      images.get(old).bitmap?.close();
-      images.delete(old);
-    }
-  }
-  return entry.bitmap;
+// The mask in another frame than its own, once the server has it.
+function ofMask(t) {
+  const { number, frame } = state.mask;
+  return number && t !== frame ? pictures.get(`masks/${number}/${t}`) : null;
 }
 
 // First the scene's own track, which takes milliseconds, then the one drawn to the matches.
@@ -54,7 +36,7 @@ async function addPoint(xy) {
   const began = performance.now(), query = [state.t, ...xy];
   const point = { query, colour: pointColour(made++), track: null };
   const track = async (refine) =>
-    (await (await ask("/api/tracks", { points: [query], refine })).json()).tracks[0];
+    (await (await ask("tracks", { points: [query], refine })).json()).tracks[0];
   const show = async (found) => {
     point.track = found;
     redraw();
@@ -76,12 +58,24 @@ async function addPoint(xy) {
   }
 }
 
+async function propagate() {
+  try {
+    const response = await ask(`masks/${state.mask.frame}`, state.mask.bits());
+    state.mask.number = (await response.json()).mask;
+    stage.dataset.mask = state.mask.number;
+    say("the mask goes along; query.py --propagate-mask writes it at full size");
+    redraw();
+  } catch (problem) {
+    complain(problem);
+  }
+}
+
 async function download(event) {
   event.preventDefault();
   const question = { points: state.points.map((point) => point.query), format: part("format").value };
   if (!part("unit").hidden) question.scale = part("length").value;
   try {
-    const response = await ask("/api/export", question);
+    const response = await ask("export", question);
     const link = document.createElement("a");
     link.download = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))[1];
     link.href = URL.createObjectURL(await response.blob());
@@ -96,6 +90,7 @@ async function download(event) {
 // What is shown -------------------------------------------------------------------------------
 
 function redraw() {
+  if (!state.mask) return;  // the clip is not known yet
   if (!isDue) requestAnimationFrame(draw);
   isDue = true;
 }
@@ -103,10 +98,12 @@ function redraw() {
 function draw() {
   isDue = false;
   if (state.isFitted) fit();
-  shown = image(state.layer, state.t) || shown;
+  shown = ofFrame(state.t) || shown;
   const context = cleared(stage);
   if (shown && shown.width) drawFrame(context, shown, state.view, state.size);
-  const hiddenFirst = [...state.points].sort((a, b) => a.track.visible[state.t] - b.track.visible[state.t]);
+  state.mask.draw(context, state.view, state.t, ofMask(state.t));
+  const isSeen = (point) => point.track.visible[state.t];
+  const hiddenFirst = [...state.points].sort((a, b) => isSeen(a) - isSeen(b));
   for (const point of hiddenFirst) drawTrack(context, point, state);
   drawStrip(strip, state);
   part("frame").value = state.t;
@@ -153,11 +150,16 @@ function play() {
   if (state.playing) requestAnimationFrame(tick);
 }
 
+function isThere(t) {
+  const needsMask = state.mask.number && t !== state.mask.frame;
+  return ofFrame(t) && (!needsMask || ofMask(t));
+}
+
 // The next frame when its time has come and it is there.
 function tick(now) {
   if (!state.playing) return;
   const next = (state.t + 1) % state.frames;
-  if (now - state.playing >= 1000 / state.fps && image(state.layer, next)) {
+  if (now - state.playing >= 1000 / state.fps && isThere(next)) {
     state.playing = Math.max(state.playing + 1000 / state.fps, now - 1000 / state.fps);
     go(next);
   }
@@ -184,6 +186,16 @@ function listPoints() {
   stage.dataset.points = count;
 }
 
+function drawMask(isOn) {
+  state.isDrawing = part("brush").checked = isOn;
+  stage.classList.toggle("drawing", isOn);
+}
+
+function maskChanged() {
+  part("propagate").disabled = part("forget").disabled = state.mask.isEmpty;
+  redraw();
+}
+
 function select(point) {
   state.selected = point;
   listPoints();
@@ -199,6 +211,7 @@ function remove(points) {
 
 const KEYS = {
   " ": play, c: () => colourByConfidence(!state.byConfidence),
+  m: () => drawMask(!state.isDrawing), M: () => drawMask(!state.isDrawing),
   ArrowLeft: (event) => go(state.t - (event.shiftKey ? 10 : 1)),
   ArrowRight: (event) => go(state.t + (event.shiftKey ? 10 : 1)),
   Home: () => go(0), End: () => go(state.frames - 1),
@@ -209,7 +222,7 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.matches("select, #length, #trail");
+  const isTyping = event.target.matches("select, #length, #trail, #brush-size");
   const isPressing = event.key === " " && event.target.matches("button, input, summary");
   const act = KEYS[event.key];
   if (!act || isTyping || isPressing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -217,15 +230,32 @@ document.addEventListener("keydown", (event) => {
   act(event);
 });
 
-let held = null;  // where the pointer went down, and whether it has moved since
+let held = null;  // where the pointer went down and was last, and whether it has moved since
+
+const place = (event) => [
+  (event.offsetX - state.view.x) / state.view.scale - 0.5,
+  (event.offsetY - state.view.y) / state.view.scale - 0.5,
+];
+
+function brush(event) {
+  const width = Number(part("brush-size").value) / state.view.scale;
+  state.mask.stroke(held.place, place(event), width, state.t, event.shiftKey);
+  held.place = place(event);
+  maskChanged();
+}
 
 stage.addEventListener("pointerdown", (event) => {
   if (event.button !== 0) return;
   stage.setPointerCapture(event.pointerId);
-  held = { x: event.offsetX, y: event.offsetY, view: state.view, moved: false };
+  held = { x: event.offsetX, y: event.offsetY, view: state.view, moved: false, place: place(event) };
+  if (state.isDrawing) brush(event);
 });
 stage.addEventListener("pointermove", (event) => {
   if (!held) return;
+  if (state.isDrawing) {
+    brush(event);
+    return;
+  }
   const dx = event.offsetX - held.x, dy = event.offsetY - held.y;
   held.moved ||= Math.hypot(dx, dy) > 4;
   if (!held.moved) return;
@@ -235,12 +265,11 @@ stage.addEventListener("pointermove", (event) => {
   redraw();
 });
 stage.addEventListener("pointerup", (event) => {
-  const { view, size } = state, wasHeld = held;
+  const wasHeld = held, xy = place(event);
   held = null;
   stage.classList.remove("panning");
-  if (!wasHeld || wasHeld.moved) return;
-  const xy = [(event.offsetX - view.x) / view.scale - 0.5, (event.offsetY - view.y) / view.scale - 0.5];
-  if (xy.every((value, axis) => value >= -0.5 && value <= size[axis] - 0.5)) addPoint(xy);
+  if (!wasHeld || wasHeld.moved || state.isDrawing) return;
+  if (xy.every((value, axis) => value >= -0.5 && value <= state.size[axis] - 0.5)) addPoint(xy);
 });
 stage.addEventListener("pointercancel", () => { held = null; });
 stage.addEventListener("wheel", (event) => {
@@ -260,6 +289,9 @@ part("by-confidence").addEventListener("change", (event) => colourByConfidence(e
 part("play").addEventListener("click", play);
 part("remove").addEventListener("click", () => remove([state.selected]));
 part("clear").addEventListener("click", () => remove(state.points));
+part("brush").addEventListener("change", (event) => drawMask(event.target.checked));
+part("propagate").addEventListener("click", propagate);
+part("forget").addEventListener("click", () => { state.mask.clear(); maskChanged(); });
 part("export").addEventListener("submit", download);
 part("format").addEventListener("change", (event) => {
   part("unit").hidden = !event.target.selectedOptions[0].dataset.units;
@@ -267,8 +299,9 @@ part("format").addEventListener("change", (event) => {
 new ResizeObserver(redraw).observe(stage);
 
 async function start() {
-  const scene = await (await ask("/api/scene")).json();
+  const scene = await (await ask("scene")).json();
   Object.assign(state, { frames: scene.frames, size: scene.size, fps: scene.fps });
+  state.mask = new Mask(scene.size, scene.mask_step);
   document.title = `${scene.name} - omnimotion`;
   part("name").textContent = scene.name;
   part("frame").max = scene.frames - 1;
@@ -277,7 +310,7 @@ async function start() {
     option.dataset.units = units.join(" ");
     return option;
   }));
-  for (let t = 0; t < Math.min(scene.frames, KEPT_FRAMES); t++) image("video", t);
+  for (let t = 0; t < Math.min(scene.frames, AHEAD); t++) ofFrame(t);
   redraw();
   stage.dataset.ready = "true";
 }
