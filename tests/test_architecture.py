@@ -18,7 +18,7 @@ SOURCES = sorted(
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
-    "doctor",
+    "colours doctor",
     "settings",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
@@ -28,7 +28,7 @@ LEVELS = (
     "cameras correspondences evidence matches masked asking footage",
     "guard history losses refine supervision",
     "tracker",
-    "previews health warps",
+    "previews health steady warps",
     "fit edits",
     "runs report",
     "fitted",

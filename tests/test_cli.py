@@ -201,6 +201,19 @@ def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_pat
     assert len(open_video(video)) == 8
 
 
+def test_a_sheet_and_trails_in_other_styles(tiny_scene, tmp_path):
+    words = ("--scene", tiny_scene, "--grid", 3, *FAST)
+    plain, other = tmp_path / "plain.png", tmp_path / "other.png"
+    assert call("query", *words, "--sheet", plain) == 0
+    styled = ("--colour", "depth", "--steady", "--video", tmp_path / "o.mp4")
+    assert call("query", *words, "--sheet", other, *styled) == 0
+    images = [np.asarray(Image.open(path)).astype(int) for path in (plain, other)]
+    assert images[0].shape == images[1].shape
+    assert images[0].shape[1] > 4 * 64
+    assert np.abs(images[0] - images[1]).max() > 50
+    assert len(open_video(tmp_path / "o.mp4")) == 8
+
+
 def test_train_writes_a_run(tiny_store, tmp_path, caplog):
     caplog.set_level("INFO")
     run = tmp_path / "run"
@@ -418,6 +431,12 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--grid", 2, "--steady"), 2, "give --video or --sheet"),
+        (("--grid", 2, "--colour", "depth"), 2, "give --video or --sheet"),
+        (("--grid", 2, "--sheet", "s.jpg"), 2, "must end in .png"),
+        (("--maps", "--export", "flo", "--sheet", "s.png"), 2, "no --sheet goes with it"),
+        (("--edit", "absent.png", "--video", "v.mp4", "--steady"), 2, "no --steady goes with it"),
+        (("--edit", "absent.png", "--video", "v.mp4", "--colour", "depth"), 2, "of the trails"),
         (("--edit", "absent.png"), 3, "absent.png"),
         (("--edit", "absent.png", "--motion"), 2, "no --motion goes with it"),
         (("--edit", "absent.png", "--frame", 8), 3, "expected 0 to 7"),
