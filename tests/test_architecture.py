@@ -28,7 +28,7 @@ LEVELS = (
     "cameras correspondences evidence matches masked asking footage",
     "guard history losses refine supervision",
     "tracker",
-    "previews health steady warps",
+    "previews clouds health steady warps",
     "fit edits",
     "runs report",
     "fitted",

@@ -201,6 +201,13 @@ def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_pat
     assert len(open_video(video)) == 8
 
 
+def test_the_canonical_volume_as_a_point_cloud(tiny_scene, tmp_path):
+    words = ("--scene", tiny_scene, "--canonical", "--frames", "::3", "--step", 4)
+    assert call("query", *words, "--out", tmp_path / "c.ply", *FAST) == 0
+    assert (tmp_path / "c.ply").read_bytes().startswith(b"ply\n")
+    assert call("query", *words, "--out", tmp_path / "c.ply", *FAST) == 2  # it is there
+
+
 def test_a_sheet_and_trails_in_other_styles(tiny_scene, tmp_path):
     words = ("--scene", tiny_scene, "--grid", 3, *FAST)
     plain, other = tmp_path / "plain.png", tmp_path / "other.png"
@@ -431,6 +438,9 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--canonical",), 2, "must end in .ply"),
+        (("--canonical", "--export", "nuke"), 2, "no --export"),
+        (("--canonical", "--frame", 2), 2, "give --frames"),
         (("--grid", 2, "--steady"), 2, "give --video or --sheet"),
         (("--grid", 2, "--colour", "depth"), 2, "give --video or --sheet"),
         (("--grid", 2, "--sheet", "s.jpg"), 2, "must end in .png"),

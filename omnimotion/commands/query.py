@@ -63,11 +63,13 @@ def _add_questions(parser: Parser) -> None:
     add("--edit", type=Path, metavar="PNG",
         help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
              "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
+    add("--canonical", action="store_true",
+        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply")
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
         help=f"grid inside the mask, default {MASK_STEP}; cells of a propagated mask, "
-             "default 1")  # fmt: skip
+             "default 1; rays of a point cloud, default 2")  # fmt: skip
 
 
 def _add_answers(parser: Parser) -> None:
@@ -109,7 +111,7 @@ def main(args: Namespace) -> int:
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
     _check_pairs(args)
-    if args.dense or args.maps or args.propagate_mask or args.edit:
+    if args.dense or args.maps or args.propagate_mask or args.edit or args.canonical:
         return answer_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
     check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
@@ -134,7 +136,9 @@ def _check_pairs(args: Namespace) -> None:
     """Refuse options that would do nothing without another."""
     if args.frame is not None and (args.points is not None or args.from_tracks):
         raise ConfigError("--frame is of a grid, a mask or maps: points have their own frames")
-    if args.step is not None and not (args.mask or args.propagate_mask):
+    if args.frame is not None and args.canonical:
+        raise ConfigError("--canonical is of all frames, or some: give --frames, not --frame")
+    if args.step is not None and not (args.mask or args.propagate_mask or args.canonical):
         raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
     if (args.steady or args.colour != "place") and not (args.video or args.sheet):
         raise ConfigError("--steady and --colour are of trails: give --video or --sheet")

@@ -1,10 +1,11 @@
-"""Questions of ``omnimotion query`` about whole frames: every pixel, maps, masks, edits."""
+"""Questions of ``omnimotion query`` about whole frames: pixels, maps, masks, edits, the volume."""
 
 import logging
 from argparse import Namespace
 
 from omnimotion.errors import ConfigError
 
+CLOUD_STEP = 2  # px between rays
 PICTURES = ("sheet", "steady")
 log = logging.getLogger(__name__)
 
@@ -15,6 +16,8 @@ def answer_frames(args: Namespace) -> int:
         raise ConfigError("--colour is of the trails of points")
     if args.dense:
         return _dense(args)
+    if args.canonical:
+        return _canonical(args)
     return _edit(args) if args.edit else _whole_frames(args)
 
 
@@ -49,6 +52,27 @@ def _dense(args: Namespace) -> int:
     check_frame(t, n_frames)
     write_dense(args.out, tracker.dense(t), n_frames, size)
     log.info("tracks=%d frames=%d out=%s", size[0] * size[1], n_frames, args.out)
+    return 0
+
+
+def _canonical(args: Namespace) -> int:
+    from omnimotion.asking import selected_frames
+    from omnimotion.clouds import canonical_cloud, save_ply
+    from omnimotion.export import check_output
+    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.warps import check_kinds
+
+    _check_alone(args, "--canonical writes")
+    if args.export and args.export != ["ply"]:
+        raise ConfigError("the canonical volume is a .ply: no --export goes with it")
+    check_output(args.out, (".ply",), args.overwrite)
+    check_kinds(None, args.step)
+    set_threads(args.threads)
+    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    frames = selected_frames(args.frames, tracker.index.n_frames)
+    cloud = canonical_cloud(tracker, frames, args.step or CLOUD_STEP)
+    save_ply(args.out, cloud)
+    log.info("points=%d frames=%d out=%s", len(cloud), len(frames), args.out)
     return 0
 
 
