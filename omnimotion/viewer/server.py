@@ -96,7 +96,7 @@ def listen(port: int) -> socket.socket:
 
 def serve(app: Guard, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=30,
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_keep_alive=30,
                             limit_concurrency=32, server_header=False)  # fmt: skip
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -172,7 +172,7 @@ function listPoints() {
     const [t, x, y] = point.query;
     button.innerHTML = `<svg viewBox="0 0 12 12"><circle cx="6" cy="6" r="5"/></svg>`;
     button.querySelector("circle").setAttribute("fill", point.colour);
-    button.append(`${x.toFixed(1)}, ${y.toFixed(1)} in ${t}`);
+    button.append(`${x.toFixed(1)}, ${y.toFixed(1)} in frame ${t}`);
     button.setAttribute("aria-current", point === state.selected);
     button.onclick = () => { select(point); go(t); };
     item.append(button);
@@ -223,7 +223,8 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.matches("select, #length, #trail, #brush-size");
-  const isPressing = event.key === " " && event.target.matches("button, input, summary");
+  const isPressing = event.key === " "
+    && event.target.matches("button, [type=checkbox], [type=radio], summary");
   const act = KEYS[event.key];
   if (!act || isTyping || isPressing || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
@@ -283,9 +284,14 @@ const scrub = (event) => {
 strip.addEventListener("pointerdown", scrub);
 strip.addEventListener("pointermove", scrub);
 part("frame").addEventListener("input", (event) => go(Number(event.target.value)));
-part("trail").addEventListener("input", (event) => { state.trail = Number(event.target.value); redraw(); });
+part("trail").addEventListener("input", (event) => {
+  state.trail = Number(event.target.value);
+  redraw();
+});
 part("layers").addEventListener("change", (event) => showLayer(event.target.value));
-part("by-confidence").addEventListener("change", (event) => colourByConfidence(event.target.checked));
+part("by-confidence").addEventListener("change", (event) => {
+  colourByConfidence(event.target.checked);
+});
 part("play").addEventListener("click", play);
 part("remove").addEventListener("click", () => remove([state.selected]));
 part("clear").addEventListener("click", () => remove(state.points));
