@@ -1,11 +1,15 @@
 """The viewer's server: what it answers, whom it refuses, and that no name opens a file."""
 
+import asyncio
 import csv
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,14 +18,17 @@ from PIL import Image
 import omnimotion
 from omnimotion.cli import main
 from omnimotion.formats import FORMATS
+from omnimotion.runs import open_tracker, run_folder
 
 pytest.importorskip("fastapi", reason="the extra view is not installed")
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
 from fastapi.testclient import TestClient
 
+from omnimotion.viewer import guard
 from omnimotion.viewer.answers import MAX_POINTS, open_answers
 from omnimotion.viewer.guard import MAX_BODY_BYTES
+from omnimotion.viewer.refits import Refits
 from omnimotion.viewer.server import PAGE, build_app, listen
 
 PORT = 8765
@@ -36,8 +43,9 @@ def scene(tiny_scene):
 
 @pytest.fixture(scope="module")
 def client(scene, tiny_scene):
-    app = build_app(open_answers(scene, tiny_scene), PORT)
-    with TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
+    refits = Refits(tiny_scene, run_folder(tiny_scene, None), lambda run: None)
+    app = build_app(open_answers(scene, tiny_scene), refits, PORT)
+    with closing(refits), TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -132,6 +140,81 @@ def test_a_download_holds_the_refined_tracks(client, scene):
     np.testing.assert_allclose(found, scene.track(POINTS).xy.reshape(-1, 2), atol=1e-3)
 
 
+PINS = [{"track": 0, "t": 0, "x": 31, "y": 23}, {"track": 0, "t": 7, "x": 33, "y": 29}]
+
+
+def wait(client, seconds=90):
+    """The progress of a refit once it has ended."""
+    began = time.monotonic()
+    while (found := client.get("/api/refit").json())["state"] == "running":
+        assert time.monotonic() - began < seconds
+        time.sleep(0.3)
+    return found
+
+
+def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
+    copy = tmp_path / "scene"
+    shutil.copytree(tiny_scene, copy)
+    answers = open_answers(omnimotion.load(copy, device="cpu", backend="torch"), copy)
+    before = answers.tracks([[0, 31, 23]], True)
+    words = ("--pin_steps=20", "--device=cpu", "--threads=1")
+
+    def adopt(run):
+        answers.adopt(omnimotion.load(copy, run, device="cpu", backend="torch"))
+
+    refits = Refits(copy, run_folder(copy, None), adopt, words)
+    app = build_app(answers, refits, PORT)
+    with closing(refits), TestClient(app, base_url=OWN) as client:
+        assert client.get("/api/refit").json() == {"state": "none"}
+        started = client.post("/api/refit", json={"pins": PINS}).json()
+        assert started == {"state": "running", "step": 0}
+        assert "a refit is going" in said(client.post("/api/refit", json={"pins": PINS}))
+        found = wait(client)
+        assert found["state"] == "done"
+        assert found["run"].startswith("default-pinned-")
+        (track,) = client.post("/api/tracks", json={"points": [[0, 31, 23]]}).json()["tracks"]
+    np.testing.assert_allclose(track["xy"][7], (33, 29), atol=0.05)  # through its pin
+    assert np.linalg.norm(before.xy[0, 7] - (33, 29)) > 0.5
+    expected = open_tracker(copy, copy / "runs" / found["run"], "cpu", "torch")
+    np.testing.assert_allclose(track["xy"], expected.track([[0, 31, 23]]).xy[0], atol=0.006)
+
+
+def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
+    copy = tmp_path / "scene"
+    shutil.copytree(tiny_scene, copy)
+    answers = open_answers(omnimotion.load(copy, device="cpu", backend="torch"), copy)
+    refits = Refits(copy, run_folder(copy, None), answers.adopt, ["--pin_steps=100000"])
+    with closing(refits):
+        refits.start([(pin["track"], pin["t"], pin["x"], pin["y"], 1) for pin in PINS])
+        process = refits._going.process
+        refits.stop()
+        assert process.poll() is not None
+        assert refits.progress()["state"] == "failed"
+    refits = Refits(copy, copy / "runs" / "none", answers.adopt)
+    with closing(refits), TestClient(build_app(answers, refits, PORT), base_url=OWN) as client:
+        client.post("/api/refit", json={"pins": PINS})
+        found = wait(client)
+        assert found["state"] == "failed"
+        assert "train it to its end first" in found["said"]
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        (PINS[:1], "pins"),
+        ([PINS[0], {**PINS[1], "track": 1}], "no track is seen"),
+        ([PINS[0], {**PINS[1], "t": 8}], "t is 8"),
+        ([PINS[0], {**PINS[1], "x": 64}], "x is 64"),
+        ([PINS[0], {"track": 0, "t": 3}], "pins.1.x"),
+    ],
+)
+def test_pins_that_are_none_are_refused(client, pins, message):
+    response = client.post("/api/refit", json={"pins": pins})
+    assert response.status_code in (400, 422)
+    assert message in said(response)
+    assert client.get("/api/refit").json() == {"state": "none"}
+
+
 # what it refuses --------------------------------------------------------------------------------
 
 
@@ -155,6 +238,21 @@ def test_a_foreign_origin_is_refused(client, origin):
         assert response.status_code == 403
         assert "own page" in said(response)
         assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guard, "MAX_BODY_SECONDS", 0.05)
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", f"127.0.0.1:{PORT}".encode())]}
+    asyncio.run(guard.Guard(None, PORT)(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

@@ -26,8 +26,10 @@ SIZES = {"desktop": (1280, 800), "small": (390, 700)}
 
 
 @pytest.fixture(scope="module")
-def address(tiny_scene):
-    words = ["-m", "omnimotion", "view", str(tiny_scene), "--port", "0", "--device", "cpu"]
+def address(tiny_scene, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("viewed") / "tiny"  # a refit writes into it
+    shutil.copytree(tiny_scene, copy)
+    words = ["-m", "omnimotion", "view", str(copy), "--port", "0", "--device", "cpu"]
     with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True) as server:
         try:
             line = next(line for line in server.stderr if line.startswith("view="))
@@ -218,3 +220,30 @@ def test_nothing_is_wider_than_the_window(page):
     assert wide == 0
     box = page.locator("#stage").bounding_box()
     assert box["height"] >= 200
+
+
+def test_a_dragged_point_is_a_pin_and_a_refit_goes_through_it(browser, address):
+    """Last, since all pages are answered from the refit then."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    page.wait_for_selector("#stage[data-ready=true]")
+    click(page, 30, 24)
+    assert page.locator("#refit").is_disabled()
+    page.keyboard.press("End")
+    page.wait_for_timeout(150)
+    drawn = page.locator("#stage").get_attribute("data-selected-at").split(",")
+    x, y = (float(value) for value in drawn)
+    page.mouse.move(*place(page, x, y))
+    page.mouse.down()
+    page.mouse.move(*place(page, x + 2, y + 3), steps=4)
+    page.mouse.up()
+    assert page.locator("#pins").inner_text() == "2"
+    assert page.locator("#points button").count() == 1  # dragging is no clicking
+    page.locator("#refit").click()
+    page.wait_for_selector("#stop", state="visible")
+    page.wait_for_selector("#stop", state="hidden", timeout=120_000)
+    assert page.locator("#status").inner_text() == "refit done"
+    page.wait_for_timeout(150)
+    found = page.locator("#stage").get_attribute("data-selected-at").split(",")
+    np.testing.assert_allclose([float(value) for value in found], [x + 2, y + 3], atol=0.3)
+    page.close()

@@ -6,7 +6,7 @@ Needs the extra ``view``: pip install "omnimotion[view]".
 import logging
 import webbrowser
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from omnimotion.config import Parser
@@ -42,16 +42,22 @@ def main(args: Namespace) -> int:
     from omnimotion.fitted import open_fitted
     from omnimotion.runs import set_threads
     from omnimotion.viewer.answers import open_answers
+    from omnimotion.viewer.refits import Refits
 
     set_threads(args.threads)
-    scene = open_fitted(args.scene, args.run, device=args.device, backend=args.backend)
-    answers = open_answers(scene, args.scene)
-    with listen(args.port) as listener:
+    where = {"device": args.device, "backend": args.backend}
+    answers = open_answers(open_fitted(args.scene, args.run, **where), args.scene)
+    base = args.run or args.scene / "runs" / str(answers.scene.meta["run"])
+    words = [f"--{name}={value}" for name, value in {**where, "threads": args.threads}.items()]
+    refits = Refits(
+        args.scene, base, lambda run: answers.adopt(open_fitted(args.scene, run, **where)), words
+    )
+    with closing(refits), listen(args.port) as listener:
         port = listener.getsockname()[1]
         answers.warm()
         log.info("view=http://%s:%d (Ctrl-C ends it)", HOST, port)
         if args.browser:
             webbrowser.open(f"http://{HOST}:{port}")
         with suppress(KeyboardInterrupt):
-            serve(build_app(answers, port), listener)
+            serve(build_app(answers, refits, port), listener)
     return 0

@@ -34,6 +34,21 @@ MASK_INK = (255, 80, 170, 150)  # RGBA
 MAX_KEPT = 64 << 20  # bytes of pictures
 
 
+class Kept:
+    """Pictures that were made; the least recently asked go when they become too many."""
+
+    def __init__(self) -> None:
+        self._data: OrderedDict[tuple, bytes] = OrderedDict()
+
+    def get(self, key: tuple, make: Callable[[], bytes]) -> bytes:
+        """What was made before, or now."""
+        data = self._data.pop(key, None) or make()
+        self._data[key] = data
+        while sum(map(len, self._data.values())) > MAX_KEPT and len(self._data) > 1:
+            self._data.popitem(last=False)
+        return data
+
+
 class Answers:
     """A fitted scene and its frames. Threads may ask; they are answered one after the other."""
 
@@ -41,7 +56,7 @@ class Answers:
         self.scene = scene
         self.folder = folder
         self._lock = Lock()
-        self._kept: OrderedDict[tuple, bytes] = OrderedDict()
+        self._kept = Kept()
         self._masks = 0
         self._mask = np.zeros((0, 0), np.uint8), 0  # the newest one, and its frame
 
@@ -63,6 +78,14 @@ class Answers:
         width, height = self.scene.size
         self.tracks([[0, width // 2, height // 2]], refine=True)
 
+    def adopt(self, scene: FittedScene) -> None:
+        """Answer from another fit of the same clip from now on."""
+        with self._lock:
+            self.scene = scene
+            self._kept = Kept()
+            for name in ("_carrier", "_limits"):
+                self.__dict__.pop(name, None)
+
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
         """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
         if len(points) > MAX_POINTS:
@@ -83,7 +106,7 @@ class Answers:
         if layer == "video":
             return read_bytes(frame_path(self.folder, t), InputError)
         with self._lock:
-            return self._keep((layer, t), lambda: self._rendered(layer, t))
+            return self._kept.get((layer, t), lambda: self._rendered(layer, t))
 
     def set_mask(self, t: int, bits: bytes) -> int:
         """The number of a new mask of frame ``t``, eight pixels to a byte, row after row.
@@ -113,7 +136,7 @@ class Answers:
         with self._lock:
             if number != self._masks:
                 raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
-            return self._keep(("mask", number, j), lambda: self._propagated(j))
+            return self._kept.get(("mask", number, j), lambda: self._propagated(j))
 
     def export(
         self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
@@ -134,14 +157,6 @@ class Answers:
             path = Path(folder) / f"tracks{each.ending}"
             save(each, path, sheet)
             return path.name, path.read_bytes()
-
-    def _keep(self, key: tuple, make: Callable[[], bytes]) -> bytes:
-        """What was made before, or now; the least recently asked go when it becomes too much."""
-        data = self._kept.pop(key, None) or make()
-        self._kept[key] = data
-        while sum(map(len, self._kept.values())) > MAX_KEPT and len(self._kept) > 1:
-            self._kept.popitem(last=False)
-        return data
 
     def _check_frame(self, t: int) -> None:
         if not 0 <= t < self.scene.n_frames:

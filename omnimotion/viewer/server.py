@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from omnimotion.errors import ConfigError, OmniMotionError
 from omnimotion.viewer.answers import Answers, as_json
 from omnimotion.viewer.guard import Guard
+from omnimotion.viewer.refits import Refits
 
 HOST = "127.0.0.1"
 API = "/api"
@@ -25,6 +26,8 @@ PAGE = {
     "draw.js": ("draw.js", "text/javascript"),
     "server.js": ("server.js", "text/javascript"),
     "mask.js": ("mask.js", "text/javascript"),
+    "controls.js": ("controls.js", "text/javascript"),
+    "refit.js": ("refit.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """Everything that the page is made of, by its address: no name from a request opens a file."""
@@ -39,6 +42,22 @@ class Question(BaseModel):
     refine: bool = True
 
 
+class Pin(BaseModel):
+    """Where a track is, or ought to be, in a frame."""
+
+    track: int
+    t: int
+    x: float
+    y: float
+    visible: bool = True
+
+
+class RefitQuestion(BaseModel):
+    """Pins that a refit is to heed."""
+
+    pins: Annotated[list[Pin], Field(min_length=2, max_length=5000)]
+
+
 class ExportQuestion(BaseModel):
     """Points whose tracks are to be written."""
 
@@ -48,7 +67,7 @@ class ExportQuestion(BaseModel):
     scale: str | None = None
 
 
-def build_app(answers: Answers, port: int) -> Guard:
+def build_app(answers: Answers, refits: Refits, port: int) -> Guard:
     """The ASGI application that shows a scene at 127.0.0.1 and that port."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _say_errors(app)
@@ -83,7 +102,24 @@ def build_app(answers: Answers, port: int) -> Guard:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
+    _add_refits(app, refits)
     return Guard(app, port)
+
+
+def _add_refits(app: FastAPI, refits: Refits) -> None:
+    @app.post(f"{API}/refit")
+    def refit(question: RefitQuestion) -> dict[str, Any]:
+        rows = [(pin.track, pin.t, pin.x, pin.y, int(pin.visible)) for pin in question.pins]
+        return refits.start(rows)
+
+    @app.get(f"{API}/refit")
+    def progress() -> dict[str, Any]:
+        return refits.progress()
+
+    @app.delete(f"{API}/refit")
+    def stop() -> dict[str, Any]:
+        refits.stop()
+        return refits.progress()
 
 
 def listen(port: int) -> socket.socket:

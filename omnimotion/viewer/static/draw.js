@@ -52,6 +52,13 @@ export function drawTrack(context, point, state) {
   context.globalAlpha = 1;
   context.setLineDash([]);
   drawHead(context, inCanvas(track.xy[t]), colour(t), track.visible[t], point === state.selected);
+  if (point.pins.has(t)) drawPin(context, inCanvas(point.pins.get(t)), point.colour);
+}
+
+function drawPin(context, [x, y], colour) {
+  context.strokeStyle = colour;
+  context.lineWidth = 2;
+  context.strokeRect(x - 8, y - 8, 16, 16);
 }
 
 // A disc where the point is seen, a ring where it is hidden.

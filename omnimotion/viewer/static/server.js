@@ -43,6 +43,12 @@ export class Pictures {
     }
   }
 
+  forgetAll() {
+    for (const path of [...this.kept.keys()].filter((each) => !each.startsWith("frames/video"))) {
+      this.kept.delete(path);
+    }
+  }
+
   forget() {
     for (const path of [...this.kept.keys()].slice(0, Math.max(0, this.kept.size - KEPT))) {
       this.kept.get(path).bitmap?.close();

@@ -1,13 +1,14 @@
-// The viewer: what is shown (`state`), what the server answers, and what keys and pointer do.
+// The viewer: what is shown (`state`), and what the server answers. See controls.js for what acts.
 
 import { cleared, drawFrame, drawStrip, drawTrack, pointColour } from "./draw.js";
 import { Mask } from "./mask.js";
+import { pinsOf, refit } from "./refit.js";
 import { ask, Pictures } from "./server.js";
 
-const AHEAD = 150, FAR = 4, ZOOM = 1.25;
-const part = (id) => document.getElementById(id);
-const stage = part("stage"), strip = part("strip");
-const state = {
+const AHEAD = 150, FAR = 4;
+export const part = (id) => document.getElementById(id);
+export const stage = part("stage"), strip = part("strip");
+export const state = {
   frames: 1, size: [1, 1], fps: 24, t: 0, layer: "video", points: [], selected: null,
   trail: 16, byConfidence: false, view: { scale: 1, x: 0, y: 0 }, isFitted: true, playing: 0,
   mask: null, isDrawing: false,
@@ -31,12 +32,16 @@ function ofMask(t) {
   return number && t !== frame ? pictures.get(`masks/${number}/${t}`) : null;
 }
 
+async function tracksOf(points, refine) {
+  const question = { points: points.map((point) => point.query), refine };
+  return (await (await ask("tracks", question)).json()).tracks;
+}
+
 // First the scene's own track, which takes milliseconds, then the one drawn to the matches.
-async function addPoint(xy) {
+export async function addPoint(xy) {
   const began = performance.now(), query = [state.t, ...xy];
-  const point = { query, colour: pointColour(made++), track: null };
-  const track = async (refine) =>
-    (await (await ask("tracks", { points: [query], refine })).json()).tracks[0];
+  const point = { query, colour: pointColour(made++), track: null, pins: new Map() };
+  const track = async (refine) => (await tracksOf([point], refine))[0];
   const show = async (found) => {
     point.track = found;
     redraw();
@@ -58,7 +63,25 @@ async function addPoint(xy) {
   }
 }
 
-async function propagate() {
+export async function correct() {
+  try {
+    part("refit").disabled = true;
+    part("stop").hidden = false;
+    await refit(state.points, ({ state: how, step, said }) => {
+      say(how === "running" ? `refit: step ${step}` : said || `refit ${how}`, how === "failed");
+    });
+    pictures.forgetAll();
+    const found = await tracksOf(state.points, true);
+    state.points.forEach((point, k) => { point.track = found[k]; });
+  } catch (problem) {
+    complain(problem);
+  }
+  part("stop").hidden = true;
+  listPoints();
+  redraw();
+}
+
+export async function propagate() {
   try {
     const response = await ask(`masks/${state.mask.frame}`, state.mask.bits());
     state.mask.number = (await response.json()).mask;
@@ -70,7 +93,7 @@ async function propagate() {
   }
 }
 
-async function download(event) {
+export async function download(event) {
   event.preventDefault();
   const question = { points: state.points.map((point) => point.query), format: part("format").value };
   if (!part("unit").hidden) question.scale = part("length").value;
@@ -89,7 +112,7 @@ async function download(event) {
 
 // What is shown -------------------------------------------------------------------------------
 
-function redraw() {
+export function redraw() {
   if (!state.mask) return;  // the clip is not known yet
   if (!isDue) requestAnimationFrame(draw);
   isDue = true;
@@ -106,6 +129,7 @@ function draw() {
   const hiddenFirst = [...state.points].sort((a, b) => isSeen(a) - isSeen(b));
   for (const point of hiddenFirst) drawTrack(context, point, state);
   drawStrip(strip, state);
+  stage.dataset.selectedAt = state.selected ? state.selected.track.xy[state.t].join() : "";
   part("frame").value = state.t;
   part("number").value = `${state.t} / ${state.frames - 1}`;
 }
@@ -116,7 +140,7 @@ function fit() {
   state.view = { scale, x: (width - w * scale) / 2, y: (height - h * scale) / 2 };
 }
 
-function zoom(factor, x, y) {
+export function zoom(factor, x, y) {
   const { width, height } = stage.getBoundingClientRect(), { view } = state;
   const least = Math.min(width / state.size[0], height / state.size[1]) / FAR;
   const scale = Math.min(64, Math.max(least, view.scale * factor)), by = scale / view.scale;
@@ -126,24 +150,24 @@ function zoom(factor, x, y) {
   redraw();
 }
 
-function go(t) {
+export function go(t) {
   state.t = Math.min(state.frames - 1, Math.max(0, Math.round(t)));
   redraw();
 }
 
-function showLayer(layer) {
+export function showLayer(layer) {
   state.layer = layer;
   document.querySelector(`input[name=layer][value=${layer}]`).checked = true;
   redraw();
 }
 
-function colourByConfidence(isOn) {
+export function colourByConfidence(isOn) {
   state.byConfidence = part("by-confidence").checked = isOn;
   part("scale").hidden = !isOn;
   redraw();
 }
 
-function play() {
+export function play() {
   state.playing = state.playing ? 0 : performance.now();
   part("play").textContent = state.playing ? "❚❚" : "▶";
   part("play").setAttribute("aria-label", state.playing ? "Pause" : "Play");
@@ -166,7 +190,7 @@ function tick(now) {
   requestAnimationFrame(tick);
 }
 
-function listPoints() {
+export function listPoints() {
   part("points").replaceChildren(...state.points.map((point) => {
     const item = document.createElement("li"), button = document.createElement("button");
     const [t, x, y] = point.query;
@@ -183,15 +207,17 @@ function listPoints() {
   part("hint").hidden = count > 0;
   for (const id of ["clear", "download"]) part(id).disabled = !count;
   part("remove").disabled = !state.selected;
+  part("pins").textContent = pinsOf(state.points).length;
+  part("refit").disabled = !part("stop").hidden || !pinsOf(state.points).length;
   stage.dataset.points = count;
 }
 
-function drawMask(isOn) {
+export function drawMask(isOn) {
   state.isDrawing = part("brush").checked = isOn;
   stage.classList.toggle("drawing", isOn);
 }
 
-function maskChanged() {
+export function maskChanged() {
   part("propagate").disabled = part("forget").disabled = state.mask.isEmpty;
   redraw();
 }
@@ -202,107 +228,10 @@ function select(point) {
   redraw();
 }
 
-function remove(points) {
+export function remove(points) {
   state.points = state.points.filter((point) => !points.includes(point));
   select(state.points.at(-1) || null);
 }
-
-// What keys and pointer do --------------------------------------------------------------------
-
-const KEYS = {
-  " ": play, c: () => colourByConfidence(!state.byConfidence),
-  m: () => drawMask(!state.isDrawing), M: () => drawMask(!state.isDrawing),
-  ArrowLeft: (event) => go(state.t - (event.shiftKey ? 10 : 1)),
-  ArrowRight: (event) => go(state.t + (event.shiftKey ? 10 : 1)),
-  Home: () => go(0), End: () => go(state.frames - 1),
-  "+": () => zoom(ZOOM), "=": () => zoom(ZOOM), "-": () => zoom(1 / ZOOM),
-  0: () => { state.isFitted = true; redraw(); },
-  1: () => showLayer("video"), 2: () => showLayer("colour"), 3: () => showLayer("depth"),
-  Delete: () => remove([state.selected]), Backspace: () => remove([state.selected]),
-};
-
-document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.matches("select, #length, #trail, #brush-size");
-  const isPressing = event.key === " "
-    && event.target.matches("button, [type=checkbox], [type=radio], summary");
-  const act = KEYS[event.key];
-  if (!act || isTyping || isPressing || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  act(event);
-});
-
-let held = null;  // where the pointer went down and was last, and whether it has moved since
-
-const place = (event) => [
-  (event.offsetX - state.view.x) / state.view.scale - 0.5,
-  (event.offsetY - state.view.y) / state.view.scale - 0.5,
-];
-
-function brush(event) {
-  const width = Number(part("brush-size").value) / state.view.scale;
-  state.mask.stroke(held.place, place(event), width, state.t, event.shiftKey);
-  held.place = place(event);
-  maskChanged();
-}
-
-stage.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
-  stage.setPointerCapture(event.pointerId);
-  held = { x: event.offsetX, y: event.offsetY, view: state.view, moved: false, place: place(event) };
-  if (state.isDrawing) brush(event);
-});
-stage.addEventListener("pointermove", (event) => {
-  if (!held) return;
-  if (state.isDrawing) {
-    brush(event);
-    return;
-  }
-  const dx = event.offsetX - held.x, dy = event.offsetY - held.y;
-  held.moved ||= Math.hypot(dx, dy) > 4;
-  if (!held.moved) return;
-  stage.classList.add("panning");
-  state.view = { ...state.view, x: held.view.x + dx, y: held.view.y + dy };
-  state.isFitted = false;
-  redraw();
-});
-stage.addEventListener("pointerup", (event) => {
-  const wasHeld = held, xy = place(event);
-  held = null;
-  stage.classList.remove("panning");
-  if (!wasHeld || wasHeld.moved || state.isDrawing) return;
-  if (xy.every((value, axis) => value >= -0.5 && value <= state.size[axis] - 0.5)) addPoint(xy);
-});
-stage.addEventListener("pointercancel", () => { held = null; });
-stage.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
-}, { passive: false });
-
-const scrub = (event) => {
-  if (event.buttons) go((event.offsetX / strip.clientWidth) * state.frames - 0.5);
-};
-strip.addEventListener("pointerdown", scrub);
-strip.addEventListener("pointermove", scrub);
-part("frame").addEventListener("input", (event) => go(Number(event.target.value)));
-part("trail").addEventListener("input", (event) => {
-  state.trail = Number(event.target.value);
-  redraw();
-});
-part("layers").addEventListener("change", (event) => showLayer(event.target.value));
-part("by-confidence").addEventListener("change", (event) => {
-  colourByConfidence(event.target.checked);
-});
-part("play").addEventListener("click", play);
-part("remove").addEventListener("click", () => remove([state.selected]));
-part("clear").addEventListener("click", () => remove(state.points));
-part("brush").addEventListener("change", (event) => drawMask(event.target.checked));
-part("propagate").addEventListener("click", propagate);
-part("forget").addEventListener("click", () => { state.mask.clear(); maskChanged(); });
-part("export").addEventListener("submit", download);
-part("format").addEventListener("change", (event) => {
-  part("unit").hidden = !event.target.selectedOptions[0].dataset.units;
-});
-new ResizeObserver(redraw).observe(stage);
 
 async function start() {
   const scene = await (await ask("scene")).json();
