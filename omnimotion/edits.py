@@ -57,7 +57,10 @@ def carried_layer(carrier: Carrier, layer: np.ndarray, t: int, j: int) -> np.nda
     """
     if t == j:
         return layer.copy()
-    places, visible = carrier.map(j, t)
+    near = carrier.near(layer[..., 3] > 0, t, j)
+    y, x = np.nonzero(near)
+    places, visible = np.full((*near.shape, 2), -1, np.float32), np.zeros(near.shape, bool)
+    places[near], visible[near] = carrier.carry(np.stack((x, y), -1).astype(np.float32), j, t)
     found = cv2.remap(
         _multiplied(layer), places[..., 0], places[..., 1], cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,  # the outermost half of a pixel is inside too
