@@ -28,7 +28,7 @@ LEVELS = (
     "cameras correspondences evidence matches masked asking footage",
     "guard history losses refine supervision",
     "tracker",
-    "previews clouds health steady warps",
+    "previews clouds depth_pictures health steady warps",
     "fit edits",
     "runs report",
     "fitted",

@@ -214,6 +214,9 @@ def test_a_sheet_and_trails_in_other_styles(tiny_scene, tmp_path):
     assert call("query", *words, "--sheet", plain) == 0
     styled = ("--colour", "depth", "--steady", "--video", tmp_path / "o.mp4")
     assert call("query", *words, "--sheet", other, *styled) == 0
+    beside = tmp_path / "beside.mp4"
+    assert call("query", *words, "--video", beside, "--beside") == 0
+    assert open_video(beside).size == (2 * 64, 48)
     images = [np.asarray(Image.open(path)).astype(int) for path in (plain, other)]
     assert images[0].shape == images[1].shape
     assert images[0].shape[1] > 4 * 64
@@ -438,6 +441,7 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--grid", 2, "--beside"), 2, "give --video"),
         (("--canonical",), 2, "must end in .ply"),
         (("--canonical", "--export", "nuke"), 2, "no --export"),
         (("--canonical", "--frame", 2), 2, "give --frames"),

@@ -25,6 +25,7 @@ SUMMARY = "track points"
 log = logging.getLogger(__name__)
 
 MASK_STEP = 8  # px between points on a mask
+DEPTH_SIDE = 427  # rays along the longer side of a picture of depth
 
 
 def add_arguments(parser: Parser) -> None:
@@ -95,6 +96,7 @@ def _add_answers(parser: Parser) -> None:
     add("--steady", action="store_true",
         help="trails in --video and --sheet without the camera's motion: what stands still in the "
              "world has none")  # fmt: skip
+    add("--beside", action="store_true", help="the pseudo-depth beside the tracks in --video")
     add("--source", type=Path, metavar="VIDEO",
         help="the original video, for frames sharper than the stored ones")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing output files")
@@ -142,6 +144,8 @@ def _check_pairs(args: Namespace) -> None:
         raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
     if (args.steady or args.colour != "place") and not (args.video or args.sheet):
         raise ConfigError("--steady and --colour are of trails: give --video or --sheet")
+    if args.beside and not args.video:
+        raise ConfigError("--beside is of a video: give --video FILE")
     if args.export and not args.out:
         raise ConfigError("--export names the format of --out: give --out FILE")
 
@@ -178,6 +182,7 @@ def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> No
 
 
 def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker") -> None:
+    from omnimotion.depth_pictures import DepthPictures
     from omnimotion.footage import enlarged, frame_rate, images
     from omnimotion.images import save_png
     from omnimotion.overlay import Style, overlay_video, spread, track_sheet
@@ -190,7 +195,12 @@ def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker") -> None:
     if args.video:
         frames = enlarged(images(args.scene, args.source, numbers), tracks.size)
         rate = frame_rate(tracks.fps, numbers)
-        write_video(args.video, overlay_video(frames, tracks, style), rate)
+        pictures = overlay_video(frames, tracks, style)
+        if args.beside:
+            depths = DepthPictures(tracker, DEPTH_SIDE)
+            pairs = zip(pictures, map(depths.full, numbers), strict=True)
+            pictures = (np.hstack(pair) for pair in pairs)
+        write_video(args.video, pictures, rate)
         log.info("video=%s", args.video)
     if args.sheet:
         shown = spread(tracks.n_frames)

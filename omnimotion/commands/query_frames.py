@@ -6,7 +6,7 @@ from argparse import Namespace
 from omnimotion.errors import ConfigError
 
 CLOUD_STEP = 2  # px between rays
-PICTURES = ("sheet", "steady")
+PICTURES = ("sheet", "steady", "beside")
 log = logging.getLogger(__name__)
 
 

@@ -6,13 +6,13 @@ Places are in pixels of the original video. Pictures are PNG files.
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from omnimotion.depth_pictures import DepthPictures
 from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.files import read_bytes
 from omnimotion.fitted import FittedScene
@@ -21,7 +21,6 @@ from omnimotion.footage import images
 from omnimotion.formats import FORMATS, Sheet, check_options, save
 from omnimotion.images import encode_png
 from omnimotion.measure import PIXELS, Scale
-from omnimotion.overlay import depth_picture
 from omnimotion.points import checked_points
 from omnimotion.tracks import Tracks
 from omnimotion.warps import Carrier
@@ -53,10 +52,9 @@ class Answers:
     """A fitted scene and its frames. Threads may ask; they are answered one after the other."""
 
     def __init__(self, scene: FittedScene, folder: Path) -> None:
-        self.scene = scene
         self.folder = folder
         self._lock = Lock()
-        self._kept = Kept()
+        self._take(scene)
         self._masks = 0
         self._mask = np.zeros((0, 0), np.uint8), 0  # the newest one, and its frame
 
@@ -81,10 +79,12 @@ class Answers:
     def adopt(self, scene: FittedScene) -> None:
         """Answer from another fit of the same clip from now on."""
         with self._lock:
-            self.scene = scene
-            self._kept = Kept()
-            for name in ("_carrier", "_limits"):
-                self.__dict__.pop(name, None)
+            self._take(scene)
+
+    def _take(self, scene: FittedScene) -> None:
+        self.scene, self._kept = scene, Kept()
+        self._carrier = Carrier(scene.tracker)
+        self._depths = DepthPictures(scene.tracker, LAYER_SIDE)
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
         """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
@@ -171,28 +171,14 @@ class Answers:
         return encode_png(layer)
 
     def _rendered(self, layer: str, t: int) -> bytes:
-        depth, rgb, _ = self.scene.tracker.surface(t, self._step)
-        return encode_png(rgb if layer == "colour" else depth_picture(depth, limits=self._limits))
-
-    @cached_property
-    def _carrier(self) -> Carrier:
-        return Carrier(self.scene.tracker)
+        if layer == "depth":
+            return encode_png(self._depths.small(t))
+        step = -(-max(self.scene.tracker.index.size) // LAYER_SIDE)
+        return encode_png(self.scene.tracker.surface(t, step)[1])
 
     @property
     def _mask_step(self) -> int:
         return -(-max(self.scene.size) // MASK_SIDE)
-
-    @property
-    def _step(self) -> int:
-        return -(-max(self.scene.tracker.index.size) // LAYER_SIDE)
-
-    @cached_property
-    def _limits(self) -> tuple[float, float]:
-        """Depths drawn nearest and farthest, alike in all frames: of three frames of the clip."""
-        frames = {0, self.scene.n_frames // 2, self.scene.n_frames - 1}
-        depths = [self.scene.tracker.surface(t, 2 * self._step)[0].ravel() for t in frames]
-        near, far = np.percentile(np.concatenate(depths), (1, 99))
-        return float(near), float(far)
 
 
 def open_answers(scene: FittedScene, folder: Path) -> Answers:
