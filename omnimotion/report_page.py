@@ -93,6 +93,8 @@ def _about(content: dict[str, Any]) -> str:
         f"flow {flow.get('method')} {flow.get('model') or ''}".strip(),
         f"step {content['step']}", f"seed {content['seed']}",
     ]  # fmt: skip
+    if "restarts" in content:
+        facts.append(f"the best of {len(content['restarts']['starts'])} seeds that were begun")
     return escape("; ".join(facts))
 
 

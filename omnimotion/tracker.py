@@ -2,59 +2,53 @@
 
 A query's surface is found once, on its own ray; that one canonical point is then carried to every
 frame, so the scene's tracks are cycle-consistent by construction. The ray through the place where
-it lands tells whether it is seen. Then the matches along a track refine it (`omnimotion.refine`).
-How sure all that is (`omnimotion.confidence`) rests on what the scene (`omnimotion.evidence`) and
-the matches show. No track depends on other queries.
+it lands tells whether it is seen. Then what the video shows along a track refines it
+(`omnimotion.refine`). How sure all that is (`omnimotion.confidence`) rests on what the scene
+(`omnimotion.evidence`) and the video show. No track depends on other queries.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
+from omnimotion.confidence import REFINED, SCENE, SEEN
 from omnimotion.errors import PointsError
-from omnimotion.evidence import candidates, carried, evidence_of
-from omnimotion.flow import SceneIndex
+from omnimotion.evidence import ALTERNATIVES, candidates, carried, evidence_of
+from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.matches import Matches
+from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
+from omnimotion.patches import Patches
 from omnimotion.pins import Pins
 from omnimotion.rays import locate, surface_at
-from omnimotion.refine import choose, refine
+from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.volume import GridVolume
 
-HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 
 
-class Found(NamedTuple):
-    """What the scene says of q queries, and from `Tracker._refined` on, the matches too."""
-
-    xy: np.ndarray  # (q, T, 2) pixels of the stored frames
-    depth: np.ndarray  # (q, T)
-    evidence: np.ndarray  # (q, T, F), the fields of `Evidence`
 
 
 class Tracker:
     """A fitted scene that answers queries in pixels of the original video.
 
-    Without ``matches`` its tracks are the scene's own; with them, they go through ``pins`` too.
+    Without ``store`` its tracks are the scene's own; with it, they are drawn to the matches and
+    images that it holds, and go through ``pins`` too.
     """
 
     def __init__(
         self, scene: Scene, index: SceneIndex, meta: dict | None = None,
-        matches: Matches | None = None, pins: Pins | None = None,
+        store: SceneStore | None = None, pins: Pins | None = None,
     ) -> None:  # fmt: skip
         self.scene = scene.eval()
         self.index = index
-        self.matches = matches
-        self.pins = pins
+        self.refiner = Refiner(Matches(store), Patches(store), pins) if store else None
         self.meta = meta or {}
         self.frame = Frame(*index.size)
         self.device = scene.camera_start.device
@@ -75,17 +69,19 @@ class Tracker:
         queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
             _rows(points))  # fmt: skip
         _check(queries, self.index)
-        matches = self.matches if refine else None
-        found = self._found(queries, matches)
+        refiner = self.refiner if refine else None
+        found = self._found(queries, refiner)
         confidence = SCENE.probability(found.evidence)
-        occlusion = found.evidence[..., Evidence._fields.index("hidden")]
-        if matches is not None:
-            found = self._refined(queries.t, found, confidence, matches)
+        occlusion = found.evidence[..., HIDDEN]
+        if refiner is not None:
+            with self._threads():
+                now = self.scene.snapshot()
+            found = refiner.refined(now, queries.t, found, confidence)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
-        visible = (occlusion < HIDDEN_ABOVE) & _inside(xy, size)
+        visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
         own = np.arange(len(queries)), queries.t
         xy[own], visible[own], confidence[own] = queries.xy, True, 1
         tracks = Tracks(
@@ -145,52 +141,39 @@ class Tracker:
 
         return loop_threads()
 
-    def _found(self, queries: QueryPoints, matches: Matches | None) -> Found:
-        """What the scene says of queries; where a ray shows several surfaces, with the matches."""
+    def _found(self, queries: QueryPoints, refiner: Refiner | None) -> Found:
+        """What the scene says of queries, of the surfaces that the refiner chooses."""
         n_frames = self.scene.n_frames
-        none = Found(np.zeros((0, n_frames, 2), np.float32), np.zeros((0, n_frames), np.float32),
-                     np.zeros((0, n_frames, len(Evidence._fields)), np.float32))  # fmt: skip
         xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
         at_once = max(1, RAYS_AT_ONCE // n_frames)
         with self._threads():
             now = self.scene.snapshot()
             parts = in_parts(
-                lambda part: self._found_at_once(queries.t[part], xy[part], now, matches),
+                lambda part: self._found_at_once(queries.t[part], xy[part], now, refiner),
                 len(queries), at_once,
             )  # fmt: skip
-        return Found(*(np.concatenate(field) for field in zip(none, *parts)))
+        return joined(parts, n_frames)
 
     def _found_at_once(
-        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, matches: Matches | None
+        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, refiner: Refiner | None
     ) -> Found:
         """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
-        u = candidates(now, frames, own, surface_at(now, now.at(frames), own[:, None]))
+        seen = surface_at(now, now.at(frames), own[:, None])
+        u = candidates(now, frames, own, seen, around=refiner is not None)
         where = carried(now, u)  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
-        if matches is not None:
+        if refiner is not None:
             px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
-            chosen = torch.from_numpy(choose(matches, t, xy, px)).to(self.device)
+            chosen = torch.from_numpy(refiner.choose(t, xy, px)).to(self.device)
         point = u[torch.arange(len(u), device=self.device), chosen]
         every = torch.arange(self.scene.n_frames, device=self.device)
         there = locate(now, now.at(every), point.expand(len(every), -1, 3).contiguous())
-        evidence = torch.stack(evidence_of(now, frames, own, where[:, :, 1:], there), dim=-1)
+        others = where[:, :, 1 : 1 + ALTERNATIVES]
+        evidence = torch.stack(evidence_of(now, frames, own, others, there), dim=-1)
         fields = self.frame.to_pixels(there.xy), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
-
-    def _refined(
-        self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches
-    ) -> Found:
-        """Moved through their pins and drawn to the matches, with what these show."""
-        evidence = found.evidence.copy()
-        shown = evidence[..., Evidence._fields.index("hidden")] < HIDDEN_ABOVE
-        shown &= _inside(found.xy, self.index.size)
-        shown[np.arange(len(t)), t] = True
-        xy, sure = self.pins.pull(found.xy, t, matches.px) if self.pins else (found.xy, None)
-        refined = refine(matches, xy, shown, confidence, t, sure)
-        evidence[..., Evidence._fields.index("unmatched")] = refined.unmatched
-        return Found((xy + refined.offset).astype(np.float32), found.depth, evidence)
 
 
 def _check(queries: QueryPoints, index: SceneIndex) -> None:
@@ -200,18 +183,12 @@ def _check(queries: QueryPoints, index: SceneIndex) -> None:
         raise PointsError(
             f"point {late[0]}: frame {queries.t[late[0]]}, expected 0 to {index.n_frames - 1}"
         )
-    outside = np.flatnonzero(~_inside(queries.xy, index.original_size))
+    outside = np.flatnonzero(~inside_frame(queries.xy, index.original_size))
     if len(outside):
         x, y = queries.xy[outside[0]]
         raise PointsError(
             f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
         )
-
-
-def _inside(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether pixels (..., 2) lie in a frame of ``size`` (W, H): (...)."""
-    inside: np.ndarray = (xy >= -0.5) & (xy <= np.array(size) - 0.5)
-    return np.all(inside, axis=-1)
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:

@@ -56,11 +56,12 @@ def test_a_track_passes_through_its_query_point(tracks):
 @pytest.mark.parametrize("refined", [True, False])
 def test_even_without_being_put_there(tracker, refined):
     """What scene and matches say of the query frame, before the query point is written in."""
-    points, matches = QueryPoints.from_array(POINTS), tracker.matches
+    points, refiner = QueryPoints.from_array(POINTS), tracker.refiner
     with torch.no_grad():
-        found = tracker._found(points, matches)
-    if refined:
-        found = tracker._refined(points.t, found, np.full(found.depth.shape, 0.5), matches)
+        found = tracker._found(points, refiner)
+        if refined:
+            half = np.full(found.depth.shape, 0.5)
+            found = refiner.refined(tracker.scene.snapshot(), points.t, found, half)
     own = found.xy[np.arange(len(POINTS)), points.t]
     np.testing.assert_allclose(own, POINTS[:, 1:], atol=2e-3)
 
@@ -129,6 +130,8 @@ def test_a_track_does_not_depend_on_the_other_queries(tracker, tracks):
 
 def test_the_size_of_chunks_does_not_matter(tracker, tracks, monkeypatch):
     monkeypatch.setattr(tracker_module, "RAYS_AT_ONCE", tracks.n_frames)
+    monkeypatch.setattr(omnimotion.refine, "AT_ONCE", 1)
+    monkeypatch.setattr(omnimotion.patches, "AT_ONCE", 3)
     same(tracker.track(POINTS), tracks)
 
 

@@ -1,13 +1,19 @@
 """``omnimotion train --scene DIR``: fit a preprocessed scene."""
 
 import logging
+import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from omnimotion.config import Parser, add_settings, parsed_config
+from omnimotion.config import Config, Parser, add_settings, parsed_config
+
+if TYPE_CHECKING:
+    from omnimotion.fit import Fit, FitReport
+    from omnimotion.flow import SceneStore
+    from omnimotion.signals import StopSignal
 
 SUMMARY = "fit a scene"
 log = logging.getLogger(__name__)
@@ -48,13 +54,11 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
+    began = time.perf_counter()  # a budget includes the imports
     from omnimotion.files import lock, make_folder, remove_stale_temps
-    from omnimotion.fit import run_fit
     from omnimotion.flow import SceneStore
-    from omnimotion.history import read_metrics
-    from omnimotion.plots import plot_metrics
     from omnimotion.refit import refit_folder
-    from omnimotion.report import save_report
+    from omnimotion.restarts import best_start
     from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
@@ -69,31 +73,48 @@ def main(args: Namespace) -> int:
     if supervision.pin:
         base, run = run, refit_folder(run, supervision.pin)
         check_refit(store, base, config, supervision)
+
+    def begin(folder: Path, config: Config) -> "Fit":
+        return start_fit(store, folder, config, supervision, base, began)
+
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
         for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
             remove_stale_temps(folder)
-        fit = start_fit(store, run, config, supervision, base)
-        board = _tensorboard(run)
-        steps = fit.config.fit.num_iters
-        with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
-
-            def progress(step: int, line: dict[str, float]) -> None:
-                bar.set_postfix(flow_px=f"{line['flow_px']:.2f}", refresh=False)
-                bar.update(step - bar.n)
-                for name, value in line.items() if board else ():
-                    board.add_scalar(name, value, step)
-
-            report = run_fit(
-                fit, stop, preview=lambda scene, step: _preview(store, scene, run, step),
-                progress=progress,
-            )  # fmt: skip
-        plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
-        save_report(fit, store)
+        compares = config.fit.restarts and base is None
+        fit = best_start(begin, store, run, config, stop) if compares else begin(run, config)
+        report = _to_its_end(fit, store, stop)
     log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
              "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
              report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
     return 0
+
+
+def _to_its_end(fit: "Fit", store: "SceneStore", stop: "StopSignal") -> "FitReport":
+    """Run a fit, showing how far it is, and write its report."""
+    from omnimotion.fit import run_fit
+    from omnimotion.history import read_metrics
+    from omnimotion.plots import plot_metrics
+    from omnimotion.report import save_report
+    from omnimotion.restarts import restarts_report
+
+    run, steps = fit.run, fit.config.fit.num_iters
+    board = _tensorboard(run)
+    with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
+
+        def progress(step: int, line: dict[str, float]) -> None:
+            bar.set_postfix(flow_px=f"{line['flow_px']:.2f}", refresh=False)
+            bar.update(step - bar.n)
+            for name, value in line.items() if board else ():
+                board.add_scalar(name, value, step)
+
+        report = run_fit(
+            fit, stop, preview=lambda scene, step: _preview(store, scene, run, step),
+            progress=progress,
+        )  # fmt: skip
+    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    save_report(fit, store, restarts_report(run))
+    return report
 
 
 def _preview(store: object, scene: object, run: Path, step: int) -> None:
