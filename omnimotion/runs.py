@@ -27,6 +27,7 @@ from omnimotion.fit import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.masked import MaskedStore
+from omnimotion.memory import check_memory
 from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
@@ -95,6 +96,7 @@ def start_fit(
     if state is not None:
         config = _resumed(run, state, index, config)
         _check_given(run, state.given, supervision.fingerprints)
+    check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
     pool = build_pool(matched, cameras, config.fit.pool, config.fit.seed, device)

@@ -12,7 +12,7 @@ from typing import Any
 
 from omnimotion.commands import preprocess as preprocess_command
 from omnimotion.commands import train as train_command
-from omnimotion.commands.preprocess import default_scene
+from omnimotion.commands.preprocess import scene_name
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError
 from omnimotion.fitted import FittedScene, open_fitted
@@ -30,7 +30,7 @@ def fit_video(
     ``scene``: the folder to write, by default the command's. Raises as the commands do, and
     `ConfigError` for an option that one lacks, before any work.
     """
-    scene = scene or default_scene(video)
+    scene = scene or Path("scenes") / scene_name(video.resolve())
     jobs = [
         (command.main, _arguments(command, [*words, f"--scene={scene}"], options))
         for command, words, options in (

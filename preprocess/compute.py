@@ -59,7 +59,7 @@ def preprocess(options: PreprocessOptions) -> Path:
     require_ours(folder)
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
     make_folder(folder)
-    with lock(folder / LOCK_NAME), _one_cv2_thread():
+    with lock(folder / LOCK_NAME), one_cv2_thread():
         if options.overwrite:
             discard(folder, Job(options.settings(), None, None))
         for place in (folder, *(folder / name for name in PRODUCTS)):
@@ -71,7 +71,7 @@ def preprocess(options: PreprocessOptions) -> Path:
             check_fingerprint(folder, job.fingerprint, video.fingerprint)
         if options.repair and is_complete(folder):
             size = options.working_size(video.size)
-            if repair(folder, (_at_size(frame, size) for frame in video)):
+            if repair(folder, (at_size(frame, size) for frame in video)):
                 job = find_job(folder)
         if is_complete(folder):
             finish(folder)
@@ -149,7 +149,7 @@ def _store_frames(
 
     def save(numbered: tuple[int, np.ndarray]) -> None:
         t, frame = numbered
-        save_png(frame_path(folder, t), _at_size(frame, size))
+        save_png(frame_path(folder, t), at_size(frame, size))
 
     for _ in in_threads(save, enumerate(video), estimator.workers):
         pass
@@ -158,7 +158,8 @@ def _store_frames(
     return job
 
 
-def _at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The frame, resized to ``size`` (W, H)."""
     if frame.shape[1::-1] == size:
         return frame
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
@@ -172,7 +173,7 @@ def _compute_pairs(
     todo = [pair for pair in pairs if not store.has(*pair)]
 
     def compute(pair: tuple[int, int]) -> None:
-        store.write(*pair, _checked_pair(estimator, store, *pair, gaps))
+        store.write(*pair, checked_pair(estimator, store, *pair, gaps))
 
     began, done = time.perf_counter(), 0
     with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
@@ -192,9 +193,10 @@ def _batches(pairs: list[tuple[int, int]], gaps: list[int]) -> list[list[tuple[i
     return [[pair for pair in pairs if pair[1] - pair[0] == gap] for gap in gaps]
 
 
-def _checked_pair(
+def checked_pair(
     estimator: FlowEstimator, store: PairStore, i: int, j: int, gaps: list[int]
 ) -> CheckedPair:
+    """The flow of a pair in both directions, checked; FlowError where it is not finite."""
     gap, smaller = j - i, previous_gap(j - i, gaps)
     start = None
     if smaller is not None and estimator.uses_start:
@@ -234,7 +236,7 @@ def _used_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def _one_cv2_thread() -> Iterator[None]:
+def one_cv2_thread() -> Iterator[None]:
     """Pairs run in threads of their own; OpenCV's would only compete, and order its sums."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -35,7 +35,7 @@ class _Source:
 def merge_all(estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]) -> None:
     """Write the merged matches of all frames that lack them beside the pairs."""
     todo = [i for i in range(n_frames) if not store.has_merged(i)]
-    block = _block_size(store, gaps)
+    block = block_size(store, gaps)
     with (
         ThreadPoolExecutor(estimator.workers) as pool,
         tqdm(total=n_frames, initial=n_frames - len(todo), unit="frame", desc="chain",
@@ -130,7 +130,8 @@ class _Merger:
         )
 
 
-def _block_size(store: PairStore, gaps: list[int]) -> int:
+def block_size(store: PairStore, gaps: list[int]) -> int:
+    """How many source frames are merged at once."""
     points = store.lattice.shape[0] * store.lattice.shape[1]
     per_frame = points * (9 * 2 * len(gaps) + 13 * (max(LINK_GAPS) + 1))
     return int(np.clip(BLOCK_BYTES // per_frame, 1, MAX_BLOCK))

@@ -34,12 +34,11 @@ def add_arguments(parser: Parser) -> None:
         help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
 
-def default_scene(video: Path) -> Path:
-    """The scene's folder: of the clip's name, also where its images lie in ``frames``."""
-    video = video.resolve()
-    is_inner = video.is_dir() and video.name in IMAGE_FOLDERS
-    name = video.parent.name if is_inner else video.name if video.is_dir() else video.stem
-    return Path("scenes") / name
+def scene_name(video: Path) -> str:
+    """The scene's name: the clip's, also where its images lie in a folder ``frames``."""
+    if not video.is_dir():
+        return video.stem
+    return video.parent.name if video.name in IMAGE_FOLDERS else video.name
 
 
 def main(args: Namespace) -> int:
@@ -47,7 +46,7 @@ def main(args: Namespace) -> int:
     from preprocess.compute import preprocess
     from preprocess.options import PreprocessOptions
 
-    scene = args.scene or default_scene(args.video)
+    scene = args.scene or Path("scenes") / scene_name(args.video.resolve())
     options = PreprocessOptions(
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,

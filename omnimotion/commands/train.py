@@ -3,6 +3,7 @@
 import logging
 import time
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,15 +56,27 @@ def add_arguments(parser: Parser) -> None:
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     began = time.perf_counter()  # a budget includes the imports
+    from omnimotion.parallel import together
+    from omnimotion.runs import choose_device
+
+    config = parsed_config(args)
+    with together(choose_device(config.fit.device)) as rank:
+        _train(args, config, rank, began)
+    return 0
+
+
+def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
+    """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import lock, make_folder, remove_stale_temps
     from omnimotion.flow import SceneStore
+    from omnimotion.parallel import check_divided, help_fit, share
     from omnimotion.refit import refit_folder
     from omnimotion.restarts import best_start
     from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
-    config = parsed_config(args)
+    check_divided(config.fit)
     store = SceneStore.open(args.scene)
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
@@ -77,17 +90,19 @@ def main(args: Namespace) -> int:
     def begin(folder: Path, config: Config) -> "Fit":
         return start_fit(store, folder, config, supervision, base, began)
 
+    if rank:
+        help_fit(lambda copy: begin(copy, config), run, rank)
+        return
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
         for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
             remove_stale_temps(folder)
         compares = config.fit.restarts and base is None
         fit = best_start(begin, store, run, config, stop) if compares else begin(run, config)
-        report = _to_its_end(fit, store, stop)
+        report = _to_its_end(fit, store, share(fit, stop, rank))
     log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
              "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
              report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
-    return 0
 
 
 def _to_its_end(fit: "Fit", store: "SceneStore", stop: "StopSignal") -> "FitReport":
@@ -108,16 +123,13 @@ def _to_its_end(fit: "Fit", store: "SceneStore", stop: "StopSignal") -> "FitRepo
             for name, value in line.items() if board else ():
                 board.add_scalar(name, value, step)
 
-        report = run_fit(
-            fit, stop, preview=lambda scene, step: _preview(store, scene, run, step),
-            progress=progress,
-        )  # fmt: skip
+        report = run_fit(fit, stop, partial(_preview, store, run), progress)
     plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
     save_report(fit, store, restarts_report(run))
     return report
 
 
-def _preview(store: object, scene: object, run: Path, step: int) -> None:
+def _preview(store: object, run: Path, scene: object, step: int) -> None:
     from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.previews import save_preview

@@ -1,0 +1,152 @@
+"""What fitting and asking a clip will take on this machine, measured on an excerpt of it.
+
+Conventions. The excerpt is a preprocessed scene of the clip's first frames. Steps are timed with a
+scene of the whole clip's length, whose matches are the excerpt's, spread over it. Seconds are of
+the wall, sizes in bytes; a stage's seconds hold those that its process takes to start.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnimotion.cameras import IDENTITY
+from omnimotion.checkpoint import KEPT, build_scene
+from omnimotion.config import Config
+from omnimotion.fit import Fit, run_fit
+from omnimotion.flow import SceneStore
+from omnimotion.geometry import Frame
+from omnimotion.networks import choose_backend
+from omnimotion.points import grid_points
+from omnimotion.previews import save_preview
+from omnimotion.report import save_report
+from omnimotion.runs import (
+    choose_device,
+    open_tracker,
+    resolved_config,
+    run_folder,
+    set_threads,
+    start_fit,
+)
+from omnimotion.settings import parse_seconds
+from omnimotion.signals import StopSignal
+
+EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
+STEPS, WARMUP = 24, 8  # timed with the whole clip's scene, and not
+BYTES_PER_TRACK = 21 + 13  # of a query point and frame in .npz
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the plan needs to know of a clip."""
+
+    n_frames: int
+    size: tuple[int, int]  # W, H at which flow is computed
+    pairs: int  # ordered
+    excerpt_pairs: int  # likewise, of the excerpt
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage takes."""
+
+    seconds: float
+    bytes: float  # on disk, that stay
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What `train` takes."""
+
+    stage: Stage
+    steps: int
+    step_s: float
+
+
+def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPlan:
+    """The fit of a clip with a config, from a few steps; leaves a complete run in the excerpt.
+
+    ``folder``: the excerpt. ``start_s``: what a process takes to import what it needs. Raises as
+    `start_fit` does.
+    """
+    set_threads(config.fit.threads)
+    store, run = SceneStore.open(folder), run_folder(folder, None)
+    short = config.replace(num_iters=EXCERPT_STEPS, preview_every=0, budget="")
+    fit, read_s = _timed(lambda: start_fit(store, run, short))
+    _, compile_s = _timed(fit.advance)  # the first step also compiles
+    run_fit(fit, StopSignal())
+    _, preview_s = _timed(lambda: save_preview(store, fit.scene, run, fit.step))
+    _, report_s = _timed(lambda: save_report(fit, store))
+    whole = _whole(fit, clip, resolved_config(config, clip.size, clip.n_frames), folder)
+    step_s = _step_seconds(whole)
+    path, save_s = _timed(whole.save)
+    settings = whole.config.fit
+    steps = settings.num_iters
+    previews = steps / settings.preview_every if settings.preview_every else 0
+    seconds = (
+        start_s + read_s * clip.pairs / clip.excerpt_pairs + compile_s + step_s * steps
+        + previews * preview_s + (steps / settings.checkpoint_every + 1) * save_s + report_s
+    )  # fmt: skip
+    if settings.budget:
+        seconds = parse_seconds(settings.budget)
+        steps = max(1, int(seconds / step_s))
+    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews
+    return FitPlan(Stage(seconds, kept + _bytes_of(run)), steps, step_s)
+
+
+def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:
+    """A query for a grid of points, from one of the excerpt; see `plan_fit`, which comes first."""
+    fit = config.fit
+    tracker, open_s = _timed(lambda: open_tracker(folder, None, fit.device, fit.backend))
+    points = grid_points(grid, 0, tracker.index.original_size)
+    tracker.track(points[:1])  # compiles
+    _, own_s = _timed(lambda: tracker.track(points, refine=False))
+    _, refined_s = _timed(lambda: tracker.track(points))
+    frames = clip.n_frames / tracker.index.n_frames
+    pairs = clip.pairs / clip.excerpt_pairs
+    seconds = start_s + open_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
+    return Stage(seconds, len(points) * clip.n_frames * BYTES_PER_TRACK)
+
+
+def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
+    """A fit as long as the clip, with the matches of the excerpt's fit."""
+    device = choose_device(config.fit.device)
+    backend = choose_backend(config.fit.backend, device)
+    cameras = torch.tensor(IDENTITY).repeat(clip.n_frames, 1)
+    scene = build_scene(Frame(*clip.size), cameras, config, backend, device)
+    last, whole = max(1, fit.scene.n_frames - 1), clip.n_frames - 1
+
+    def spread(frames: torch.Tensor) -> torch.Tensor:
+        return torch.div(frames * whole, last, rounding_mode="floor")
+
+    pool = replace(fit.pool, i=spread(fit.pool.i), j=spread(fit.pool.j))
+    return Fit(scene, pool, config, folder / "runs" / "whole", fit.fingerprint)
+
+
+def _step_seconds(fit: Fit) -> float:
+    """The median time of a step."""
+    times = []
+    for _ in range(WARMUP + STEPS):
+        began = time.perf_counter()
+        _, loss = fit.advance()
+        float(loss)  # waits for the device
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[WARMUP:])
+
+
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    return function(), time.perf_counter() - began
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _bytes_of(run: Path) -> int:
+    """Of the files that a run has once: report, pictures."""
+    return sum(path.stat().st_size for path in run.iterdir() if path.is_file())
