@@ -17,7 +17,9 @@ from typing import NoReturn
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, is_out_of_memory
 
-COMMANDS = ("preprocess", "train", "query", "batch", "plan", "evaluate", "demo", "doctor")
+COMMANDS = (
+    "preprocess", "train", "query", "view", "batch", "plan", "evaluate", "demo", "doctor",
+)  # fmt: skip
 INTERRUPTED, TERMINATED = 130, 143
 LESS = {
     "preprocess": "a smaller --max-side",

@@ -18,7 +18,7 @@ SOURCES = sorted(
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
-    "doctor",
+    "colours doctor",
     "settings windows",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
@@ -30,14 +30,16 @@ LEVELS = (
     "guard history losses pose_graph supervision",
     "refine",
     "tracker",
-    "previews health warps long_tracker",
-    "fit",
+    "previews clouds depth_pictures health long_tracker steady warps",
+    "fit edits",
     "parallel report",
     "budget",
     "runs",
     "restarts plan long_runs",
+    "fitted",
+    "viewer",
     "commands",
-    "cli",
+    "cli whole",
     "__main__ child",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}

@@ -25,7 +25,7 @@ every_field = pytest.mark.parametrize("name", Evidence._fields)
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu")
+    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ POINTS = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24), (3, -0.5, 47.5)],
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu")
+    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")
