@@ -47,7 +47,7 @@ class Logistic(NamedTuple):
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike.
 SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(5.02, (0.791, 0.536, 1.496, 0.582, 1.641, 0.000))
+REFINED = Logistic(5.92, (1.214, 0.317, 0.910, 0.483, 0.088, 3.281))
 """That a refined track is."""
-SEEN = Logistic(4.08, (1.530, 0.517, 0.000, 0.000, 3.559, 0.000))
+SEEN = Logistic(3.53, (2.075, 1.116, 0.000, 0.000, 3.717, 0.000))
 """That the point of a refined track is seen there, where it is inside the frame."""

@@ -56,7 +56,7 @@ def test_a_run_holds_a_run_for_each_window(long_scene):
 
 def test_it_opens_as_one_scene(long_scene):
     for tracker in (
-        omnimotion.load(long_scene),
+        omnimotion.load(long_scene).tracker,
         open_clip(long_scene, long_scene / "runs/default"),
     ):
         assert isinstance(tracker, LongTracker)

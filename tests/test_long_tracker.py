@@ -136,7 +136,7 @@ def test_the_window_in_whose_middle_a_query_is_answers_it(index):
 
 @pytest.fixture(scope="module")
 def fitted(long_scene):
-    return omnimotion.load(long_scene, device="cpu", backend="torch")
+    return omnimotion.load(long_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")
