@@ -5,7 +5,7 @@ is read from disk once the pool is made, and drawing never waits for the device.
 the matches is held out: it is never drawn, and tells afterwards how good the fit is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -147,9 +147,10 @@ def build_pool(
     held_i, held_j, held_covisible = _joined(pair.held_out for pair in pairs)
     nowhere = np.zeros((1, 2), np.float32)  # so that there is something to index
     lost = torch.from_numpy(np.concatenate([*(pair.lost for pair in pairs), nowhere]))
-    motion = _motion_there(frame, cameras, i.repeat_interleave(count),
-                           j.repeat_interleave(count), source, target)  # fmt: skip
-    motion_sum = torch.cat((motion.new_zeros(1), motion.cumsum(0)))
+    motion_sum = torch.zeros(len(source) + 1, dtype=torch.float64)
+    for which, *matches in _by_frame(i, j, count, source, target):
+        motion_sum[1:][which] = _motion_there(frame, cameras, *matches)
+    torch.cumsum(motion_sum, 0, out=motion_sum)
     return CorrespondencePool(
         i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
@@ -169,7 +170,7 @@ def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], l
     random, held_random = (
         np.random.default_rng((seed, int(purpose))) for purpose in (Purpose.POOL, Purpose.HELD_OUT)
     )
-    n_pairs = max(1, len(store.index.pairs))
+    n_pairs = max(1, len(store.index.coverage))
     quota = max(1, size // n_pairs)
     pairs, coverage, k = [], [], 0
     for i in range(store.index.n_frames):
@@ -217,6 +218,22 @@ def _pair(
 def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
     """Columns of all pairs, one after the other."""
     return tuple(torch.from_numpy(np.concatenate(column)) for column in zip(*parts))
+
+
+def _by_frame(
+    i: Tensor, j: Tensor, count: Tensor, xy_i: Tensor, xy_j: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
+    """The matches that start in one frame, for each: which they are, i, j, xy_i, xy_j.
+
+    All at once would take several times the pool's memory.
+    """
+    end = 0
+    for t in i.unique_consecutive():
+        own = i == t
+        n = count[own]
+        which = slice(end, end := end + int(n.sum()))
+        yield (which, i[own].repeat_interleave(n), j[own].repeat_interleave(n),
+               xy_i[which], xy_j[which])  # fmt: skip
 
 
 def _motion_there(

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from omnimotion.errors import ConfigError, InputError, PointsError
+from omnimotion.long_runs import only_window, open_clip
+from omnimotion.long_tracker import LongTracker
 from omnimotion.masks import load_mask
-from omnimotion.runs import open_tracker
 from omnimotion.tracker import Tracker
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
@@ -21,7 +22,7 @@ from omnimotion.warps import Carrier
 class FittedScene:
     """The answers of one fitted video. `omnimotion.load` and `omnimotion.fit` give one."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker | LongTracker) -> None:
         self.tracker = tracker
 
     @property
@@ -86,7 +87,7 @@ class FittedScene:
 
     @cached_property
     def _carrier(self) -> Carrier:
-        return Carrier(self.tracker)
+        return Carrier(only_window(self.tracker))
 
     def _check(self, frame: int) -> None:
         if not 0 <= frame < self.n_frames:
@@ -107,5 +108,5 @@ class FittedScene:
 
 
 def open_fitted(folder: Path, run: Path | None = None, **options: Any) -> FittedScene:
-    """The fitted scene of a folder; arguments and errors are those of `open_tracker`."""
-    return FittedScene(open_tracker(folder, run, **options))
+    """The fitted scene of a folder; arguments and errors are those of `open_clip`."""
+    return FittedScene(open_clip(folder, run, **options))

@@ -25,7 +25,7 @@ NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
 between; matched by flow i -> j to a place where it is hidden in j."""
 
-FORMAT = 1
+FORMAT, INDEX_FORMAT = 1, 2
 INDEX_NAME = "scene.json"
 FLOW_KIND = "omnimotion-flow"
 COORD_CONVENTION = "pixel_center"
@@ -76,17 +76,32 @@ class SceneIndex:
     source_indices: list[int]  # of the frames in the video
     flow: dict[str, Any]  # method, model, weights, licence, why
     stride: int
-    pairs: list[tuple[int, int]]  # ordered (i, j)
+    gaps: list[int]  # between the frames of a pair, increasing; all pairs of a gap are there
     coverage: list[float]  # share of lattice points with a match, per pair
     settings: dict[str, Any]  # the options that shaped the result
+    grown: list[tuple[int, str]]  # earlier lengths of the video, and its fingerprints then
     coord_convention: str = COORD_CONVENTION
-    format: int = FORMAT
+    format: int = INDEX_FORMAT
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All ordered pairs (i, j), in increasing order: many, in a long clip."""
+        return [(i, j) for i in range(self.n_frames) for j in self.targets(i)]
+
+    def targets(self, i: int) -> list[int]:
+        """The frames that frame i is paired with, increasing."""
+        before = [i - gap for gap in reversed(self.gaps) if gap <= i]
+        return before + [i + gap for gap in self.gaps if i + gap < self.n_frames]
 
     @property
     def identity(self) -> str:
         """What a fit depends on: the video, and how its matches were made."""
         made = json.dumps([self.fingerprint, self.size, self.settings, self.flow], sort_keys=True)
         return hashlib.sha256(made.encode()).hexdigest()
+
+    def fingerprint_to(self, stop: int) -> str:
+        """Of the video when it first had the frames before ``stop``."""
+        return next((known for count, known in self.grown if count >= stop), self.fingerprint)
 
     def save(self, folder: Path) -> None:
         """Write ``scene.json``, the mark of a complete scene."""
@@ -101,8 +116,8 @@ class SceneIndex:
         if not path.is_file():
             raise SceneError(f"{folder} holds no {INDEX_NAME}: run preprocess first, or again")
         data = read_json(path, SceneError)
-        if data.get("format") != FORMAT:
-            raise SceneError(f"{path}: format {data.get('format')!r}, expected {FORMAT}")
+        if data.get("format") not in (1, INDEX_FORMAT):
+            raise SceneError(f"{path}: format {data.get('format')!r}, expected {INDEX_FORMAT}")
         return cls(**_checked(path, data, {f.name for f in fields(cls)}))
 
 
@@ -116,20 +131,20 @@ class SceneStore:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open a complete scene folder; SceneError when a part of it is missing."""
-        index = SceneIndex.load(folder)
-        store = cls(folder, index)
-        paths = [
-            path
-            for t in range(index.n_frames)
-            for path in (frame_path(folder, t), flow_path(folder, t))
-        ]
+        store = cls(folder, SceneIndex.load(folder))
+        store.require_files()
+        return store
+
+    def require_files(self, start: int = 0) -> None:
+        """SceneError unless all files are there, of the store's frames counted from ``start``."""
+        frames = range(start, start + self.index.n_frames)
+        paths = (where(self.folder, t) for t in frames for where in (frame_path, flow_path))
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise SceneError(
-                f"{missing[0]} is missing ({len(missing)} of {len(paths)} files): "
+                f"{missing[0]} is missing ({len(missing)} of {2 * len(frames)} files): "
                 "preprocess the video with --repair"
             )
-        return store
 
     def frame(self, t: int) -> np.ndarray:
         """Frame t, uint8 RGB (H, W, 3) at the working size."""
@@ -232,20 +247,35 @@ def is_flow(path: Path) -> bool:
 
 def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
-    if set(data) != names:
-        odd = sorted(set(data) ^ names)
-        raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
     try:
-        values = dict(data)
+        values = _with_gaps(data)
+        if set(values) != names:
+            odd = sorted(set(values) ^ names)
+            raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
         values["original_size"] = _pair(data["original_size"])
         values["size"] = _pair(data["size"])
-        values["pairs"] = [_pair(pair) for pair in data["pairs"]]
+        values["gaps"] = [int(gap) for gap in values["gaps"]]
         count = int(data["n_frames"])
         if len(data["times"]) != count or len(data["source_indices"]) != count:
             raise ValueError(f"{len(data['times'])} times for {count} frames")
+        values["grown"] = [(int(length), str(known)) for length, known in values["grown"]]
+        gaps = values["gaps"]
+        if gaps != sorted(set(gaps)) or not all(0 < gap < count for gap in gaps):
+            raise ValueError(f"gaps {gaps} of {count} frames")
+        if len(data["coverage"]) != 2 * sum(count - gap for gap in gaps):
+            raise ValueError(f"coverage of {len(data['coverage'])} pairs")
         return values
     except (TypeError, ValueError) as error:
         raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
+
+
+def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The index as it is now; format 1 listed every pair."""
+    values = dict(data)
+    if values["format"] == 1 and "pairs" in values:
+        gaps = {abs(int(j) - int(i)) for i, j in values.pop("pairs")}
+        values |= {"gaps": sorted(gaps), "grown": [], "format": INDEX_FORMAT}
+    return values
 
 
 def _pair(values: Any) -> tuple[int, int]:

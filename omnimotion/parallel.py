@@ -50,14 +50,16 @@ def together(device: torch.device) -> Iterator[int]:
         dist.destroy_process_group()
 
 
-def check_divided(config: FitConfig) -> None:
+def check_divided(config: FitConfig, n_windows: int = 1) -> None:
     """Raise ConfigError for a fit that cannot be divided among the processes of torchrun.
 
     There are more of them than pairs to divide; each would take a budget for another number of
-    steps, and restarts are begun by one.
+    steps, and windows and restarts are begun by one.
     """
     if n_processes() == 1:
         return
+    if n_windows > 1:
+        raise ConfigError(f"torchrun divides one window, not {n_windows}: give a larger --window")
     least = 2 * n_processes()  # some terms look at every other pair
     if config.pairs < least:
         raise ConfigError(
@@ -69,7 +71,7 @@ def check_divided(config: FitConfig) -> None:
         raise ConfigError("restarts: torchrun divides one fit: choose a seed without it first")
 
 
-def share(fit: Fit, stop: StopSignal, rank: int) -> StopSignal:
+def share(fit: Fit, stop: StopSignal) -> StopSignal:
     """Divide the fit's steps among the processes; the signal that stops all of them.
 
     Where this process is alone, nothing changes. The others wait in `help_fit` until the first one
@@ -77,7 +79,7 @@ def share(fit: Fit, stop: StopSignal, rank: int) -> StopSignal:
     """
     if n_processes() == 1:
         return stop
-    if rank == 0:
+    if dist.get_rank() == 0:
         dist.barrier()
     fit.scene.shared = SharedSnapshot.of
     for parameter in fit.scene.parameters():
@@ -86,7 +88,7 @@ def share(fit: Fit, stop: StopSignal, rank: int) -> StopSignal:
     return SharedStop(stop, fit.device)
 
 
-def help_fit(start: Callable[[Path], Fit], run: Path, rank: int) -> None:
+def help_fit(start: Callable[[Path], Fit], run: Path) -> None:
     """Take part in the fit of the first process, whose run this is; writes to a copy of it.
 
     ``start``: makes the fit of a run. Raises as `run_fit` does.
@@ -98,7 +100,7 @@ def help_fit(start: Callable[[Path], Fit], run: Path, rank: int) -> None:
         if (run / "checkpoints").is_dir():
             shutil.copytree(run / "checkpoints", copy / "checkpoints")
         fit = start(copy)
-        run_fit(fit, share(fit, stop, rank))
+        run_fit(fit, share(fit, stop))
 
 
 class SharedStop(StopSignal):

@@ -5,7 +5,7 @@ scene of the whole clip's length, whose matches are the excerpt's, spread over i
 the wall, sizes in bytes; a stage's seconds hold those that its process takes to start.
 """
 
-import statistics
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,9 @@ from omnimotion.config import Config
 from omnimotion.fit import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.geometry import Frame
+from omnimotion.history import read_metrics
 from omnimotion.networks import choose_backend
+from omnimotion.plots import plot_metrics
 from omnimotion.points import grid_points
 from omnimotion.previews import save_preview
 from omnimotion.report import save_report
@@ -34,9 +36,10 @@ from omnimotion.runs import (
 )
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
+from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
-STEPS, WARMUP = 24, 8  # timed with the whole clip's scene, and not
+STEPS, WARMUP = 40, 8  # timed with the whole clip's scene, and not
 BYTES_PER_TRACK = 21 + 13  # of a query point and frame in .npz
 
 
@@ -48,6 +51,10 @@ class Clip:
     size: tuple[int, int]  # W, H at which flow is computed
     pairs: int  # ordered
     excerpt_pairs: int  # likewise, of the excerpt
+
+    def part(self, n_frames: int) -> "Clip":
+        """Some frames of it."""
+        return replace(self, n_frames=n_frames, pairs=self.pairs * n_frames // self.n_frames)
 
 
 @dataclass(frozen=True)
@@ -63,39 +70,47 @@ class FitPlan:
     """What `train` takes."""
 
     stage: Stage
-    steps: int
+    windows: int
+    steps: int  # of each window
     step_s: float
+    compile_s: float  # that the first step takes longer, as the first answer to a query does
 
 
 def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPlan:
     """The fit of a clip with a config, from a few steps; leaves a complete run in the excerpt.
 
+    A long clip is fitted in windows, each as expensive as the longest.
     ``folder``: the excerpt. ``start_s``: what a process takes to import what it needs. Raises as
     `start_fit` does.
     """
     set_threads(config.fit.threads)
+    windows = plan_windows(clip.n_frames)
+    clip = clip.part(max(map(len, windows)))
     store, run = SceneStore.open(folder), run_folder(folder, None)
     short = config.replace(num_iters=EXCERPT_STEPS, preview_every=0, budget="")
     fit, read_s = _timed(lambda: start_fit(store, run, short))
     _, compile_s = _timed(fit.advance)  # the first step also compiles
     run_fit(fit, StopSignal())
     _, preview_s = _timed(lambda: save_preview(store, fit.scene, run, fit.step))
+    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
     _, report_s = _timed(lambda: save_report(fit, store))
     whole = _whole(fit, clip, resolved_config(config, clip.size, clip.n_frames), folder)
     step_s = _step_seconds(whole)
     path, save_s = _timed(whole.save)
     settings = whole.config.fit
     steps = settings.num_iters
-    previews = steps / settings.preview_every if settings.preview_every else 0
-    seconds = (
-        start_s + read_s * clip.pairs / clip.excerpt_pairs + compile_s + step_s * steps
-        + previews * preview_s + (steps / settings.checkpoint_every + 1) * save_s + report_s
+    previews = math.ceil(steps / settings.preview_every) if settings.preview_every else 0
+    saves = math.ceil(steps / settings.checkpoint_every) + 1
+    seconds = start_s + compile_s + len(windows) * (
+        read_s * clip.pairs / clip.excerpt_pairs + step_s * steps + previews * preview_s
+        + saves * save_s + report_s
     )  # fmt: skip
     if settings.budget:
         seconds = parse_seconds(settings.budget)
-        steps = max(1, int(seconds / step_s))
-    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews
-    return FitPlan(Stage(seconds, kept + _bytes_of(run)), steps, step_s)
+        steps = max(1, int(seconds / len(windows) / step_s))
+    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews + _bytes_of(run)
+    stage = Stage(seconds, len(windows) * kept)
+    return FitPlan(stage, len(windows), steps, step_s, compile_s)
 
 
 def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:
@@ -103,12 +118,12 @@ def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: flo
     fit = config.fit
     tracker, open_s = _timed(lambda: open_tracker(folder, None, fit.device, fit.backend))
     points = grid_points(grid, 0, tracker.index.original_size)
-    tracker.track(points[:1])  # compiles
+    _, first_s = _timed(lambda: tracker.track(points[:1]))
     _, own_s = _timed(lambda: tracker.track(points, refine=False))
     _, refined_s = _timed(lambda: tracker.track(points))
     frames = clip.n_frames / tracker.index.n_frames
     pairs = clip.pairs / clip.excerpt_pairs
-    seconds = start_s + open_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
+    seconds = start_s + open_s + first_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
     return Stage(seconds, len(points) * clip.n_frames * BYTES_PER_TRACK)
 
 
@@ -128,14 +143,15 @@ def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
 
 
 def _step_seconds(fit: Fit) -> float:
-    """The median time of a step."""
-    times = []
-    for _ in range(WARMUP + STEPS):
-        began = time.perf_counter()
-        _, loss = fit.advance()
-        float(loss)  # waits for the device
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[WARMUP:])
+    """The mean time of a step; a median would leave out what now and then takes longer."""
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            _, loss = fit.advance()
+            float(loss)  # waits for the device
+
+    take(WARMUP)
+    return _timed(lambda: take(STEPS))[1] / STEPS
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:

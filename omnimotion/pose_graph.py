@@ -70,7 +70,8 @@ def refine(
         offset, error = _solve(off, shown, confidence, known, patch)
     agree = (error < AGREES_PX).sum(1).numpy()
     share = (agree + 0.5) / (asked + 1)  # without any asked: 1/2
-    share[np.arange(len(share)), query_frames] = 1  # there the point is seen for certain
+    own = np.arange(len(share)), query_frames
+    share[own] = np.where(shown[own], 1, share[own])  # there the point is seen for certain
     return Refined(offset.numpy() / matches.px, _unmatched(share, shown))
 
 
@@ -78,9 +79,11 @@ def _unmatched(share: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """How much smaller the ``share`` of matches that end at tracks is than usual: in [0, 1].
 
     All (q, T). Usual is a track's median over the frames in which it is shown: some points have
-    hardly a match though all see them.
+    hardly a match though all see them. Of a point that is never shown none is asked.
     """
-    usual = np.array([np.median(each[seen]) for each, seen in zip(share, shown)])
+    usual = np.array(
+        [np.median(each[seen]) if seen.any() else 0 for each, seen in zip(share, shown)]
+    )
     return 1 - np.minimum(1, share / np.maximum(usual, LEAST_USUAL)[:, None])
 
 

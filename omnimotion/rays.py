@@ -40,7 +40,7 @@ def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
     """The surfaces seen at ``xy`` (P, N, 2), normalised, in the frames of ``frame_map``."""
     z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, xy)
     seen = now.render(frame_map, xy, z)
-    depth, share = _surface(seen.weights, z)
+    depth, share = settle(seen.weights, z)
     u = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
     return Surface(depth, u, seen.rgb, share, seen.weights)
 
@@ -67,7 +67,7 @@ def look(now: Snapshot, frame_map: FrameMap, local: Tensor) -> tuple[Tensor, Ten
     behind = z - local[..., 2:]  # (P, N, S)
     front = (weights * (behind < -reach)).sum(-1)
     near = (weights * (behind.abs() <= reach)).sum(-1)
-    return front, (front + near).clamp(max=1), _surface(weights, z)[0]
+    return front, (front + near).clamp(max=1), settle(weights, z)[0]
 
 
 def look_fused(
@@ -82,7 +82,7 @@ def look_fused(
     return front, settled, depth
 
 
-def _surface(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def settle(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Depth of the surface on rays (..., S), and the share of weight that is close to it.
 
     The mean of the weight near the median: the plain mean lies between two surfaces where the

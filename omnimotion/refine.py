@@ -35,6 +35,13 @@ class Found(NamedTuple):
     evidence: np.ndarray  # (q, T, F), the fields of `Evidence`
 
 
+class Asked(NamedTuple):
+    """Where q tracks begin."""
+
+    frames: np.ndarray  # (q,) int64
+    seen: np.ndarray  # (q,) bool: whether the point is seen there, as that of a query is
+
+
 def joined(parts: list[Found], n_frames: int) -> Found:
     """Tracks of all parts, which may be none."""
     none = (
@@ -73,46 +80,54 @@ class Refiner:
         better = mean[:, 0] - mean[np.arange(len(mean)), best] > CLEARLY_PX
         return np.where(better, best, 0)
 
-    def refined(self, now: Snapshot, t: np.ndarray, found: Found, confidence: np.ndarray) -> Found:
-        """Tracks of queries in frames t (q,), moved to what the video shows, with that evidence.
+    def refined(self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
+        """Tracks moved to what the video shows, with that evidence.
 
         ``confidence`` (q, T) of the scene.
         """
         n_frames = now.n_frames
-        parts = in_parts(
-            lambda part: self._at_once(
-                now, t[part], Found(*(field[part] for field in found)), confidence[part]
-            ),
-            len(t), max(1, AT_ONCE // (8 * n_frames**2)),
-        )  # fmt: skip
-        return joined(parts, n_frames)
+
+        def work(part: slice) -> Found:
+            some = Asked(*(field[part] for field in asked)), Found(*(each[part] for each in found))
+            return self._at_once(now, *some, confidence[part])
+
+        at_once = max(1, AT_ONCE // (8 * n_frames**2))
+        return joined(in_parts(work, len(confidence), at_once), n_frames)
 
     def _at_once(
-        self, now: Snapshot, t: np.ndarray, found: Found, confidence: np.ndarray
+        self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray
     ) -> Found:
-        found, own = self._followed(t, found, confidence), (np.arange(len(t)), t)
+        t, own = asked.frames, (np.arange(len(confidence)), asked.frames)
+        found = self._followed(asked, found, confidence)
         evidence = found.evidence
         shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
-        shown[own] = True
+        shown[own] |= asked.seen
         around = self.patches.around(t, found.xy[own], self._warps(now, t, found))
         xy, sure = self.pins.pull(found.xy, t, self.matches.px) if self.pins else (found.xy, None)
-        refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=around.find)
+
+        def find(xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
+            return around.find(xy, shown & asked.seen[:, None])
+
+        refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=find)
         xy = (xy + refined.offset).astype(np.float32)
         evidence[..., UNMATCHED] = refined.unmatched
-        evidence[..., UNLIKE] = 1 - around.likeness(xy, inside_frame(xy, self.size)).clip(0, 1)
+        inside = inside_frame(xy, self.size)
+        unlike = 1 - around.likeness(xy, inside).clip(0, 1)
+        evidence[..., UNLIKE] = np.where(asked.seen[:, None], unlike, 0)
         return Found(xy, found.depth, evidence)
 
-    def _followed(self, t: np.ndarray, found: Found, confidence: np.ndarray) -> Found:
+    def _followed(self, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
         """Tracks that follow matches from frame to frame where the scene is unsure of its own.
 
         Thin parts that move fast may have no surface in the scene; while they are seen, flow
         knows better. Judged over all frames in which the two are apart: it is one surface or the
         other.
         """
+        t = asked.frames
         way = self.matches.follow(t, found.xy[np.arange(len(t)), t])
         apart = self.matches.px * np.linalg.norm(way - found.xy, axis=-1) > APART_PX
         sure = (apart * confidence).sum(1) / np.maximum(apart.sum(1), 1)
-        follows = apart & (sure < UNSURE)[:, None]
+        follows = apart & (asked.seen & (sure < UNSURE))[:, None]
         xy, evidence = found.xy.copy(), found.evidence.copy()
         xy[follows], evidence[follows, HIDDEN] = way[follows], 0  # what is followed is seen
         return Found(xy, found.depth, evidence)

@@ -138,10 +138,17 @@ def open_tracker(
     ``run``: a run's folder; by default the scene's newest complete one. SceneError when the scene
     has no run, CheckpointError when the run has no complete checkpoint.
     """
-    index = SceneIndex.load(folder)
-    state, run = _complete_run(folder, run)
+    return open_run(SceneStore(folder, SceneIndex.load(folder)), run, device, backend)
+
+
+def open_run(
+    store: SceneStore, run: Path | None, device: str = "auto", backend: str = "auto"
+) -> Tracker:
+    """`open_tracker` of a store that is open, or of a window of one."""
+    index = store.index
+    state, run = _complete_run(store.folder, run)
     if state.fingerprint != index.identity:
-        raise CheckpointError(f"{run} was fitted to another video or flow than {folder}")
+        raise CheckpointError(f"{run} was fitted to another video or flow than {store.folder}")
     where = choose_device(device)
     scene = restore_scene(
         state, Frame(*index.size), index.n_frames, choose_backend(backend, where), where
@@ -150,16 +157,17 @@ def open_tracker(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta, _store(folder), stored_pins(state.arrays))
+    return Tracker(scene, index, meta, _whole(store), stored_pins(state.arrays))
 
 
-def _store(folder: Path) -> SceneStore | None:
-    """The scene's store; None, and a warning, where a part of it has been deleted."""
+def _whole(store: SceneStore) -> SceneStore | None:
+    """The store; None, and a warning, where a part of it has been deleted."""
     try:
-        return SceneStore.open(folder)
+        store.require_files()
     except SceneError as problem:
         log.warning("tracks are not refined: %s", problem)
         return None
+    return store
 
 
 def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:

@@ -18,13 +18,14 @@ from omnimotion.errors import PointsError
 from omnimotion.evidence import ALTERNATIVES, candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame, resize_xy
+from omnimotion.handover import Handed
 from omnimotion.matches import Matches
 from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
 from omnimotion.patches import Patches
 from omnimotion.pins import Pins
 from omnimotion.rays import locate, surface_at
-from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Found, Refiner, joined
+from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Asked, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.volume import GridVolume
@@ -61,29 +62,36 @@ class Tracker:
         """
         return self.track_with_evidence(points, refine)[0]
 
-    @torch.no_grad()
     def track_with_evidence(
         self, points: "QueryPoints | np.ndarray", refine: bool = True
     ) -> tuple[Tracks, np.ndarray]:
         """`track`, and what its confidence rests on: (Q, T, F), F the fields of `Evidence`."""
-        queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(
-            _rows(points))  # fmt: skip
-        _check(queries, self.index)
+        return self.follow(checked_queries(points, self.index), refine)
+
+    @torch.no_grad()
+    def follow(
+        self, queries: QueryPoints, refine: bool, handed: Handed | None = None
+    ) -> tuple[Tracks, np.ndarray]:
+        """`track_with_evidence` of checked queries, or of places that tracks are ``handed`` at.
+
+        The latter may be hidden or outside the frame.
+        """
         refiner = self.refiner if refine else None
-        found = self._found(queries, refiner)
+        found = self._found(queries, refiner, handed)
         confidence = SCENE.probability(found.evidence)
         occlusion = found.evidence[..., HIDDEN]
+        seen = np.ones(len(queries), bool) if handed is None else handed.seen
         if refiner is not None:
-            with self._threads():
+            with _threads(self.scene):
                 now = self.scene.snapshot()
-            found = refiner.refined(now, queries.t, found, confidence)
+            found = refiner.refined(now, Asked(queries.t, seen), found, confidence)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
         visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
-        own = np.arange(len(queries)), queries.t
-        xy[own], visible[own], confidence[own] = queries.xy, True, 1
+        own = np.flatnonzero(seen), queries.t[seen]
+        xy[own], visible[own], confidence[own] = queries.xy[seen], True, 1
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
             queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,
@@ -98,17 +106,7 @@ class Tracker:
         The tracks are the scene's own: refining some would take much longer than finding them.
         PointsError for a frame outside the clip.
         """
-        width, height = self.index.original_size
-        if not 0 <= t < self.scene.n_frames:
-            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
-        at_once = max(1, DENSE_AT_ONCE // (width * self.scene.n_frames))
-        parts = (
-            np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
-            for y in range(0, height, at_once)
-        )
-        return (
-            self.track(np.column_stack((np.full(len(x), t), x, y)), refine=False) for y, x in parts
-        )
+        return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
 
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,38 +131,37 @@ class Tracker:
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
                 torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
 
-    def _threads(self) -> AbstractContextManager[None]:
-        """How the threads of a CPU are used while queries are answered."""
-        if not (self.scene.fused and isinstance(self.scene.volume, GridVolume)):
-            return nullcontext()  # the work is torch's
-        from omnimotion.fused import loop_threads
-
-        return loop_threads()
-
-    def _found(self, queries: QueryPoints, refiner: Refiner | None) -> Found:
+    def _found(
+        self, queries: QueryPoints, refiner: Refiner | None, handed: Handed | None = None
+    ) -> Found:
         """What the scene says of queries, of the surfaces that the refiner chooses."""
         n_frames = self.scene.n_frames
         xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
         at_once = max(1, RAYS_AT_ONCE // n_frames)
-        with self._threads():
+        with _threads(self.scene):
             now = self.scene.snapshot()
             parts = in_parts(
-                lambda part: self._found_at_once(queries.t[part], xy[part], now, refiner),
-                len(queries), at_once,
-            )  # fmt: skip
+                lambda part: self._found_at_once(
+                    queries.t[part], xy[part], now, refiner, handed and handed.part(part)
+                ),
+                len(queries),
+                at_once,
+            )
         return joined(parts, n_frames)
 
     def _found_at_once(
-        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, refiner: Refiner | None
-    ) -> Found:
+        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, refiner: Refiner | None,
+        handed: Handed | None = None,
+    ) -> Found:  # fmt: skip
         """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
-        seen = surface_at(now, now.at(frames), own[:, None])
-        u = candidates(now, frames, own, seen, around=refiner is not None)
+        is_chosen = refiner is not None and handed is None
+        look = surface_at if handed is None else handed.surface_at
+        u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
         where = carried(now, u)  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
-        if refiner is not None:
+        if refiner is not None and handed is None:
             px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
             chosen = torch.from_numpy(refiner.choose(t, xy, px)).to(self.device)
         point = u[torch.arange(len(u), device=self.device), chosen]
@@ -176,7 +173,18 @@ class Tracker:
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
 
 
-def _check(queries: QueryPoints, index: SceneIndex) -> None:
+def _threads(scene: Scene) -> AbstractContextManager[None]:
+    """How the threads of a CPU are used while queries are answered."""
+    if not (scene.fused and isinstance(scene.volume, GridVolume)):
+        return nullcontext()  # the work is torch's
+    from omnimotion.fused import loop_threads
+
+    return loop_threads()
+
+
+def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> QueryPoints:
+    """Rows (Q, 3) of t, x, y as query points of a clip; PointsError for one outside it."""
+    queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(_rows(points))
     width, height = index.original_size
     late = np.flatnonzero(queries.t >= index.n_frames)
     if len(late):
@@ -189,6 +197,23 @@ def _check(queries: QueryPoints, index: SceneIndex) -> None:
         raise PointsError(
             f"point {outside[0]}: ({x:g}, {y:g}) lies outside the {width}x{height} frame"
         )
+    return queries
+
+
+def rows_of_pixels(t: int, index: SceneIndex) -> Iterator[np.ndarray]:
+    """All pixels of frame t of the original video, (q, 3) rows of t, x, y, in parts.
+
+    PointsError for a frame outside the clip.
+    """
+    width, height = index.original_size
+    if not 0 <= t < index.n_frames:
+        raise PointsError(f"frame {t}: expected 0 to {index.n_frames - 1}")
+    at_once = max(1, DENSE_AT_ONCE // (width * index.n_frames))
+    parts = (
+        np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
+        for y in range(0, height, at_once)
+    )
+    return (np.column_stack((np.full(len(x), t), x, y)) for y, x in parts)
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:

@@ -33,7 +33,7 @@ __all__ = ["Video", "load_png", "open_video", "parse_selection", "save_png"]
 
 log = logging.getLogger(__name__)
 
-MIN_FRAMES, MAX_FRAMES = 2, 2000
+MIN_FRAMES, MAX_FRAMES = 2, 100_000
 FOLDER_FPS = 24.0  # images have no rate; DAVIS and film have this one
 
 _SELECTION = re.compile(r"(\d{0,9}):(\d{0,9})(?::(\d{0,9}))?", re.ASCII)
@@ -91,8 +91,8 @@ def open_video(path: Path, frames: str | None = None, *, allow_truncated: bool =
     `allow_truncated` accepts what could be decoded of a truncated or damaged file.
 
     Raises VideoError when the video is missing, unreadable, damaged, unsafe (a playlist), has a
-    side outside 16 to 8192 px, frames of several sizes, or keeps fewer than 2 or more than 2000
-    frames, and ConfigError when `frames` is malformed.
+    side outside 16 to 8192 px, frames of several sizes, or keeps fewer than 2 or more than
+    100,000 frames, and ConfigError when `frames` is malformed.
     """
     path = Path(path)
     wanted = parse_selection(frames)

@@ -14,12 +14,12 @@ from typing import TypeVar
 
 from omnimotion.flow import flow_path, frame_path
 from omnimotion.video import Video, open_video, save_png
-from preprocess.compute import at_size, checked_pair, one_cv2_thread, preprocess
+from preprocess.compute import at_size, gaps_of, one_cv2_thread, preprocess
 from preprocess.estimator import FlowEstimator, cached_frames
 from preprocess.job import PRODUCTS, Job
 from preprocess.merge import block_size, merge_all
 from preprocess.methods import choose_estimator
-from preprocess.mutual import confirm_all
+from preprocess.mutual import cached_matches, confirm_all
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
 from preprocess.pairs import (
@@ -28,8 +28,8 @@ from preprocess.pairs import (
     choose_pairs,
     disk_bytes,
     is_log_gap,
-    pair_gaps,
 )
+from preprocess.sections import checked_pair
 from preprocess.threads import in_threads
 
 EXCERPT = 10  # frames: enough for a pair of every kind, and for chains of every link
@@ -60,14 +60,15 @@ class Work:
         for gap in gaps:
             pairs[kind_of(gap)] += n_frames - gap
         linked = [gap for gap in LINK_GAPS if gap in gaps]
-        moves = 0
-        for gap in range(1, n_frames):  # see `chain.extend`: direct flow, links, the comparison
+        moves, reach = 0, min(max(gaps), n_frames - 1)
+        for gap in range(1, reach + 1):  # see `chain.extend`: direct flow, links, the comparison
             each = (gap in gaps) + sum(link < gap for link in linked) + 1
             moves += 2 * (n_frames - gap) * each
         links = 0
         for first in range(0, n_frames, block):  # see `merge._Merger`: both ways from a block
             last = min(first + block, n_frames) - 1
-            ahead, behind = n_frames - 1 - first, last
+            ahead = min(last + reach, n_frames - 1) - first
+            behind = last - max(0, first - reach)
             links += sum(max(0, ahead - gap) + max(0, behind - gap) for gap in linked)
         return cls(n_frames, pairs, moves, links)
 
@@ -128,7 +129,7 @@ def plan_flow(options: PreprocessOptions, video: Video) -> FlowPlan:
     step -= first
     part = replace(options, frames=f"{first}:{first + (count - 1) * step + 1}:{step}")
     excerpt = open_video(part.video, part.frames, allow_truncated=part.allow_truncated)
-    folder, gaps = options.scene, pair_gaps(len(video), options.pairs)
+    folder, gaps = options.scene, gaps_of(options, len(video))
     store = PairStore(folder / "pairs", Lattice.for_size(options.working_size(video.size)))
     for name in PRODUCTS:
         (folder / name).mkdir(parents=True)
@@ -174,8 +175,10 @@ def _measured(
         taken[kind_of(gap)] += seconds(compute, here)
     linked = [pair for pair in pairs if pair[1] - pair[0] in LINK_GAPS]
     link_s = seconds(lambda pair: store.link(*pair), linked) / len(linked)
-    _, merge_s = _timed(lambda: merge_all(estimator, store, n_frames, gaps))
-    _, confirm_s = _timed(lambda: confirm_all(folder, store, n_frames, estimator.workers))
+    every, workers = list(range(n_frames)), estimator.workers
+    _, merge_s = _timed(lambda: merge_all(estimator, store, every, n_frames, gaps))
+    merged = cached_matches(store, 2 * len(gaps))
+    _, confirm_s = _timed(lambda: confirm_all(folder, store, merged, every, workers))
     return FlowCosts(
         frame=save_s / n_frames,
         pair={kind: taken[kind] / work.pairs[kind] for kind in KINDS if work.pairs[kind]},

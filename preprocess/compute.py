@@ -1,26 +1,25 @@
 """The preprocessing job: video -> frames, checked flow of pairs, merged matches, index.
 
 Conventions. Every file is written atomically and is a function of the video and the options alone,
-so a job that is killed at any time and run again ends with the same bytes. Order: frames, pairs by
-gap, matches by source frame, ``scene.json``.
+so a job that is killed at any time and run again ends with the same bytes. Order: frames, matches
+section by section, ``scene.json``.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from omnimotion.errors import FlowError
 from omnimotion.files import lock, make_folder, remove_stale_temps, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.video import Video, open_video, save_png
+from omnimotion.windows import longest_gap
+from preprocess.append import append
 from preprocess.estimator import FlowEstimator, cached_frames
-from preprocess.filter import HIDDEN_GAP, check_flow, targets
 from preprocess.job import (
     LOCK_NAME,
     PRODUCTS,
@@ -33,19 +32,17 @@ from preprocess.job import (
     is_complete,
     require_ours,
 )
-from preprocess.merge import merge_all
 from preprocess.methods import choose_estimator
-from preprocess.mutual import confirm_all
 from preprocess.options import PreprocessOptions
-from preprocess.pair_store import CheckedPair, PairStore
-from preprocess.pairs import Lattice, choose_pairs, disk_bytes, pair_gaps, previous_gap
+from preprocess.pair_store import PairStore
+from preprocess.pairs import Lattice, count_pairs, disk_bytes, pair_gaps
 from preprocess.repair import repair
+from preprocess.sections import match_all
 from preprocess.threads import in_threads
 
 log = logging.getLogger(__name__)
 
 CHANCE_SHARE = 0.01  # of points; frames of noise match on up to 0.6 %
-TIMED_PAIRS = 4  # per worker, before the time is estimated
 
 
 def preprocess(options: PreprocessOptions) -> Path:
@@ -58,6 +55,8 @@ def preprocess(options: PreprocessOptions) -> Path:
     folder = options.scene
     require_ours(folder)
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
+    size = options.working_size(video.size)
+    frames = (at_size(frame, size) for frame in video)
     make_folder(folder)
     with lock(folder / LOCK_NAME), one_cv2_thread():
         if options.overwrite:
@@ -68,11 +67,12 @@ def preprocess(options: PreprocessOptions) -> Path:
         job = find_job(folder)
         if job is not None:
             check_settings(folder, job.settings, options.settings())
+            if options.append and is_complete(folder) and job.fingerprint != video.fingerprint:
+                gaps = gaps_of(options, len(video))
+                job = append(folder, frames, len(video), video.fingerprint, gaps)
             check_fingerprint(folder, job.fingerprint, video.fingerprint)
-        if options.repair and is_complete(folder):
-            size = options.working_size(video.size)
-            if repair(folder, (at_size(frame, size) for frame in video)):
-                job = find_job(folder)
+        if options.repair and is_complete(folder) and repair(folder, frames):
+            job = find_job(folder)
         if is_complete(folder):
             finish(folder)
             log.info("scene=%s already complete", folder)
@@ -85,12 +85,12 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     folder = options.scene
     size = options.working_size(video.size)
     n_frames = len(video)
-    gaps = pair_gaps(n_frames, options.pairs)
+    gaps = gaps_of(options, n_frames)
     lattice = Lattice.for_size(size)
     needed = disk_bytes(n_frames, gaps, lattice)
     log.info(
         "frames=%d size=%dx%d pairs=%d disk_mb=%.0f",
-        n_frames, *size, 2 * len(choose_pairs(n_frames, gaps)), needed / 1e6,
+        n_frames, *size, count_pairs(n_frames, gaps), needed / 1e6,
     )  # fmt: skip
     require_free(folder, max(0, needed - _used_bytes(folder)), "preprocessing")
     frames = cached_frames(folder, size)
@@ -98,11 +98,8 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     _check_method(folder, job, estimator)
     job = _store_frames(options, video, size, job, estimator)
     store = PairStore(folder / "pairs", lattice)
-    _compute_pairs(estimator, store, n_frames, gaps)
-    merge_all(estimator, store, n_frames, gaps)
-    coverage = confirm_all(folder, store, n_frames, estimator.workers)
+    coverage = match_all(folder, estimator, store, n_frames, gaps)
     _require_reliable(coverage)
-    pairs = sorted(coverage)
     SceneIndex(
         name=folder.resolve().name,
         source=options.video.name,
@@ -115,11 +112,17 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
         source_indices=[int(index) for index in video.source_indices],
         flow=job.flow or estimator.info,  # the same but for how the weights were found
         stride=lattice.stride,
-        pairs=pairs,
-        coverage=[coverage[pair] for pair in pairs],
+        gaps=gaps,
+        coverage=coverage,
         settings=options.settings(),
+        grown=job.grown,
     ).save(folder)
     finish(folder)
+
+
+def gaps_of(options: PreprocessOptions, n_frames: int) -> list[int]:
+    """The gaps of the pairs that a video of so many frames gets."""
+    return pair_gaps(n_frames, options.pairs, options.max_gap or longest_gap(n_frames))
 
 
 def _check_method(folder: Path, job: Job | None, estimator: FlowEstimator) -> None:
@@ -165,62 +168,8 @@ def at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def _compute_pairs(
-    estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]
-) -> None:
-    """Compute and check the flow of every pair that is not stored yet."""
-    pairs = choose_pairs(n_frames, gaps)
-    todo = [pair for pair in pairs if not store.has(*pair)]
-
-    def compute(pair: tuple[int, int]) -> None:
-        store.write(*pair, checked_pair(estimator, store, *pair, gaps))
-
-    began, done = time.perf_counter(), 0
-    with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
-              disable=None) as bar:  # fmt: skip
-        for batch in _batches(todo, gaps) if estimator.uses_start else [todo]:
-            for _ in in_threads(compute, batch, estimator.workers):
-                bar.update()
-                done += 1
-                if done == TIMED_PAIRS * estimator.workers:
-                    left = len(todo) - done
-                    seconds = (time.perf_counter() - began) / done * left
-                    log.info("pairs_left=%d estimated_s=%.0f", left, seconds)
-
-
-def _batches(pairs: list[tuple[int, int]], gaps: list[int]) -> list[list[tuple[int, int]]]:
-    """The pairs gap by gap: each starts from the flow of the next smaller gap."""
-    return [[pair for pair in pairs if pair[1] - pair[0] == gap] for gap in gaps]
-
-
-def checked_pair(
-    estimator: FlowEstimator, store: PairStore, i: int, j: int, gaps: list[int]
-) -> CheckedPair:
-    """The flow of a pair in both directions, checked; FlowError where it is not finite."""
-    gap, smaller = j - i, previous_gap(j - i, gaps)
-    start = None
-    if smaller is not None and estimator.uses_start:
-        starts = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
-        if starts[0] is not None and starts[1] is not None:
-            start = np.stack((starts[0], starts[1]))
-    flow = estimator.pair(i, j, start)
-    if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
-        raise FlowError(f"flow of frames {i} and {j} is not finite: use flow = dis")
-    height, width = flow.forward.shape[:2]
-
-    def alike(source: int, target: int, displacement: np.ndarray) -> np.ndarray:
-        return estimator.alike(source, np.s_[:height, :width], target, targets(displacement))
-
-    hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
-    return CheckedPair(
-        check_flow(flow.forward, flow.backward, alike(i, j, flow.forward), hidden),
-        check_flow(flow.backward, flow.forward, alike(j, i, flow.backward), hidden),
-        flow.coarse,
-    )
-
-
-def _require_reliable(coverage: dict[tuple[int, int], float]) -> None:
-    empty = sum(share < CHANCE_SHARE for share in coverage.values())
+def _require_reliable(coverage: list[float]) -> None:
+    empty = sum(share < CHANCE_SHARE for share in coverage)
     if empty == len(coverage):
         raise FlowError(
             f"no reliable flow; {empty} of {len(coverage)} pairs empty (under {CHANCE_SHARE:.0%} "

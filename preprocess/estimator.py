@@ -17,6 +17,7 @@ from omnimotion.video import load_png
 Frames = Callable[[int], np.ndarray]
 Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
 FRAME_CACHE_BYTES = 512 << 20
+FRAME_CACHE = 512  # frames: what a section reaches for
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,5 @@ class FlowEstimator(Protocol):
 
 def cached_frames(folder: Path, size: tuple[int, int]) -> Frames:
     """Access to a scene's frames that keeps the recent ones in memory."""
-    count = max(4, FRAME_CACHE_BYTES // (size[0] * size[1] * 3))
+    count = min(FRAME_CACHE, max(4, FRAME_CACHE_BYTES // (size[0] * size[1] * 3)))
     return lru_cache(maxsize=count)(lambda t: load_png(frame_path(folder, t)))

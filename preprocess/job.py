@@ -6,7 +6,7 @@ file must be empty, so that nothing of the user's is ever touched.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Job:
     settings: dict[str, Any]
     fingerprint: str | None  # of the video; None while frames are being stored
     flow: dict[str, Any] | None  # `FlowEstimator.info`
+    grown: list[tuple[int, str]] = field(default_factory=list)  # see `SceneIndex`
 
     def save(self, folder: Path) -> None:
         """Write ``preprocess.json``."""
@@ -45,7 +46,7 @@ def find_job(folder: Path) -> Job | None:
     """The complete or interrupted job of a scene folder, None for an empty or new one."""
     if (folder / INDEX_NAME).is_file():
         index = SceneIndex.load(folder)
-        return Job(index.settings, index.fingerprint, index.flow)
+        return Job(index.settings, index.fingerprint, index.flow, index.grown)
     path = folder / JOB_NAME
     if not path.is_file():
         return None
@@ -80,7 +81,7 @@ def check_fingerprint(folder: Path, found: str | None, asked: str) -> None:
     if found is not None and found != asked:
         raise FlowError(
             f"{folder} holds another video (fingerprint {found[:12]}, this one {asked[:12]}): "
-            "use another folder, or overwrite"
+            "use another folder, append if it goes on where that one ends, or overwrite"
         )
 
 

@@ -32,15 +32,15 @@ class _Source:
     found: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # flow, state
 
 
-def merge_all(estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: list[int]) -> None:
-    """Write the merged matches of all frames that lack them beside the pairs."""
-    todo = [i for i in range(n_frames) if not store.has_merged(i)]
+def merge_all(
+    estimator: FlowEstimator, store: PairStore, todo: list[int], n_frames: int, gaps: list[int]
+) -> None:
+    """Write the merged matches of the frames ``todo``, in order, beside the pairs."""
     block = block_size(store, gaps)
     with (
         ThreadPoolExecutor(estimator.workers) as pool,
-        tqdm(total=n_frames, initial=n_frames - len(todo), unit="frame", desc="chain",
-             disable=None) as bar,
-    ):  # fmt: skip
+        tqdm(total=len(todo), unit="frame", desc="chain", disable=None) as bar,
+    ):
         for begin in range(0, len(todo), block):
             sources = todo[begin : begin + block]
             merger = _Merger(estimator, store, n_frames, frozenset(gaps), pool)
@@ -49,7 +49,7 @@ def merge_all(estimator: FlowEstimator, store: PairStore, n_frames: int, gaps: l
 
 
 class _Merger:
-    """Walks a block of source frames forward and backward through the clip."""
+    """Walks a block of source frames forward and backward, as far as the largest gap."""
 
     def __init__(
         self,
@@ -73,9 +73,11 @@ class _Merger:
     def _walk(self, sources: list[int], sign: int) -> list[_Source]:
         walks = [self._start(i, forward=sign > 0) for i in sources]
         first = min(sources) if sign > 0 else max(sources)
-        last = self.n_frames - 1 if sign > 0 else 0
+        reach = max(self.gaps)
+        last = min(self.n_frames - 1, max(sources) + reach) if sign > 0 else max(
+            0, min(sources) - reach)  # fmt: skip
         for j in range(first + sign, last + sign, sign):
-            active = [walk for walk in walks if (j - walk.i) * sign > 0]
+            active = [walk for walk in walks if 0 < (j - walk.i) * sign <= reach]
             step = self._step(j, sign, active)
             list(self.pool.map(lambda walk: self._advance(walk, step), active))  # noqa: B023
         return walks

@@ -5,49 +5,45 @@ that drifted or slipped onto an occluder, which do so differently in the two dir
 rendered clips it removes half of the wrong matches and a fortieth of the right ones.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from omnimotion.flow import HIDDEN, NONE, FrameFlow, flow_path, is_flow, read_flow, write_flow
+from omnimotion.flow import HIDDEN, NONE, FrameFlow, flow_path, write_flow
 from preprocess.filter import length
 from preprocess.pair_store import PairStore
 from preprocess.threads import in_threads
 
+Merged = Callable[[int], FrameFlow]
 MUTUAL_RATIO = 4 / 3  # of the cycle limit of one step
-CACHE_BYTES = 1 << 30
+CACHE_BYTES = 512 << 20
+
+
+def cached_matches(store: PairStore, n_targets: int) -> Merged:
+    """Access to merged matches, each with up to so many targets, that keeps the recent ones."""
+    points = store.lattice.shape[0] * store.lattice.shape[1]
+    return lru_cache(maxsize=max(8, CACHE_BYTES // (9 * points * n_targets)))(store.merged)
 
 
 def confirm_all(
-    folder: Path, store: PairStore, n_frames: int, workers: int
-) -> dict[tuple[int, int], float]:
-    """Write the confirmed matches of all frames; returns the coverage of every pair."""
-    per_frame = store.merged(0).state.size * 9
-    merged = lru_cache(maxsize=max(8, CACHE_BYTES // max(per_frame, 1)))(store.merged)
+    folder: Path, store: PairStore, merged: Merged, frames: Iterable[int], workers: int
+) -> None:
+    """Write the confirmed matches of frames."""
 
-    def confirm(i: int) -> dict[tuple[int, int], float]:
-        path = flow_path(folder, i)
-        if is_flow(path):
-            frame = read_flow(path)
-        else:
-            source = merged(i)
-            states = [
-                _confirmed(source, m, merged(int(j)), store.limit * MUTUAL_RATIO)
-                for m, j in enumerate(source.targets)
-            ]
-            frame = replace(source, state=np.stack(states))
-            write_flow(path, frame, max(store.lattice.size))
-        return {
-            (i, int(j)): round(float(np.mean(state != NONE)), 4)
-            for j, state in zip(frame.targets, frame.state)
-        }
+    def confirm(i: int) -> None:
+        source = merged(i)
+        states = [
+            _confirmed(source, m, merged(int(j)), store.limit * MUTUAL_RATIO)
+            for m, j in enumerate(source.targets)
+        ]
+        frame = replace(source, state=np.stack(states))
+        write_flow(flow_path(folder, i), frame, max(store.lattice.size))
 
-    coverage: dict[tuple[int, int], float] = {}
-    for of_frame in in_threads(confirm, range(n_frames), workers):
-        coverage |= of_frame
-    return coverage
+    for _ in in_threads(confirm, frames, workers):
+        pass
 
 
 def _confirmed(

@@ -24,9 +24,11 @@ class PreprocessOptions:
     max_side: int = 854  # px, longer side of the working size; smaller videos are not enlarged
     frames: str | None = None  # "a:b:step", which frames to keep
     pairs: str = "auto"  # all pairs up to 48 frames, else gaps that grow like powers of two
+    max_gap: int | None = None  # frames between a pair at most; None: what a window can use
     device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
     allow_truncated: bool = False  # keep the frames of a video that ends early
     overwrite: bool = False  # discard what the scene folder holds of another video or options
+    append: bool = False  # the video goes on where that of a complete scene ends
     repair: bool = False  # look through the files of a complete scene, make damaged ones again
 
     def __post_init__(self) -> None:
@@ -41,8 +43,12 @@ class PreprocessOptions:
             raise ConfigError(f"max_side: {self.max_side!r}, expected a whole number of pixels")
         if not MIN_SIDE <= self.max_side <= MAX_SIDE:
             raise ConfigError(f"max_side: {self.max_side}, expected {MIN_SIDE} to {MAX_SIDE} px")
-        if self.overwrite and self.repair:
-            raise ConfigError("repair keeps what is sound, overwrite nothing: drop one of the two")
+        if self.max_gap is not None and self.max_gap < 1:
+            raise ConfigError(f"max_gap: {self.max_gap}, expected 1 frame or more")
+        kept = [name for name in ("append", "repair") if getattr(self, name)]
+        if self.overwrite and kept:
+            why = "keeps what is there, overwrite nothing"
+            raise ConfigError(f"{kept[0]} {why}: drop one of the two")
         if self.flow == "dis" and self.raft_weights is not None:
             raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
 
@@ -55,7 +61,7 @@ class PreprocessOptions:
             "max_side": self.max_side,
             "frames": self.frames,
             "pairs": self.pairs,
-        }
+        } | ({} if self.max_gap is None else {"max_gap": self.max_gap})
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Size (W, H) at which frames of the original size (W, H) are kept."""

@@ -23,6 +23,7 @@ from preprocess.pairs import LINK_GAPS, Lattice
 ERROR_STEPS, HIDDEN_CODE, UNRELIABLE_CODE = 250, 254, 255
 LINK_QUANTUM = 1 / 128  # px; short gaps need precision, not range
 KIND = "omnimotion-pair"
+MERGED = "merged"  # first part of a file's name
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,15 @@ class PairStore:
         """The merged matches of frame i."""
         return read_flow(self._merged_path(i))
 
+    def forget(self, merged: int, pairs: int) -> None:
+        """Delete merged matches of frames below ``merged``, pairs that begin below ``pairs``."""
+        for path in self.folder.glob("*.npz"):
+            first, second = path.stem.split("_")
+            if int(second) < merged if first == MERGED else int(first) < pairs:
+                path.unlink()
+
     def _merged_path(self, i: int) -> Path:
-        return self.folder / f"merged_{i:06d}.npz"
+        return self.folder / f"{MERGED}_{i:06d}.npz"
 
     def _read(self, i: int, j: int, names: Container[str] | None = None) -> dict[str, np.ndarray]:
         arrays, meta = read_archive(self.path(i, j), error=FlowError, names=names)

@@ -15,18 +15,21 @@ MAX_LATTICE_POINTS = 32768  # per frame and target
 LINK_GAPS = (1, 2, 4, 8)  # steps of a chain; their flow is kept dense while preprocessing
 BYTES_PER_MATCH = 4.25  # two int16 and two bits, before and after the mutual check
 BYTES_PER_FLOW = 5.0  # while preprocessing: two int16 and the cycle error
+SECTION = 64  # source frames of a long video that are finished at once
 
 
-def pair_gaps(n_frames: int, mode: str) -> list[int]:
+def pair_gaps(n_frames: int, mode: str, longest: int | None = None) -> list[int]:
     """Increasing gaps: ``all``, ``log`` (1, 2, 3, 4, 6, 8, 12, 16, 24, ...), or ``auto``.
 
-    ``log`` alternates powers of two and 1.5 times them, so pairs grow as N log N.
+    ``log`` alternates powers of two and 1.5 times them, so pairs grow as N log N; with a bound of
+    the ``longest`` gap, as N.
     """
     if mode not in ("auto", "all", "log"):
         raise ConfigError(f"pairs: {mode!r}, expected auto, all or log")
+    stop = min(n_frames, (longest or n_frames) + 1)
     if mode == "all" or (mode == "auto" and n_frames <= ALL_PAIRS_UP_TO):
-        return list(range(1, n_frames))
-    return [gap for gap in range(1, n_frames) if is_log_gap(gap)]
+        return list(range(1, stop))
+    return [gap for gap in range(1, stop) if is_log_gap(gap)]
 
 
 def is_log_gap(gap: int) -> bool:
@@ -37,6 +40,16 @@ def is_log_gap(gap: int) -> bool:
 def choose_pairs(n_frames: int, gaps: list[int]) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of the given gaps: by gap, then by i."""
     return [(i, i + gap) for gap in gaps for i in range(n_frames - gap)]
+
+
+def count_pairs(n_frames: int, gaps: list[int]) -> int:
+    """How many ordered pairs there are of the given gaps."""
+    return 2 * sum(n_frames - gap for gap in gaps)
+
+
+def held_frames(n_frames: int, gaps: list[int]) -> int:
+    """Frames of which pairs are kept at once: see `preprocess.sections`."""
+    return min(n_frames, SECTION + 4 * max(gaps))
 
 
 @dataclass(frozen=True)
@@ -98,11 +111,10 @@ def disk_bytes(n_frames: int, gaps: list[int], lattice: Lattice) -> int:
     """Upper bound of the disk space while preprocessing: frames, matches, temporary pairs."""
     pixels = lattice.size[0] * lattice.size[1]
     points = lattice.shape[0] * lattice.shape[1]
-    pairs = 2 * len(choose_pairs(n_frames, gaps))
-    links = 2 * len(choose_pairs(n_frames, [gap for gap in gaps if gap in LINK_GAPS]))
-    frames = n_frames * pixels * 3
-    return round(
-        frames
-        + pairs * points * (2 * BYTES_PER_MATCH + BYTES_PER_FLOW)
-        + links * pixels * BYTES_PER_FLOW
+    pairs, links = (
+        count_pairs(n_frames, some) for some in (gaps, [gap for gap in gaps if gap in LINK_GAPS])
     )
+    temporary = pairs * points * (BYTES_PER_MATCH + BYTES_PER_FLOW)
+    temporary += links * pixels * BYTES_PER_FLOW
+    kept = n_frames * pixels * 3 + pairs * points * BYTES_PER_MATCH
+    return round(kept + temporary * held_frames(n_frames, gaps) / n_frames)

@@ -26,14 +26,14 @@ def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
     """
     index = SceneIndex.load(folder)
     for t, frame in enumerate(frames):
-        if not _is_frame(frame_path(folder, t), frame):
+        if not is_frame(frame_path(folder, t), frame):
             log.info("repaired=%s", frame_path(folder, t))
             save_png(frame_path(folder, t), frame)
     damaged = [i for i in range(index.n_frames) if not _is_flow_of(flow_path(folder, i), i)]
     if not damaged:
         log.info("scene=%s all files are sound", folder)
         return False
-    Job(index.settings, index.fingerprint, index.flow).save(folder)
+    Job(index.settings, index.fingerprint, index.flow, index.grown).save(folder)
     (folder / INDEX_NAME).unlink()
     for i in damaged:
         log.info("damaged=%s", flow_path(folder, i))
@@ -43,7 +43,8 @@ def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
     return True
 
 
-def _is_frame(path: Path, frame: np.ndarray) -> bool:
+def is_frame(path: Path, frame: np.ndarray) -> bool:
+    """Whether a file holds a frame, uint8 RGB (H, W, 3)."""
     try:
         return np.array_equal(load_png(path), frame)
     except VideoError:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from omnimotion.cli import main
 from omnimotion.config import Config
 from omnimotion.fit import run_fit
 from omnimotion.flow import SceneStore
@@ -59,4 +60,36 @@ def tiny_scene(tiny_store, tiny_config, tmp_path_factory):
     shutil.copytree(tiny_store.folder, folder)
     store = SceneStore.open(folder)
     run_fit(start_fit(store, run_folder(folder, None), tiny_config), StopSignal())
+    return folder
+
+
+LONG_FRAMES, LONG_WINDOW, LONG_OVERLAP = 30, 12, 4
+LONG_FLAGS = ["--window", str(LONG_WINDOW), "--overlap", str(LONG_OVERLAP)]
+for name, value in (TINY_SETTINGS | {"num_iters": 100}).items():
+    LONG_FLAGS += [f"--{name}", str(value)]
+"""Of a fit of the long clip in three windows."""
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory):
+    """A clip of 30 frames, with ``frames/`` and ``gt.npz``."""
+    folder = tmp_path_factory.mktemp("clips") / "long"
+    write_clip(render_clip(5, LONG_FRAMES, TINY_SIZE, n_sprites=2, n_queries=64), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_store(long_clip, tmp_path_factory):
+    """The preprocessed long clip, without any run."""
+    folder = tmp_path_factory.mktemp("stores") / "long"
+    preprocess(PreprocessOptions(long_clip / "frames", folder, flow="dis", pairs="log"))
+    return SceneStore.open(folder)
+
+
+@pytest.fixture(scope="session")
+def long_scene(long_store, tmp_path_factory):
+    """The folder of the long clip, preprocessed and fitted in three windows."""
+    folder = tmp_path_factory.mktemp("scenes") / "long"
+    shutil.copytree(long_store.folder, folder)
+    assert main(["train", "--scene", str(folder), *LONG_FLAGS]) == 0
     return folder

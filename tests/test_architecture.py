@@ -19,29 +19,31 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "colours doctor",
-    "settings",
+    "settings windows",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "batch flow checkpoint rays pins refit",
-    "cameras correspondences evidence matches masked patches asking footage memory",
+    "cameras correspondences evidence handover matches masked patches asking footage memory "
+    "window_store",
     "guard history losses pose_graph supervision",
     "refine",
     "tracker",
-    "previews clouds depth_pictures health steady warps",
+    "previews clouds depth_pictures health long_tracker steady warps",
     "fit edits",
     "parallel report",
     "budget",
     "runs",
-    "restarts plan fitted",
+    "restarts plan long_runs",
+    "fitted",
     "viewer",
     "commands",
     "cli whole",
     "__main__ child",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
-FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video"}
+FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video", "windows"}
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FLOW_COMMANDS = ("preprocess.py", "plan.py")
 

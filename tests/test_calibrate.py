@@ -6,7 +6,7 @@ import pytest
 
 from omnimotion.flow import SceneStore
 from omnimotion.video import open_video
-from preprocess import compute, merge
+from preprocess import merge, sections
 from preprocess.calibrate import Work, kind_of, plan_flow
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
@@ -19,7 +19,7 @@ from preprocess.pairs import pair_gaps
 def test_the_work_is_what_preprocessing_does(tiny_clip, tmp_path, monkeypatch, mode, block):
     """Counted while it does it; no walk of the tiny clip loses all of its points."""
     done: Counter[str] = Counter()
-    extend, link, pair = merge.extend, PairStore.link, compute.checked_pair
+    extend, link, pair = merge.extend, PairStore.link, sections.checked_pair
 
     def counted_extend(history, i, step, direct, alike):
         used = sum(k != i and k in history for k in step.links)
@@ -37,7 +37,7 @@ def test_the_work_is_what_preprocessing_does(tiny_clip, tmp_path, monkeypatch, m
     monkeypatch.setattr(merge, "extend", counted_extend)
     monkeypatch.setattr(merge, "MAX_BLOCK", block)
     monkeypatch.setattr(PairStore, "link", counted_link)
-    monkeypatch.setattr(compute, "checked_pair", counted_pair)
+    monkeypatch.setattr(sections, "checked_pair", counted_pair)
     preprocess(PreprocessOptions(tiny_clip / "frames", tmp_path / "s", flow="dis", pairs=mode))
     work = Work.of(8, pair_gaps(8, mode), block)
     assert {kind: count for kind, count in work.pairs.items() if count} == {

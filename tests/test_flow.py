@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimotion.errors import FlowError, SceneError
+from omnimotion.files import write_json
 from omnimotion.flow import (
     CHAINED,
     DIRECT,
@@ -46,9 +47,10 @@ def make_index(**changes):
         source_indices=[0, 1],
         flow={"method": "dis"},
         stride=1,
-        pairs=[(0, 1), (1, 0)],
+        gaps=[1],
         coverage=[0.5, 0.25],
         settings={"flow": "dis"},
+        grown=[],
     )
     return dataclasses.replace(index, **changes)
 
@@ -173,8 +175,40 @@ def test_flow_of_another_frame_is_refused(tmp_path):
         SceneStore.open(folder).flow(0)
 
 
+def of_format_1(**changes):
+    """An index as format 1 had it: with every pair."""
+    data = dataclasses.asdict(make_index()) | {"format": 1, "pairs": [[0, 1], [1, 0]]}
+    del data["gaps"], data["grown"]
+    return data | changes
+
+
+def test_an_index_of_format_1_is_read(tmp_path):
+    folder = make_scene(tmp_path / "scene")
+    write_json(folder / "scene.json", of_format_1())
+    assert SceneStore.open(folder).index == make_index()
+    write_json(folder / "scene.json", of_format_1(pairs=[[0]]))
+    with pytest.raises(SceneError, match=r"scene\.json is damaged"):
+        SceneStore.open(folder)
+
+
+def test_pairs_are_all_those_of_the_gaps():
+    index = make_index(n_frames=5, gaps=[1, 3])
+    expected = [(i, j) for i in range(5) for j in range(5) if abs(i - j) in (1, 3)]
+    assert index.pairs == expected
+    assert index.targets(1) == [0, 2, 4]
+
+
 @pytest.mark.parametrize(
-    "changes", [{"format": 99}, {"size": [1, 2, 3]}, {"times": [0.0]}, {"pairs": [[0]]}]
+    "changes",
+    [
+        {"format": 99},
+        {"size": [1, 2, 3]},
+        {"times": [0.0]},
+        {"gaps": ["a"]},
+        {"gaps": [0, 1]},
+        {"gaps": [2]},
+        {"coverage": [0.5]},
+    ],
 )
 def test_damaged_index_is_refused(tmp_path, changes):
     folder = make_scene(tmp_path / "scene")

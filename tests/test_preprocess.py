@@ -15,7 +15,7 @@ import pytest
 from omnimotion.errors import ConfigError, FlowError, ResourceError
 from omnimotion.flow import CHAINED, DIRECT, NONE, SceneStore
 from omnimotion.video import save_png
-from preprocess import compute
+from preprocess import sections
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
@@ -161,7 +161,7 @@ def test_a_job_that_is_killed_resumes_to_the_same_bytes(clip, scene, tmp_path):
 
 def test_a_torn_pair_is_computed_again(clip, scene, tmp_path, monkeypatch):
     options = PreprocessOptions(clip, tmp_path / scene.name, flow="dis")
-    monkeypatch.setattr(compute, "merge_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(sections, "merge_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         preprocess(options)
     torn = options.scene / "pairs" / "000000_000001.npz"

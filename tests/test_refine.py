@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from omnimotion.confidence import Evidence
-from omnimotion.refine import HIDDEN, Found, Refiner
+from omnimotion.refine import HIDDEN, Asked, Found, Refiner
 
 N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
+ASKED = Asked(np.full(3, OWN), np.ones(3, bool))
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def following(truth, until):
 def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
     confidence = np.full((3, N_FRAMES), 0.9)
     confidence[0, 7:] = 0.4
-    moved = following(truth, 10)._followed(np.full(3, OWN), found, confidence)
+    moved = following(truth, 10)._followed(ASKED, found, confidence)
     np.testing.assert_allclose(moved.xy[0, :10], truth[0, :10], atol=1e-4)
     assert (moved.evidence[0, :10, HIDDEN] == 0).all()  # what is followed is seen
     np.testing.assert_array_equal(moved.xy[0, 10:], found.xy[0, 10:])
@@ -78,7 +79,7 @@ def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
 
 def test_where_they_agree_it_does_not_matter_how_sure_the_scene_is(truth, found):
     close = found._replace(xy=(truth + 3 / PX * np.array([1.0, 0.0])).astype(np.float32))
-    moved = following(truth, N_FRAMES)._followed(np.full(3, OWN), close, np.zeros((3, N_FRAMES)))
+    moved = following(truth, N_FRAMES)._followed(ASKED, close, np.zeros((3, N_FRAMES)))
     np.testing.assert_array_equal(moved.xy, close.xy)
 
 
@@ -86,5 +87,12 @@ def test_it_is_judged_over_all_frames_that_differ(truth, found):
     """Unsure in one of five: the scene stands in all of them."""
     confidence = np.full((3, N_FRAMES), 0.9)
     confidence[:, 8] = 0.1
-    moved = following(truth, N_FRAMES)._followed(np.full(3, OWN), found, confidence)
+    moved = following(truth, N_FRAMES)._followed(ASKED, found, confidence)
     np.testing.assert_array_equal(moved.xy, found.xy)
+
+
+def test_a_track_that_begins_hidden_follows_nothing(truth, found):
+    asked = ASKED._replace(seen=np.array([True, False, True]))
+    moved = following(truth, N_FRAMES)._followed(asked, found, np.zeros((3, N_FRAMES)))
+    np.testing.assert_allclose(moved.xy[[0, 2]], truth[[0, 2]], atol=1e-4)
+    np.testing.assert_array_equal(moved.xy[1], found.xy[1])

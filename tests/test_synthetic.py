@@ -13,6 +13,7 @@ from omnimotion.synthetic import (
     SyntheticScene,
     build_scene,
     exact_flow,
+    film_clip,
     render_clip,
     write_clip,
 )
@@ -289,3 +290,13 @@ def test_written_clip_reads_back(tmp_path):
         assert truth["occlusion_labels"]
     with pytest.raises(InputError, match="empty folder"):
         write_clip(made, tmp_path / "clip")
+
+
+def test_a_filmed_clip_is_the_rendered_one_frame_by_frame(tmp_path):
+    filmed, rendered = (
+        film_clip(1, 3, (48, 32), n_queries=10),
+        render_clip(1, 3, (48, 32), n_queries=10),
+    )
+    assert not hasattr(filmed.frames, "shape")  # nothing is rendered before it is asked for
+    np.testing.assert_array_equal(filmed.tracks, rendered.tracks)
+    np.testing.assert_array_equal(list(filmed.frames), rendered.frames)

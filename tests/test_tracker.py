@@ -14,6 +14,7 @@ from omnimotion.evaluation import evaluate
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import resize_xy
 from omnimotion.ground_truth import read_ground_truth
+from omnimotion.refine import Asked
 from omnimotion.tracks import QueryPoints, Tracks
 
 POINTS = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24), (3, -0.5, 47.5)], np.float32)
@@ -61,7 +62,8 @@ def test_even_without_being_put_there(tracker, refined):
         found = tracker._found(points, refiner)
         if refined:
             half = np.full(found.depth.shape, 0.5)
-            found = refiner.refined(tracker.scene.snapshot(), points.t, found, half)
+            asked = Asked(points.t, np.ones(len(POINTS), bool))
+            found = refiner.refined(tracker.scene.snapshot(), asked, found, half)
     own = found.xy[np.arange(len(POINTS)), points.t]
     np.testing.assert_allclose(own, POINTS[:, 1:], atol=2e-3)
 

@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.errors import ConfigError
-    from omnimotion.synthetic import render_clip, write_clip
+    from omnimotion.synthetic import film_clip, write_clip
 
     try:
         width, height = (int(side) for side in args.size.split("x"))
@@ -31,6 +31,6 @@ def main(args: Namespace) -> int:
     if (args.folder / "gt.npz").is_file():
         log.info("clip=%s is there already", args.folder)
         return 0
-    write_clip(render_clip(args.seed, args.length, (width, height)), args.folder)
+    write_clip(film_clip(args.seed, args.length, (width, height)), args.folder)
     log.info("clip=%s frames=%d", args.folder, args.length)
     return 0

@@ -38,12 +38,12 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.evaluation import evaluate
+    from omnimotion.evaluation import Tracker, evaluate
     from omnimotion.export import check_output
     from omnimotion.files import atomic_write
     from omnimotion.ground_truth import GroundTruth
-    from omnimotion.runs import open_tracker, set_threads
-    from omnimotion.tracker import Tracker
+    from omnimotion.long_runs import open_clip
+    from omnimotion.runs import set_threads
 
     if args.extract:
         return _extract(args.truth, args.extract)
@@ -57,7 +57,7 @@ def main(args: Namespace) -> int:
         for truth in _truths(args.truth):
             scene = args.scene or args.scenes / truth.name
             run = scene / "runs" / args.run if args.run else None
-            yield open_tracker(scene, run, args.device), truth
+            yield open_clip(scene, run, args.device), truth
 
     result = evaluate(clips(), args.mode)
     print(result.to_markdown())

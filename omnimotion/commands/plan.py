@@ -67,14 +67,14 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
         size, work = options.working_size(video.size), flow.work
         clip = plan.Clip(len(video), size, work.ordered, flow.excerpt.ordered)
         fit = plan.plan_fit(folder, clip, config, start_s)
-        query = plan.plan_query(folder, clip, config, args.grid, start_s)
+        query = plan.plan_query(folder, clip, config, args.grid, start_s + fit.compile_s)
     stages = {
         "preprocess": plan.Stage(light_s + 2 * read_s + flow.seconds, flow.costs.bytes(work)),
         "train": fit.stage, "query": query,
     }  # fmt: skip
     return {
         "kind": KIND, "video": args.video.name, "n_frames": len(video), "size": list(size),
-        "flow": flow.method, "pairs": work.ordered, "steps": fit.steps,
+        "flow": flow.method, "pairs": work.ordered, "windows": fit.windows, "steps": fit.steps,
         "step_s": round(fit.step_s, 5),
         "stages": {
             name: {"seconds": round(stage.seconds, 1), "disk_mb": round(stage.bytes / 1e6, 1)}
@@ -90,7 +90,8 @@ def format_plan(plan: dict[str, Any]) -> str:
     width, height = plan["size"]
     lines = [
         f"{plan['video']}: {plan['n_frames']} frames of {width}x{height}, {plan['pairs']} pairs "
-        f"by {plan['flow']}, {plan['steps']} steps of {1e3 * plan['step_s']:.1f} ms",
+        f"by {plan['flow']}, windows of train: {plan['windows']}, each {plan['steps']} steps of "
+        f"{1e3 * plan['step_s']:.1f} ms",
         "", f"{'':<12}{'time':>10}{'disk':>12}",
     ]  # fmt: skip
     stages = plan["stages"]

@@ -25,11 +25,16 @@ def add_arguments(parser: Parser) -> None:
     add("--frames", metavar="A:B:STEP", help="frames to use, e.g. 0:90 or ::2; default all")
     add("--pairs", default="auto", choices=("auto", "all", "log"),
         help="auto: all pairs up to 48 frames, else gaps that grow with the distance")  # fmt: skip
+    add("--max-gap", type=int, metavar="N",
+        help="frames between the two of a pair at most; default what windows of train can use: "
+        "all of a short clip")  # fmt: skip
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where RAFT runs")
     add("--allow-truncated", action="store_true",
         help="keep the frames that can be read of a damaged video")  # fmt: skip
     add("--overwrite", action="store_true",
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
+    add("--append", action="store_true",
+        help="VIDEO goes on where that of the scene ends: keep what is there, add its new frames")
     add("--repair", action="store_true",
         help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
@@ -50,8 +55,9 @@ def main(args: Namespace) -> int:
     options = PreprocessOptions(
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
-        pairs=args.pairs, device=args.device, overwrite=args.overwrite,
-        allow_truncated=args.allow_truncated, repair=args.repair,
+        pairs=args.pairs, max_gap=args.max_gap, device=args.device,
+        overwrite=args.overwrite, allow_truncated=args.allow_truncated,
+        append=args.append, repair=args.repair,
     )  # fmt: skip
     preprocess(options)
     log.info("scene=%s ready; next: train.py --scene %s", scene, scene)

@@ -107,8 +107,9 @@ def main(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
     from omnimotion.formats import check_options, outputs
+    from omnimotion.long_runs import only_window, open_clip
     from omnimotion.measure import check_motion
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.runs import set_threads
 
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
@@ -121,7 +122,8 @@ def main(args: Namespace) -> int:
         if picture:
             check_output(picture, (suffix,), args.overwrite)
     set_threads(args.threads)
-    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    tracker = open_clip(args.scene, args.run, args.device, args.backend)
+    whole = only_window(tracker) if args.steady or args.beside else None
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
@@ -130,7 +132,7 @@ def main(args: Namespace) -> int:
     for each, path in files:
         _export(args, tracks, each, path)
         log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
-    _draw(args, tracks, tracker)
+    _draw(args, tracks, whole)
     return 0
 
 
@@ -181,7 +183,7 @@ def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> No
     save(each, path, sheet)
 
 
-def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker") -> None:
+def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | None") -> None:
     from omnimotion.depth_pictures import DepthPictures
     from omnimotion.footage import enlarged, frame_rate, images
     from omnimotion.images import save_png
@@ -189,14 +191,14 @@ def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker") -> None:
     from omnimotion.steady import Steady
     from omnimotion.video_writer import write_video
 
-    steady = Steady(tracker) if args.steady else None
+    steady = Steady(tracker) if args.steady and tracker else None
     style = Style(by_depth=args.colour == "depth", steady=steady)
     numbers = tracks.frames.tolist()
     if args.video:
         frames = enlarged(images(args.scene, args.source, numbers), tracks.size)
         rate = frame_rate(tracks.fps, numbers)
         pictures = overlay_video(frames, tracks, style)
-        if args.beside:
+        if args.beside and tracker:
             depths = DepthPictures(tracker, DEPTH_SIDE)
             pairs = zip(pictures, map(depths.full, numbers), strict=True)
             pictures = (np.hstack(pair) for pair in pairs)

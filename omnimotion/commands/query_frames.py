@@ -40,14 +40,15 @@ def _dense(args: Namespace) -> int:
     from omnimotion.asking import check_frame
     from omnimotion.dense import DENSE_SUFFIXES, write_dense
     from omnimotion.export import check_output
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.long_runs import open_clip
+    from omnimotion.runs import set_threads
 
     _check_alone(args, "--dense writes")
     if args.export or args.frames:
         raise ConfigError("--dense writes all frames to one .npy: no --export, no --frames")
     check_output(args.out, DENSE_SUFFIXES, args.overwrite)
     set_threads(args.threads)
-    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
     n_frames, size = tracker.index.n_frames, tracker.index.original_size
     check_frame(t, n_frames)
     write_dense(args.out, tracker.dense(t), n_frames, size)
@@ -59,7 +60,8 @@ def _canonical(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
     from omnimotion.clouds import canonical_cloud, save_ply
     from omnimotion.export import check_output
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.long_runs import open_window
+    from omnimotion.runs import set_threads
     from omnimotion.warps import check_kinds
 
     _check_alone(args, "--canonical writes")
@@ -68,7 +70,7 @@ def _canonical(args: Namespace) -> int:
     check_output(args.out, (".ply",), args.overwrite)
     check_kinds(None, args.step)
     set_threads(args.threads)
-    tracker = open_tracker(args.scene, args.run, args.device, args.backend)
+    tracker = open_window(args.scene, args.run, args.device, args.backend)
     frames = selected_frames(args.frames, tracker.index.n_frames)
     cloud = canonical_cloud(tracker, frames, args.step or CLOUD_STEP)
     save_ply(args.out, cloud)
@@ -80,8 +82,9 @@ def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
     from omnimotion.asking import check_frame, selected_frames
     from omnimotion.files import check_new_folder
+    from omnimotion.long_runs import open_window
     from omnimotion.masks import load_mask
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.runs import set_threads
     from omnimotion.warps import check_kinds, write_maps, write_masks
 
     _check_alone(args, "--maps and --propagate-mask write")
@@ -90,7 +93,7 @@ def _whole_frames(args: Namespace) -> int:
     check_new_folder(args.out)
     check_kinds(args.export or [] if args.maps else None, args.step)
     set_threads(args.threads)
-    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_window(args.scene, args.run, args.device, args.backend), args.frame or 0
     frames = selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, tracker.index.n_frames)
     if args.maps:
@@ -109,7 +112,8 @@ def _edit(args: Namespace) -> int:
     from omnimotion.export import check_output
     from omnimotion.files import check_new_folder
     from omnimotion.footage import enlarged, frame_rate, images
-    from omnimotion.runs import open_tracker, set_threads
+    from omnimotion.long_runs import open_window
+    from omnimotion.runs import set_threads
 
     _check_without(args, "--edit", "export", "scale", "motion", "start_frame", *PICTURES)
     if args.out:
@@ -117,7 +121,7 @@ def _edit(args: Namespace) -> int:
     if args.video:
         check_output(args.video, (".mp4",), args.overwrite)
     set_threads(args.threads)
-    tracker, t = open_tracker(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_window(args.scene, args.run, args.device, args.backend), args.frame or 0
     index, frames = tracker.index, selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, index.n_frames)
     layer, video = load_edit(args.edit, index.original_size), None

@@ -1,8 +1,10 @@
 """``omnimotion train --scene DIR``: fit a preprocessed scene."""
 
+import gc
 import logging
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from omnimotion.config import Config, Parser, add_settings, parsed_config
+from omnimotion.errors import ConfigError
+from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
 
 if TYPE_CHECKING:
-    from omnimotion.fit import Fit, FitReport
-    from omnimotion.flow import SceneStore
+    from omnimotion.fit import Fit
+    from omnimotion.long_runs import Part
     from omnimotion.signals import StopSignal
 
 SUMMARY = "fit a scene"
@@ -50,6 +54,14 @@ def add_arguments(parser: Parser) -> None:
         help="a depth map for each frame, PNG of 16 bits or NPY, in the order of the names, of "
         "any scale: what is farther in a frame lies deeper; see depth_order and inverse_depth",
     )  # fmt: skip
+    parser.add_argument(
+        "--window", type=int, default=WINDOW, metavar="N",
+        help=f"frames of a window: a clip of more than {MOST:g} windows is cut, and each window "
+        "fitted by itself, in a folder of the run; num_iters counts for each of them, budget for "
+        "all",
+    )  # fmt: skip
+    parser.add_argument("--overlap", type=int, default=OVERLAP, metavar="N",
+                        help="frames that windows share, to hand tracks over in")  # fmt: skip
     add_settings(parser)
 
 
@@ -67,54 +79,81 @@ def main(args: Namespace) -> int:
 
 def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
-    from omnimotion.files import lock, make_folder, remove_stale_temps
+    from omnimotion.files import lock, make_folder
     from omnimotion.flow import SceneStore
-    from omnimotion.parallel import check_divided, help_fit, share
+    from omnimotion.long_runs import Part, check_whole, finish_windows, start_windows
+    from omnimotion.parallel import check_divided, help_fit
     from omnimotion.refit import refit_folder
-    from omnimotion.restarts import best_start
     from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
-    check_divided(config.fit)
     store = SceneStore.open(args.scene)
+    windows = plan_windows(store.index.n_frames, args.window, args.overlap)
+    check_divided(config.fit, len(windows))
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
     )
+    if len(windows) > 1 and supervision.fingerprints:
+        raise ConfigError(
+            f"--{min(supervision.fingerprints)} goes with clips of one window, this one has "
+            f"{len(windows)}: give --window {store.index.n_frames}, or cut the clip"
+        )
     set_threads(config.fit.threads)
     base, run = None, run_folder(args.scene, args.run)
     if supervision.pin:
         base, run = run, refit_folder(run, supervision.pin)
         check_refit(store, base, config, supervision)
+    whole = Part(store, run, config)
 
-    def begin(folder: Path, config: Config) -> "Fit":
-        return start_fit(store, folder, config, supervision, base, began)
+    def begin(part: Part) -> "Fit":
+        return start_fit(part.store, part.run, part.config, supervision, base, began)
 
     if rank:
-        help_fit(lambda copy: begin(copy, config), run, rank)
+        help_fit(lambda copy: begin(whole._replace(run=copy)), run)
         return
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
-        for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
-            remove_stale_temps(folder)
-        compares = config.fit.restarts and base is None
-        fit = best_start(begin, store, run, config, stop) if compares else begin(run, config)
-        report = _to_its_end(fit, store, share(fit, stop, rank))
-    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d run=%s; next: query.py "
-             "--scene %s --grid 16 --out tracks.npz --video overlay.mp4", report.step,
-             report.seconds, report.flow_error_px, report.skipped, run, args.scene)  # fmt: skip
+        if len(windows) == 1:
+            check_whole(run)
+            _fit(whole, begin, stop, compares=base is None)
+        else:
+            for part in start_windows(store, run, config, windows):
+                began = time.perf_counter()
+                _fit(part, begin, stop)
+                gc.collect()  # a fit is part of a cycle, and holds its window's matches
+            finish_windows(run)
+    log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
+             run, args.scene)  # fmt: skip
 
 
-def _to_its_end(fit: "Fit", store: "SceneStore", stop: "StopSignal") -> "FitReport":
-    """Run a fit, showing how far it is, and write its report."""
+def _fit(
+    part: "Part", begin: Callable[["Part"], "Fit"], stop: "StopSignal", compares: bool = True
+) -> None:
+    """Fit a clip, or a window of it, to its end, and write its report.
+
+    ``compares``: restarts, if there are any; a refit has none.
+    """
+    from omnimotion.files import make_folder, remove_stale_temps
     from omnimotion.fit import run_fit
     from omnimotion.history import read_metrics
+    from omnimotion.parallel import share
     from omnimotion.plots import plot_metrics
     from omnimotion.report import save_report
-    from omnimotion.restarts import restarts_report
+    from omnimotion.restarts import best_start, restarts_report
 
-    run, steps = fit.run, fit.config.fit.num_iters
+    store, run, config = part
+    make_folder(run)
+    for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+        remove_stale_temps(folder)
+
+    def begin_in(folder: Path, config: Config) -> "Fit":
+        return begin(part._replace(run=folder, config=config))
+
+    compares = compares and config.fit.restarts > 0
+    fit = best_start(begin_in, store, run, config, stop) if compares else begin(part)
     board = _tensorboard(run)
+    steps = fit.config.fit.num_iters
     with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
 
         def progress(step: int, line: dict[str, float]) -> None:
@@ -123,10 +162,11 @@ def _to_its_end(fit: "Fit", store: "SceneStore", stop: "StopSignal") -> "FitRepo
             for name, value in line.items() if board else ():
                 board.add_scalar(name, value, step)
 
-        report = run_fit(fit, stop, partial(_preview, store, run), progress)
+        report = run_fit(fit, share(fit, stop), partial(_preview, store, run), progress)
     plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
     save_report(fit, store, restarts_report(run))
-    return report
+    log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d", report.step,
+             report.seconds, report.flow_error_px, report.skipped)  # fmt: skip
 
 
 def _preview(store: object, run: Path, scene: object, step: int) -> None:

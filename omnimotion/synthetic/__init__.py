@@ -8,7 +8,8 @@ the compositing, `staging` who moves where, and this module the clip: frames and
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "SyntheticScene",
     "build_scene",
     "exact_flow",
+    "film_clip",
     "render_clip",
     "write_clip",
 ]
@@ -40,12 +42,13 @@ CANDIDATES = 64  # positions tried for each query
 class SyntheticClip:
     """A rendered clip and where Q of its points are in all T frames.
 
-    ``frames`` uint8 (T, H, W, 3); ``queries`` float32 (Q, 3) as (t, x, y), each visible in its
-    own frame; ``tracks`` float32 (Q, T, 2), true also where the point is hidden or outside the
-    image; ``visible`` bool (Q, T); ``known`` bool (Q, T), all true; ``fps`` frames per second.
+    ``frames`` uint8 (T, H, W, 3), or (H, W, 3) one after the other; ``queries`` float32 (Q, 3) as
+    (t, x, y), each visible in its own frame; ``tracks`` float32 (Q, T, 2), true also where the
+    point is hidden or outside the image; ``visible`` bool (Q, T); ``known`` bool (Q, T), all true;
+    ``fps`` frames per second.
     """
 
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | Iterator[NDArray[np.uint8]]
     queries: NDArray[np.float32]
     tracks: NDArray[np.float32]
     visible: NDArray[np.bool_]
@@ -66,10 +69,21 @@ def render_clip(
     The queries come from all frames, and more of them from sprites than their area would give.
     Raises ConfigError if an argument is out of range.
     """
+    clip = film_clip(seed, n_frames, size, n_sprites, n_queries, supersample=supersample)
+    return replace(clip, frames=np.stack(list(clip.frames)))
+
+
+def film_clip(
+    seed: int, n_frames: int, size: tuple[int, int], n_sprites: int = 3, n_queries: int = 128, *,
+    supersample: int = 2,
+) -> SyntheticClip:  # fmt: skip
+    """`render_clip`, with frames that are rendered one by one, when they are asked for."""
     if n_queries < 0:
         raise ConfigError(f"n_queries: found {n_queries}, expected 0 or more")
+    if supersample < 1:
+        raise ConfigError(f"supersample: found {supersample}, expected 1 or more")
     scene = build_scene(seed, n_frames, size, n_sprites)
-    frames = np.stack([scene.render(t, supersample) for t in range(n_frames)])
+    frames = (scene.render(t, supersample) for t in range(n_frames))
     rng = np.random.default_rng((seed, n_frames))
     queries = _draw_queries(scene, rng, n_queries)
     tracks, visible = _track(scene, queries)

@@ -20,6 +20,7 @@ from omnimotion.flow import SceneStore, frame_path
 from omnimotion.footage import images
 from omnimotion.formats import FORMATS, Sheet, check_options, save
 from omnimotion.images import encode_png
+from omnimotion.long_runs import only_window
 from omnimotion.measure import PIXELS, Scale
 from omnimotion.points import checked_points
 from omnimotion.tracks import Tracks
@@ -60,7 +61,7 @@ class Answers:
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the clip."""
-        index = self.scene.tracker.index
+        index = self._tracker.index
         return {
             "name": index.name, "run": self.scene.meta.get("run", ""), "fps": index.fps,
             "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
@@ -82,9 +83,9 @@ class Answers:
             self._take(scene)
 
     def _take(self, scene: FittedScene) -> None:
-        self.scene, self._kept = scene, Kept()
-        self._carrier = Carrier(scene.tracker)
-        self._depths = DepthPictures(scene.tracker, LAYER_SIDE)
+        self.scene, self._kept, self._tracker = scene, Kept(), only_window(scene.tracker)
+        self._carrier = Carrier(self._tracker)
+        self._depths = DepthPictures(self._tracker, LAYER_SIDE)
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
         """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
@@ -173,8 +174,8 @@ class Answers:
     def _rendered(self, layer: str, t: int) -> bytes:
         if layer == "depth":
             return encode_png(self._depths.small(t))
-        step = -(-max(self.scene.tracker.index.size) // LAYER_SIDE)
-        return encode_png(self.scene.tracker.surface(t, step)[1])
+        step = -(-max(self._tracker.index.size) // LAYER_SIDE)
+        return encode_png(self._tracker.surface(t, step)[1])
 
     @property
     def _mask_step(self) -> int:

@@ -68,3 +68,25 @@ def test_32_a_query_that_is_killed_leaves_the_old_file_or_the_new_one(tiny_scene
     found, _ = experiment("kills", json.dumps([str(w) for w in words]), 6, 0, 1.5)
     assert found["code"] == 0
     assert len(load_tracks(out)) == 6 * 4  # as wide as 4 to 3
+
+
+def test_32_a_fit_in_windows_goes_on_to_the_same_bytes(long_store, tiny_config, tmp_path):
+    config = tiny_config.replace(
+        num_iters=12, pairs=4, points=8, samples=6, checkpoint_every=2, log_every=5
+    )
+    (tmp_path / "config.txt").write_text(config.to_text())
+    words = ["train", "--config", tmp_path / "config.txt", "--scene", long_store.folder,
+             "--window", 12, "--overlap", 4, "--run"]  # fmt: skip
+    runs = [tmp_path / "whole", tmp_path / "killed"]
+    found = [
+        experiment("kills", json.dumps([str(w) for w in (*words, run)]), count, 0, 4.0)[0]
+        for run, count in zip(runs, (0, 6))
+    ]
+    assert [each["code"] for each in found] == [0, 0]
+    assert found[1]["killed"] > 0, "nothing was killed"
+    fitted = [
+        {path.relative_to(run): path.read_bytes() for path in run.rglob("*.npz")} for run in runs
+    ]
+    assert len({path.parts[0] for path in fitted[0]}) == 3
+    assert fitted[0] == fitted[1]
+    assert (runs[0] / "windows.json").read_bytes() == (runs[1] / "windows.json").read_bytes()

@@ -1,0 +1,214 @@
+"""Runs of long clips: a folder of windows, each of them a run of its own.
+
+``windows.json`` in the run's folder says how the clip is cut; it is written before the first
+window is fitted, and marked complete after the last. ``window_0000`` and so on are runs as any.
+"""
+
+import logging
+import shutil
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omnimotion.checkpoint import checkpoints, newest_checkpoint
+from omnimotion.config import Config
+from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.files import read_json, write_json
+from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.long_tracker import LongTracker
+from omnimotion.runs import FREE, open_run, open_tracker
+from omnimotion.settings import parse_seconds
+from omnimotion.tracker import Tracker
+from omnimotion.window_store import WindowStore
+
+log = logging.getLogger(__name__)
+
+PLAN_NAME = "windows.json"
+KIND, FORMAT = "omnimotion-windows", 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run cuts a clip, and with what settings it fits the windows."""
+
+    spans: list[list[int]]  # first frame and the one after the last, of each window
+    fingerprint: str  # identity of the scene
+    settings: dict[str, Any]  # of every window
+    complete: bool = False  # all windows are fitted
+    kind: str = KIND
+    format: int = FORMAT
+
+    @property
+    def windows(self) -> list[range]:
+        """The frames of each window."""
+        return [range(*span) for span in self.spans]
+
+    def save(self, run: Path) -> None:
+        """Write ``windows.json``."""
+        write_json(run / PLAN_NAME, asdict(self))
+
+    @classmethod
+    def load(cls, run: Path) -> "Plan":
+        """Read it; CheckpointError when it is missing, damaged or of another format."""
+        data = read_json(run / PLAN_NAME, CheckpointError)
+        try:
+            plan = cls(**data)
+            if (plan.kind, plan.format) != (KIND, FORMAT) or not plan.windows:
+                raise ValueError(f"kind {plan.kind!r}, format {plan.format!r}")
+        except (TypeError, ValueError) as problem:
+            raise CheckpointError(f"{run / PLAN_NAME} is damaged ({problem})") from problem
+        return plan
+
+
+class Part(NamedTuple):
+    """A fit of a window, or of a whole clip."""
+
+    store: SceneStore
+    run: Path
+    config: Config
+
+
+def window_folder(run: Path, k: int) -> Path:
+    """Where window k is fitted."""
+    return run / f"window_{k:04d}"
+
+
+def start_windows(
+    store: SceneStore, run: Path, config: Config, windows: list[range]
+) -> list[Part]:
+    """What is left to fit of a clip in several windows; says how it is cut.
+
+    ConfigError when the run was started with other windows or settings, CheckpointError when it
+    is of another video.
+    """
+    if checkpoints(run):
+        raise ConfigError(f"{run} fits one window, now {len(windows)}: choose another --run")
+    plan = Plan([[each.start, each.stop] for each in windows], store.index.identity,
+                config.values())  # fmt: skip
+    if (run / PLAN_NAME).is_file():
+        before = Plan.load(run)
+        _check_plan(run, before, plan, store.index)
+        _discard_changed(run, before, plan)
+    plan.save(run)
+    if config.fit.budget:
+        seconds = parse_seconds(config.fit.budget) / len(windows)
+        config = config.replace(budget=f"{seconds:g}s")
+    todo = [k for k in range(len(windows)) if not _is_fitted(window_folder(run, k))]
+    log.info("windows=%d of %d to %d frames, %d are fitted", len(windows),
+             min(map(len, windows)), max(map(len, windows)), len(windows) - len(todo))  # fmt: skip
+    return [Part(WindowStore(store, windows[k]), window_folder(run, k), config) for k in todo]
+
+
+def check_whole(run: Path) -> None:
+    """ConfigError where a run that is to fit a clip in one window was begun in several."""
+    if (run / PLAN_NAME).is_file():
+        raise ConfigError(
+            f"{run} was started with {len(Plan.load(run).spans)} windows, now one: give the same "
+            "--window and --overlap, or another --run"
+        )
+
+
+def finish_windows(run: Path) -> None:
+    """Mark a run in windows as complete."""
+    plan = Plan.load(run)
+    Plan(plan.spans, plan.fingerprint, plan.settings, complete=True).save(run)
+
+
+def open_clip(
+    folder: Path, run: Path | None = None, device: str = "auto", backend: str = "auto"
+) -> Tracker | LongTracker:
+    """The tracker of a fitted scene, whether in windows or not; raises as `open_tracker`."""
+    run = run or _newest_in_windows(folder)
+    if run is None or not (run / PLAN_NAME).is_file():
+        return open_tracker(folder, run, device, backend)
+    plan, store = Plan.load(run), SceneStore(folder, SceneIndex.load(folder))
+    index, windows = store.index, plan.windows
+    if plan.fingerprint != index.identity:
+        raise CheckpointError(f"{run} was fitted to another video or flow than {folder}")
+    if not plan.complete:
+        raise CheckpointError(f"{run}: not all windows are fitted: give train the same command")
+
+    @lru_cache(maxsize=1)
+    def open_one(k: int) -> Tracker:
+        return open_run(WindowStore(store, windows[k]), window_folder(run, k), device, backend)
+
+    meta = {
+        "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
+        "flow": index.flow, "coord_convention": index.coord_convention,
+    }  # fmt: skip
+    return LongTracker(index, windows, open_one, meta)
+
+
+def open_window(
+    folder: Path, run: Path | None = None, device: str = "auto", backend: str = "auto"
+) -> Tracker:
+    """The tracker of a clip that was fitted in one window: ConfigError where it has more.
+
+    Raises as `open_clip`.
+    """
+    return only_window(open_clip(folder, run, device, backend))
+
+
+def only_window(tracker: Tracker | LongTracker) -> Tracker:
+    """The tracker itself; ConfigError where it is of several windows."""
+    if isinstance(tracker, LongTracker):
+        raise ConfigError(
+            f"the run has {len(tracker.windows)} windows, and no canonical volume of the whole "
+            "clip: ask for points or --dense, or fit part of the video"
+        )
+    return tracker
+
+
+def _newest_in_windows(folder: Path) -> Path | None:
+    """The newest complete run in windows, where it is newer than any other run."""
+    plans = [path for path in (folder / "runs").glob(f"*/{PLAN_NAME}")]
+    complete = [path for path in plans if Plan.load(path.parent).complete]
+    others = list((folder / "runs").glob("*/checkpoints/step_*.npz"))
+    if not complete and (others or not plans):
+        return None
+    newest = max([*(complete or plans), *others], key=lambda path: path.stat().st_mtime)
+    return newest.parent if newest.name == PLAN_NAME else None
+
+
+def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
+    """Raise unless a run is gone on with as it was begun, or with frames that were added."""
+    earlier = [replace(index, fingerprint=known).identity for _, known in index.grown]
+    if before.fingerprint not in (now.fingerprint, *earlier):
+        raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
+    kept = len(before.spans) - (before.fingerprint in earlier)  # the last one may be longer now
+    if before.spans[:kept] != now.spans[:kept] or (
+        before.fingerprint == now.fingerprint and before.spans != now.spans
+    ):
+        raise ConfigError(
+            f"{run} was started with {len(before.spans)} windows of {_length(before)} frames, now "
+            f"{len(now.spans)} of {_length(now)}: give the same --window and --overlap, or "
+            "another --run"
+        )
+    for name, value in now.settings.items():
+        if name not in FREE and before.settings.get(name) != value:
+            raise ConfigError(
+                f"{run} was started with {name} = {before.settings.get(name)}, now {value}: "
+                "use the same, or another --run"
+            )
+
+
+def _discard_changed(run: Path, before: Plan, now: Plan) -> None:
+    """Remove the fit of a last window that is longer now; says so."""
+    for k, (old, new) in enumerate(zip(before.spans, now.spans)):
+        if old != new and window_folder(run, k).is_dir():
+            log.info("window=%d is fitted again: its frames were %d to %d, now %d to %d", k,
+                     old[0], old[1] - 1, new[0], new[1] - 1)  # fmt: skip
+            shutil.rmtree(window_folder(run, k))
+
+
+def _length(plan: Plan) -> int:
+    return len(plan.windows[0])
+
+
+def _is_fitted(run: Path) -> bool:
+    """Whether a window has nothing left to do: its report comes after its last checkpoint."""
+    if not (run / "report.json").is_file():
+        return False
+    state = newest_checkpoint(run)
+    return state is not None and state.complete

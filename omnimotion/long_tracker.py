@@ -1,0 +1,173 @@
+"""Ask a scene that is fitted in windows where points go.
+
+A query is answered by the window in which its frame is farthest from the ends, and the answer is
+handed on from window to window, both ways. It goes over where the point is best seen in the
+overlap. There both windows answer; their answers are weighed by their confidence, and by how near
+the frame is to the end of either window. Memory is that of one window and of the answer.
+
+Confidence is a probability, and a chain of handovers multiplies it: by the confidence where a
+track went over, and by how well both windows agree. Depth has no scale that windows share: it is
+that of the window whose middle is nearer.
+
+Conventions. Q queries, N frames of the clip, O frames of an overlap.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from omnimotion.confidence import WITHIN_PX
+from omnimotion.flow import SceneIndex
+from omnimotion.geometry import resize_xy
+from omnimotion.handover import Handed
+from omnimotion.tracker import HIDDEN_ABOVE, Tracker, checked_queries, rows_of_pixels
+from omnimotion.tracks import QueryPoints, Tracks
+
+UNSEEN = 0.1  # what a frame in which the point is hidden counts against one in which it is seen
+AT_AN_END = 0.5  # what the ends of an overlap count against its middle
+LEAST_CONFIDENCE = 1e-3  # so that there is always a weight
+
+
+class Answer:
+    """The tracks of Q points, filled in window by window."""
+
+    def __init__(self, count: int, n_frames: int, size: tuple[int, int]) -> None:
+        self.size = size
+        self.xy = np.zeros((count, n_frames, 2), np.float32)
+        self.occlusion, self.confidence, self.depth = np.zeros((3, count, n_frames), np.float32)
+
+    def visible(self, rows: np.ndarray | slice, frames: slice) -> np.ndarray:
+        """Whether points are seen, bool (rows, frames)."""
+        xy = self.xy[rows, frames]
+        inside = ((xy >= -0.5) & (xy <= np.array(self.size) - 0.5)).all(-1)
+        return np.logical_and(inside, self.occlusion[rows, frames] < HIDDEN_ABOVE)
+
+    def put(self, rows: np.ndarray, window: range, found: Tracks, weights: "Weights") -> None:
+        """Put in what a window has found, beside what is there already."""
+        frames = slice(window.start, window.stop)
+        for name in ("xy", "occlusion", "confidence", "depth"):
+            mine, new = getattr(self, name), getattr(found, name)
+            share = weights.is_nearer if name == "depth" else weights.share
+            share = share[..., None] if name == "xy" else share
+            mine[rows, frames] += share * (new - mine[rows, frames])
+
+
+class Weights(NamedTuple):
+    """What a window's answer counts in its T frames beside another window's."""
+
+    share: np.ndarray  # float32 (q, T) in [0, 1]
+    is_nearer: np.ndarray  # bool (T,), where its middle is nearer than the other's
+
+
+class LongTracker:
+    """A scene fitted in windows that answers queries in pixels of the original video."""
+
+    def __init__(
+        self, index: SceneIndex, windows: Sequence[range], open_window: Callable[[int], Tracker],
+        meta: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """``open_window`` gives the tracker of a window, by its number."""
+        self.index = index
+        self.windows = windows
+        self.meta = meta or {}
+        self._open = open_window
+
+    def track(self, points: "QueryPoints | np.ndarray", refine: bool = True) -> Tracks:
+        """Tracks over the whole clip, in the order of the points; see `Tracker.track`."""
+        queries, index = checked_queries(points, self.index), self.index
+        answer = Answer(len(queries), index.n_frames, index.original_size)
+        homes = self._homes(queries.t)
+        for k in range(homes.min(initial=len(self.windows)), len(self.windows)):
+            tracker = self._open(k)
+            self._answer(answer, queries, np.flatnonzero(homes == k), k, tracker, refine)
+            self._take(answer, np.flatnonzero(homes < k), k - 1, k, tracker, refine)
+        for k in range(homes.max(initial=0) - 1, -1, -1):
+            self._take(answer, np.flatnonzero(homes > k), k + 1, k, self._open(k), refine)
+        visible = answer.visible(slice(None), slice(None))
+        own = np.arange(len(queries)), queries.t
+        answer.xy[own], visible[own], answer.confidence[own] = queries.xy, True, 1
+        return Tracks(
+            xy=answer.xy, visible=visible, confidence=answer.confidence, depth=answer.depth,
+            occlusion=answer.occlusion, queries=queries.as_array(), fps=index.fps,
+            size=index.original_size, meta=self.meta, times=np.round(index.times, 6),
+        )  # fmt: skip
+
+    def dense(self, t: int) -> Iterator[Tracks]:
+        """Tracks of every pixel of frame t, some rows of it at a time; see `Tracker.dense`."""
+        return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
+
+    def _homes(self, t: np.ndarray) -> np.ndarray:
+        """The windows (Q,) in which frames t (Q,) are farthest from the ends."""
+        within = [np.minimum(t - each.start, each.stop - 1 - t) for each in self.windows]
+        return np.argmax(within, axis=0)
+
+    def _answer(
+        self, answer: Answer, queries: QueryPoints, rows: np.ndarray, k: int, tracker: Tracker,
+        refine: bool,
+    ) -> None:  # fmt: skip
+        """Put in the answer of a window to its own queries."""
+        if not len(rows):
+            return
+        window = self.windows[k]
+        own = QueryPoints(queries.t[rows] - window.start, queries.xy[rows])
+        found, _ = tracker.follow(own, refine)
+        alone = Weights(np.ones(found.depth.shape, np.float32), np.ones(len(window), bool))
+        answer.put(rows, window, found, alone)
+
+    def _take(
+        self, answer: Answer, rows: np.ndarray, source: int, target: int, tracker: Tracker,
+        refine: bool,
+    ) -> None:  # fmt: skip
+        """Hand tracks over from one window to the next one or the one before."""
+        if not len(rows):
+            return
+        old, new = self.windows[source], self.windows[target]
+        both = range(max(old.start, new.start), min(old.stop, new.stop))
+        here, first = slice(both.start, both.stop), both.start - new.start
+        there = slice(first, first + len(both))
+        known, sure, seen = answer.xy[rows, here], answer.confidence[rows, here], answer.visible(
+            rows, here)  # fmt: skip
+        weight = _least(sure) * np.where(seen, 1, UNSEEN)
+        best = (weight * _hump(len(both))).argmax(axis=1)
+        each = np.arange(len(rows))
+        handed = _handed(known, weight, seen[each, best], first, tracker)
+        found, _ = tracker.follow(QueryPoints(first + best, known[each, best]), refine, handed)
+        agree = _agreement(known, found.xy[:, there], weight, found.size)
+        found.confidence[:] *= (sure[each, best] * agree)[:, None]
+        ramp = (np.arange(len(both)) + 0.5) / len(both)
+        ramp = ramp if target > source else ramp[::-1]
+        weights = Weights(np.ones(found.depth.shape, np.float32), np.ones(len(new), bool))
+        mine, other = ramp * _least(found.confidence[:, there]), (1 - ramp) * _least(sure)
+        weights.share[:, there] = mine / (mine + other)
+        weights.is_nearer[there] = ramp > 0.5
+        answer.put(rows, new, found, weights)
+
+
+def _agreement(
+    known: np.ndarray, found: np.ndarray, weight: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """How well two windows agree on tracks (q, O, 2), in [0, 1]: 1/2 at `WITHIN_PX` of 256x256."""
+    off = np.linalg.norm((found - known) * (256 / np.array(size)), axis=-1)
+    mean = (weight * off).sum(axis=1) / weight.sum(axis=1)
+    return 1 / (1 + (mean / WITHIN_PX) ** 2)
+
+
+def _least(confidence: np.ndarray) -> np.ndarray:
+    return np.maximum(confidence, LEAST_CONFIDENCE)
+
+
+def _hump(count: int) -> np.ndarray:
+    """What the frames of an overlap count for their place in it, (count,)."""
+    side = np.abs(np.arange(count) - (count - 1) / 2) / (count / 2)
+    return 1 - (1 - AT_AN_END) * side
+
+
+def _handed(
+    known: np.ndarray, weight: np.ndarray, seen: np.ndarray, first: int, tracker: Tracker
+) -> Handed:
+    """What is known of tracks, (q, O, 2) original pixels, as the next window takes it."""
+    stored = torch.from_numpy(resize_xy(known, tracker.index.original_size, tracker.index.size))
+    xy = tracker.frame.normalise(stored).to(tracker.device)
+    return Handed(first, xy, torch.from_numpy(weight).float().to(tracker.device), seen)

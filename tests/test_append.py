@@ -1,0 +1,135 @@
+"""A video that becomes longer: what is there stays, and the end is as if made at once."""
+
+import json
+import shutil
+
+import pytest
+from test_preprocess import moving_clip
+
+from omnimotion.errors import ConfigError, FlowError
+from omnimotion.flow import SceneIndex, flow_path
+from omnimotion.video import open_video
+from preprocess.compute import preprocess
+from preprocess.options import PreprocessOptions
+from preprocess.pair_store import PairStore
+
+BEFORE, AFTER, REACH = 10, 14, 2
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    return moving_clip(tmp_path_factory.mktemp("long") / "frames", AFTER)
+
+
+@pytest.fixture(scope="module")
+def whole(long, tmp_path_factory):
+    """Made at once of the longer video."""
+    return preprocess(options(long, tmp_path_factory.mktemp("scenes") / "moving"))
+
+
+@pytest.fixture
+def clip(long, tmp_path):
+    """The video as it was first."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t in range(BEFORE):
+        shutil.copy(long / f"{t}.png", folder)
+    return folder
+
+
+@pytest.fixture
+def scene(clip, tmp_path):
+    return preprocess(options(clip, tmp_path / "moving"))
+
+
+def options(clip, scene, **more):
+    return PreprocessOptions(clip, scene, flow="dis", max_gap=REACH, **more)
+
+
+def grow(clip, long):
+    for t in range(BEFORE, AFTER):
+        shutil.copy(long / f"{t}.png", clip)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in (".png", ".npz")
+    }
+
+
+def test_the_scene_is_that_of_the_longer_video(clip, scene, long, whole):
+    first = SceneIndex.load(scene)
+    times = {i: flow_path(scene, i).stat().st_mtime_ns for i in range(BEFORE - REACH)}
+    grow(clip, long)
+    preprocess(options(clip, scene, append=True))
+    assert contents(scene) == contents(whole)
+    assert times == {i: flow_path(scene, i).stat().st_mtime_ns for i in times}
+    found, expected = (json.loads((each / "scene.json").read_text()) for each in (scene, whole))
+    assert found["grown"] == [[BEFORE, first.fingerprint]]
+    assert {key for key in found if found[key] != expected[key]} == {"grown", "sha256"}
+
+
+def test_frames_to_an_earlier_end_are_known_by_the_earlier_fingerprint(clip, scene, long):
+    first = SceneIndex.load(scene).fingerprint
+    grow(clip, long)
+    index = SceneIndex.load(preprocess(options(clip, scene, append=True)))
+    assert index.fingerprint == open_video(long).fingerprint != first
+    assert [index.fingerprint_to(stop) for stop in (1, BEFORE)] == [first] * 2
+    assert index.fingerprint_to(BEFORE + 1) == index.fingerprint
+
+
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_one_that_dies_goes_on_without_being_told(clip, scene, long, whole, monkeypatch, at):
+    grow(clip, long)
+    write, written = PairStore.write, []
+
+    def dying(self, i, j, pair):
+        if len(written) == at:
+            raise KeyboardInterrupt
+        written.append((i, j))
+        write(self, i, j, pair)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PairStore, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(options(clip, scene, append=True))
+    preprocess(options(clip, scene))
+    assert contents(scene) == contents(whole)
+
+
+def test_another_video_is_not_appended(clip, scene, long, tmp_path):
+    before = (scene / "scene.json").read_bytes()
+    other = moving_clip(tmp_path / "other", AFTER, seed=5)
+    with pytest.raises(FlowError, match="frame 0 of the video is not the one there"):
+        preprocess(options(other, scene, append=True))
+    (clip / "9.png").unlink()
+    with pytest.raises(FlowError, match="10 frames, the video 9: nothing to append"):
+        preprocess(options(clip, scene, append=True))
+    shutil.copy(long / "9.png", clip)
+    grow(clip, long)
+    with pytest.raises(FlowError, match="append if it goes on"):
+        preprocess(options(clip, scene))
+    assert (scene / "scene.json").read_bytes() == before
+
+
+def test_a_video_with_nothing_new_is_left_alone(clip, scene, caplog):
+    with caplog.at_level("INFO"):
+        preprocess(options(clip, scene, append=True))
+    assert "already complete" in caplog.text
+
+
+def test_where_pairs_get_other_gaps_all_matches_are_made_again(clip, long, tmp_path):
+    scene = tmp_path / "all"
+    preprocess(PreprocessOptions(clip, scene, flow="dis"))
+    grow(clip, long)
+    preprocess(PreprocessOptions(clip, scene, flow="dis", append=True))
+    index = SceneIndex.load(scene)
+    assert index.grown == []
+    assert index.gaps == list(range(1, AFTER))
+
+
+def test_append_and_overwrite_exclude_each_other(clip, tmp_path):
+    with pytest.raises(ConfigError, match="drop one"):
+        options(clip, tmp_path, append=True, overwrite=True)

@@ -1,0 +1,186 @@
+"""Fits in windows: how they are cut, gone on with, opened, and what is refused."""
+
+import json
+import shutil
+
+import pytest
+from conftest import LONG_FLAGS, LONG_FRAMES
+
+import omnimotion
+from omnimotion.cli import main
+from omnimotion.config import Config
+from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.export import load_tracks
+from omnimotion.flow import SceneStore
+from omnimotion.long_runs import Plan, open_clip, start_windows, window_folder
+from omnimotion.long_tracker import LongTracker
+from omnimotion.runs import open_run
+from omnimotion.tracker import Tracker
+from omnimotion.window_store import WindowStore
+from omnimotion.windows import plan_windows
+
+ONE_STEP = ["--num_iters", "1", "--pairs", "2", "--points", "4", "--samples", "4", "--threads",
+            "1", "--preview_every", "0", "--device", "cpu", "--backend", "torch"]  # fmt: skip
+WINDOWS = ["--window", "12", "--overlap", "4"]
+
+
+@pytest.fixture
+def scene(long_store, tmp_path):
+    """A copy without a run."""
+    return shutil.copytree(long_store.folder, tmp_path / "long")
+
+
+def call(*words):
+    return main([str(word) for word in words])
+
+
+def said(capsys, *words):
+    """The exit code and the one line of a refused command."""
+    capsys.readouterr()
+    code = call(*words)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
+    return code, line
+
+
+def test_a_run_holds_a_run_for_each_window(long_scene):
+    run = long_scene / "runs" / "default"
+    plan = Plan.load(run)
+    assert plan.windows == [range(12), range(8, 20), range(16, 30)]
+    assert plan.complete
+    for k, window in enumerate(plan.windows):
+        report = json.loads((window_folder(run, k) / "report.json").read_text())
+        assert report["n_frames"] == len(window)
+        assert (window_folder(run, k) / "config.txt").is_file()
+
+
+def test_it_opens_as_one_scene(long_scene):
+    for tracker in (
+        omnimotion.load(long_scene),
+        open_clip(long_scene, long_scene / "runs/default"),
+    ):
+        assert isinstance(tracker, LongTracker)
+        assert tracker.index.n_frames == LONG_FRAMES
+
+
+def test_a_query_writes_tracks_of_the_whole_clip(long_scene, tmp_path):
+    out = tmp_path / "tracks.npz"
+    assert call("query", "--scene", long_scene, "--grid", 4, "--frame", 20, "--out", out,
+                "--device", "cpu") == 0  # fmt: skip
+    assert load_tracks(out).frames.tolist() == list(range(LONG_FRAMES))
+
+
+def test_what_is_fitted_is_not_fitted_again(long_scene, caplog):
+    newest = {path: path.stat().st_mtime_ns for path in long_scene.glob("runs/*/window_*/*/*.npz")}
+    assert newest
+    with caplog.at_level("INFO"):
+        assert call("train", "--scene", long_scene, *LONG_FLAGS) == 0
+    assert "windows=3 of 12 to 14 frames, 3 are fitted" in caplog.text
+    assert newest == {path: path.stat().st_mtime_ns for path in newest}
+
+
+def test_the_newest_run_is_opened_in_windows_or_not(long_scene, tmp_path):
+    scene = shutil.copytree(long_scene, tmp_path / "long")
+    assert isinstance(open_clip(scene), LongTracker)
+    assert call("train", "--scene", scene, "--run", scene / "runs" / "whole", *ONE_STEP) == 0
+    assert isinstance(open_clip(scene), Tracker)
+    assert isinstance(open_clip(scene, scene / "runs" / "default"), LongTracker)
+
+
+def test_a_budget_is_shared_by_the_windows(long_store, tiny_config, tmp_path):
+    config = tiny_config.replace(budget="60s")
+    parts = start_windows(long_store, tmp_path, config, [range(12), range(8, 20), range(16, 30)])
+    assert [part.config.fit.budget for part in parts] == ["20s"] * 3
+    assert [part.store.index.n_frames for part in parts] == [12, 12, 14]
+
+
+def test_a_run_with_windows_to_fit_is_not_opened(long_store, tiny_config, scene):
+    run = scene / "runs" / "default"
+    run.mkdir(parents=True)
+    start_windows(long_store, run, tiny_config, [range(20), range(10, 30)])
+    for asked in (run, None):
+        with pytest.raises(CheckpointError, match="not all windows are fitted"):
+            open_clip(scene, asked)
+
+
+def test_a_plan_of_another_video_or_a_damaged_one_is_refused(long_store, tiny_store, tiny_config,
+                                                             tmp_path):  # fmt: skip
+    start_windows(long_store, tmp_path, tiny_config, [range(20), range(10, 30)])
+    with pytest.raises(CheckpointError, match="another video"):
+        start_windows(tiny_store, tmp_path, tiny_config, [range(20), range(10, 30)])
+    (tmp_path / "windows.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"windows\.json"):
+        Plan.load(tmp_path)
+
+
+def test_other_settings_are_refused_unless_they_change_nothing(long_store, tiny_config, tmp_path):
+    windows = [range(20), range(10, 30)]
+    start_windows(long_store, tmp_path, tiny_config, windows)
+    start_windows(long_store, tmp_path, tiny_config.replace(threads=2), windows)
+    with pytest.raises(ConfigError, match="started with pairs = 24, now 25"):
+        start_windows(long_store, tmp_path, tiny_config.replace(pairs=25), windows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [(["--window", "7", "--overlap", "4"], "window: 7, expected 8 frames or more"),
+     (["--window", "20"], "window: 20, expected 32"),
+     (["--overlap", "1"], "overlap: 1, expected 2"),
+     (["--window", "14", "--overlap", "4"], "started with 3 windows of 12 frames, now 2 of 14"),
+     ([], "started with 3 windows, now one")],
+)  # fmt: skip
+def test_windows_that_cannot_be_are_refused_in_one_line(long_scene, capsys, flags, found):
+    code, line = said(capsys, "train", "--scene", long_scene, *flags, *LONG_FLAGS[4:])
+    assert code == 2
+    assert found in line
+
+
+def test_windows_in_a_run_of_one_are_refused(scene, capsys):
+    assert call("train", "--scene", scene, *ONE_STEP) == 0
+    code, line = said(capsys, "train", "--scene", scene, *WINDOWS, *ONE_STEP)
+    assert code == 2
+    assert "one window, now 3" in line
+
+
+def test_what_is_known_of_a_clip_goes_with_one_window(scene, capsys, tmp_path):
+    points = tmp_path / "points.csv"
+    points.write_text("track,t,x,y\n0,1,20,20\n0,5,22,20\n")
+    code, line = said(capsys, "train", "--scene", scene, "--tracks", points, *WINDOWS, *ONE_STEP)
+    assert code == 2
+    assert "--window 30" in line
+    assert not (scene / "runs").exists()
+
+
+def test_maps_are_of_one_window(long_scene, capsys, tmp_path):
+    code, line = said(capsys, "query", "--scene", long_scene, "--maps", "--export", "flo", "--out",
+                      tmp_path / "maps")  # fmt: skip
+    assert code == 2
+    assert "one window" in line
+    assert not (tmp_path / "maps").exists()
+
+
+def test_frames_that_are_added_refit_the_last_windows_only(long_clip, tmp_path, caplog):
+    clip, scene, later = (tmp_path / name for name in ("frames", "scene", "later"))
+    shutil.copytree(long_clip / "frames", clip)
+    later.mkdir()
+    for path in sorted(clip.iterdir())[24:]:
+        path.rename(later / path.name)
+    words = ["preprocess", clip, "--scene", scene, "--flow", "dis", "--max-gap", 8]
+    assert call(*words) == call("train", "--scene", scene, *WINDOWS, *ONE_STEP) == 0
+    run = scene / "runs" / "default"
+    assert Plan.load(run).windows == [range(12), range(8, 24)]
+    for path in later.iterdir():
+        path.rename(clip / path.name)
+    assert call(*words, "--append") == 0
+    with pytest.raises(CheckpointError, match="another video"):
+        open_clip(scene)
+    store = SceneStore.open(scene)
+    config = Config().replace(**Plan.load(run).settings)
+    with caplog.at_level("INFO"):
+        parts = start_windows(store, run, config, plan_windows(30, 12, 4))
+    assert "window=1 is fitted again: its frames were 8 to 23, now 8 to 19" in caplog.text
+    assert [part.run.name for part in parts] == ["window_0001", "window_0002"]
+    assert not window_folder(run, 1).exists()
+    open_run(WindowStore(store, range(12)), window_folder(run, 0))  # its fit holds
+    with pytest.raises(CheckpointError, match="another video"):
+        open_run(WindowStore(store, range(1, 13)), window_folder(run, 0))
