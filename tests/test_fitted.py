@@ -113,3 +113,13 @@ def test_a_frame_outside_the_clip_is_refused(fitted, frame):
     for ask in (fitted.render, fitted.depth, fitted.dense, propagate):
         with pytest.raises(PointsError, match=f"frame {frame}: expected 0 to 7"):
             ask(frame)
+
+
+def test_a_clip_in_windows_has_tracks_but_no_whole_frames(long_scene):
+    fitted = omnimotion.load(long_scene, device="cpu", backend="torch")
+    points = [[0, 10, 10], [fitted.n_frames - 1, 20, 20]]
+    assert fitted.track(points).xy.shape == (2, fitted.n_frames, 2)
+    labels = np.ones(fitted.size[::-1], np.uint8)
+    for ask in (fitted.render, fitted.depth, lambda t: fitted.propagate(labels, t)):
+        with pytest.raises(ConfigError, match="no canonical volume of the whole clip"):
+            ask(0)

@@ -382,6 +382,11 @@ def test_a_port_that_is_taken_is_refused(capsys, tiny_scene):
     assert "choose another --port" in line
 
 
+def test_a_clip_in_windows_is_refused(capsys, long_scene):
+    assert main(["view", str(long_scene), "--port", "0", "--device", "cpu"]) == 2
+    assert "no canonical volume of the whole clip" in capsys.readouterr().err
+
+
 def test_without_the_extra_it_says_what_to_install(tiny_scene):
     program = (
         "import sys; sys.modules['fastapi'] = None; from omnimotion.cli import main; "

@@ -15,15 +15,21 @@ export async function ask(path, question) {
   return response;
 }
 
+const isStored = (path) => path.startsWith("frames/video");
+
 export class Pictures {
-  // ``arrived`` is called with each that comes, ``failed`` with the reason where one does not.
+  // ``arrived`` is called when one has come, ``failed`` with the reason where one does not.
   constructor(arrived, failed) {
-    Object.assign(this, { arrived, failed, kept: new Map() });  // the least recently used first
+    Object.assign(this, { arrived, failed, isRendering: false });
+    this.kept = new Map();  // the least recently used first
   }
 
-  // The picture, or null while it is on its way.
+  // The picture, or null while it is on its way. Of those that must be rendered one is asked for
+  // at a time, and then the one that is wanted by then: scrubbing leaves no queue behind.
   get(path) {
-    const known = this.kept.get(path), entry = known || { bitmap: null };
+    const known = this.kept.get(path);
+    if (!known && !isStored(path) && this.isRendering) return null;
+    const entry = known || { bitmap: null };
     this.kept.delete(path);
     this.kept.set(path, entry);
     if (!known) {
@@ -34,18 +40,20 @@ export class Pictures {
   }
 
   async load(path, entry) {
+    if (!isStored(path)) this.isRendering = true;
     try {
       entry.bitmap = await createImageBitmap(await (await ask(path)).blob());
-      this.arrived(path);
     } catch (problem) {
       this.kept.delete(path);
       this.failed(problem);
     }
+    if (!isStored(path)) this.isRendering = false;
+    if (entry.bitmap) this.arrived();
   }
 
-  forgetAll() {
-    for (const path of [...this.kept.keys()].filter((each) => !each.startsWith("frames/video"))) {
-      this.kept.delete(path);
+  forgetRendered() {
+    for (const path of [...this.kept.keys()]) {
+      if (!isStored(path)) this.kept.delete(path);
     }
   }
 

@@ -70,7 +70,7 @@ export async function correct() {
     await refit(state.points, ({ state: how, step, said }) => {
       say(how === "running" ? `refit: step ${step}` : said || `refit ${how}`, how === "failed");
     });
-    pictures.forgetAll();
+    pictures.forgetRendered();
     const found = await tracksOf(state.points, true);
     state.points.forEach((point, k) => { point.track = found[k]; });
   } catch (problem) {
