@@ -18,8 +18,11 @@ from omnimotion.settings import parse_seconds
 
 log = logging.getLogger(__name__)
 
+BUDGETED = ("num_iters", "pairs")
+"""Settings that a budget decides."""
 WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
-TRIAL_SHARE = 0.05  # of the budget, at most, for each of the two
+TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
+FEW = 0.5  # of the default steps: with time for less, steps are made cheaper
 
 
 class Cost(NamedTuple):
@@ -32,25 +35,37 @@ class Cost(NamedTuple):
 def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     """The config of a new fit with as many steps as fit into its budget.
 
-    ``trial`` takes some steps and is spoiled by them. ``began``: `time.perf_counter` when the
-    budget's time started. ConfigError when the time is too short for the warm-up.
+    Where there is time for few of the default steps, a step draws half as many pairs: more and
+    cheaper steps take a short fit farther. ``trial`` takes some steps and is spoiled by them.
+    ``began``: `time.perf_counter` when the budget's time started. ConfigError when the time is too
+    short for the warm-up.
     """
     config, loading_s = trial.config, time.perf_counter() - began
     budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
-    step_s, report_s = measured(trial, store, TRIAL_SHARE * budget)
-    cost = cost_of(config.fit, step_s, report_s, loading_s)
-    spent = time.perf_counter() - began
-    steps, least = steps_within(budget - spent, cost), max(1, config.fit.warmup)
+    pairs = config.fit.pairs
+    report_s = report_seconds(trial, store)
+
+    def choice(pairs: int) -> tuple[int, float, Cost]:
+        trial.config = config.replace(pairs=pairs)
+        step_s = step_seconds(trial, TRIAL_SHARE * budget)
+        cost = cost_of(config.fit, step_s, report_s, loading_s)
+        return steps_within(began + budget - time.perf_counter(), cost), step_s, cost
+
+    steps, step_s, cost = choice(pairs)
+    if steps < FEW * default and pairs > 1:
+        pairs //= 2
+        steps, step_s, cost = choice(pairs)
+    spent, least = time.perf_counter() - began, max(1, config.fit.warmup)
     if steps < least:
         needed = spent + cost.rest + least * cost.step
         raise ConfigError(
             f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
             f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
         )
-    log.info("budget=%s num_iters=%d (default %d): a step takes %.4f s, a report or preview "
-             "%.1f s, and %.1f s have gone by", config.fit.budget, steps, default, step_s,
-             report_s, spent)  # fmt: skip
-    return config.replace(num_iters=steps)
+    log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
+             "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
+             step_s, report_s, spent)  # fmt: skip
+    return config.replace(num_iters=steps, pairs=pairs)
 
 
 def cost_of(fit: FitConfig, step_s: float, report_s: float, loading_s: float) -> Cost:
@@ -65,13 +80,17 @@ def steps_within(seconds: float, cost: Cost) -> int:
     return max(0, int((seconds - cost.rest) / cost.step))
 
 
-def measured(trial: Fit, store: SceneStore, limit_s: float) -> tuple[float, float]:
-    """Seconds of a step and of a report; steps are timed for about ``2 * limit_s`` at most."""
-    _timed_step(trial, WARMUP, limit_s)
-    step_s = _timed_step(trial, TIMED, limit_s)
+def report_seconds(trial: Fit, store: SceneStore) -> float:
+    """Seconds that a report takes."""
     began = time.perf_counter()
     make_report(trial, store)
-    return step_s, time.perf_counter() - began
+    return time.perf_counter() - began
+
+
+def step_seconds(trial: Fit, limit_s: float) -> float:
+    """Seconds that a step takes; measured for about ``2 * limit_s`` at most."""
+    _timed_step(trial, WARMUP, limit_s)
+    return _timed_step(trial, TIMED, limit_s)
 
 
 def _timed_step(trial: Fit, count: int, limit_s: float) -> float:

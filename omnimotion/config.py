@@ -86,7 +86,8 @@ class FitConfig:
     steps_per_frame: int = setting(-1, "steps for each frame; -1 by size", -1, 100_000)
     budget: str = setting(
         "", "time to fit in, e.g. 60s, 10m, 2h, with loading and report: a few steps are timed at "
-        "the start, and num_iters is what fits; a resumed run keeps it",
+        "the start, and num_iters is what fits, with half the pairs where that is less than half "
+        "of the default; a resumed run keeps it",
     )  # fmt: skip
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from omnimotion.budget import BUDGETED
 from omnimotion.checkpoint import checkpoints, newest_checkpoint, save_checkpoint
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError, FitDiverged
@@ -126,9 +127,10 @@ def _identity(fit: Fit) -> dict[str, Any]:
 
 
 def _config_of(config: Config, seed: int, record: Mapping[str, Any]) -> Config:
-    """The config of a start; all take as many steps as the first: a budget is measured once."""
-    steps = record["fit"].get("num_iters")
-    known = {} if steps is None else {"num_iters": steps, "budget": ""}
+    """The config of a start; all take the steps of the first: a budget is measured once."""
+    known = {}
+    if config.fit.budget and record["fit"]:
+        known = {name: record["fit"][name] for name in BUDGETED} | {"budget": ""}
     return config.replace(seed=seed, **known)
 
 

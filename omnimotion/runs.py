@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from omnimotion.budget import config_within
+from omnimotion.budget import BUDGETED, config_within
 from omnimotion.cameras import IDENTITY, initial_cameras
 from omnimotion.checkpoint import (
     Checkpoint,
@@ -192,7 +192,7 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
         raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
     before, now = state.config.values(), config.values()
     if config.fit.budget:
-        now["num_iters"] = before["num_iters"]  # the budget was turned into steps at the start
+        now |= {name: before[name] for name in BUDGETED}  # chosen at the start
     changed = [name for name in before if name not in FREE and before[name] != now[name]]
     if changed:
         name = changed[0]
@@ -200,7 +200,7 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
             f"{run} was started with {name} = {before[name]}, now {now[name]}: "
             "use the same, or another --run"
         )
-    return config.replace(num_iters=now["num_iters"])
+    return config.replace(**{name: now[name] for name in BUDGETED})
 
 
 def _check_given(run: Path, before: dict[str, str], now: dict[str, str]) -> None:

@@ -33,7 +33,8 @@ class Trial:
         self.step = 0
 
     def seconds(self, step):
-        return self.early_s + (self.late_s - self.early_s) * step / self.config.fit.num_iters
+        whole = self.early_s + (self.late_s - self.early_s) * step / self.config.fit.num_iters
+        return whole * (0.4 + 0.6 * self.config.fit.pairs / 64)
 
     def advance(self):
         self.steps.append(self.step)
@@ -91,7 +92,19 @@ def test_the_fit_ends_when_the_time_does(clock, late_s):
 def test_nothing_but_the_number_of_steps_is_chosen(clock):
     config = config_of(budget="2m")
     found = config_within(Trial(config, clock, 0.1, 0.1), None, clock.perf_counter())
+    assert found.fit.num_iters > 1000
     assert found == config.replace(num_iters=found.fit.num_iters)
+
+
+@pytest.mark.parametrize(("budget", "pairs"), [("10m", 64), ("5m", 64), ("4m", 32), ("60s", 32)])
+def test_with_time_for_less_than_half_of_the_steps_each_draws_half(clock, budget, pairs):
+    """1000 steps of 0.5 s by default, 0.35 s with half of the pairs."""
+    config = config_of(budget=budget)
+    found = config_within(Trial(config, clock, 0.5, 0.5), None, clock.perf_counter())
+    assert found == config.replace(num_iters=found.fit.num_iters, pairs=pairs)
+    step_s = 0.5 if pairs == 64 else 0.35
+    left = clock.perf_counter() - 100.0 + step_s * found.fit.num_iters + 3.0
+    assert left == pytest.approx({"10m": 600, "5m": 300, "4m": 240, "60s": 60}[budget], abs=0.5)
 
 
 def test_it_says_what_it_chose_and_why(clock, caplog):
@@ -102,10 +115,10 @@ def test_it_says_what_it_chose_and_why(clock, caplog):
                                          "default 1000", "0.1000 s", "3.0 s"))  # fmt: skip
 
 
-def test_a_slow_trial_takes_a_tenth_of_the_budget_at_most(clock):
+def test_a_slow_trial_takes_an_eighth_of_the_budget_at_most(clock):
     trial = Trial(config_of(budget="1h"), clock, 60.0, 60.0)
     config_within(trial, None, clock.perf_counter())
-    assert 60 * len(trial.steps) <= 0.1 * 3600 + 2 * 60  # each half ends with the step beyond it
+    assert 60 * len(trial.steps) <= 0.12 * 3600 + 4 * 60  # each part ends with the step beyond it
 
 
 def test_a_budget_too_short_is_refused_with_what_would_do(clock):
@@ -122,7 +135,6 @@ def test_cost_is_measured_on_the_fit_itself(tiny_store, tiny_config, tmp_path):
     from omnimotion.runs import start_fit
 
     made = start_fit(tiny_store, tmp_path, tiny_config)
-    step_s, report_s = budget.measured(made, tiny_store, 60.0)
-    assert 0 < step_s < 1
-    assert 0 < report_s < 30
+    assert 0 < budget.step_seconds(made, 60.0) < 1
+    assert 0 < budget.report_seconds(made, tiny_store) < 30
     assert not any(tmp_path.glob("report*"))

@@ -186,15 +186,17 @@ def test_all_starts_have_the_steps_that_the_first_was_given_time_for(
     from omnimotion import runs
 
     counts = iter((40, 50, 60))
-    monkeypatch.setattr(
-        runs, "config_within", lambda trial, *_: trial.config.replace(num_iters=next(counts))
-    )
+
+    def within(trial, *_):
+        return trial.config.replace(num_iters=next(counts), pairs=2)
+
+    monkeypatch.setattr(runs, "config_within", within)
     made = fit(tiny_store, tmp_path, config.replace(budget="5m"))
-    assert made.step == 40
+    assert (made.step, made.config.fit.pairs) == (40, 2)
     assert {start["step"] for start in restarts_report(tmp_path)["starts"]} == {12}
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"restarts": 2}, {"learning_rate": 1e-3}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"restarts": 2}, {"pairs": 5}])
 @pytest.mark.parametrize("look", [8, 14], ids=["comparing", "chosen"])
 def test_other_settings_do_not_continue_a_run(tiny_store, config, tmp_path, change, look):
     with pytest.raises(Interrupted):
