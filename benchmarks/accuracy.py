@@ -15,19 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnimotion import tracker as module
+from omnimotion import refine as refining
+from omnimotion import tracker as tracking
 from omnimotion.confidence import Logistic
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
-from omnimotion.refine import Refined, refine
+from omnimotion.patches import Around
+from omnimotion.pose_graph import Refined, refine
+from omnimotion.refine import Refiner
 from omnimotion.runs import open_tracker
 from omnimotion.tracker import Tracker
 from omnimotion.tracks import Tracks
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES = ("AJ", "delta_avg", "OA", "hidden_px")
-HIDDEN_ALONE = Logistic(7.0, (14.0, 0.0, 0.0, 0.0, 0.0))  # 1/2 where half of a ray is in front
+HIDDEN_ALONE = Logistic(7.0, (14.0, 0.0, 0.0, 0.0, 0.0, 0.0))  # 1/2: half a ray is in front
 
 
 def main() -> None:
@@ -66,33 +69,39 @@ class Asked:
 
 
 @contextmanager
-def replaced(name: str, value: object) -> Iterator[None]:
-    """The tracker's module with another value of a name."""
-    before = getattr(module, name)
-    setattr(module, name, value)
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """A module or class with another value of a name."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(module, name, before)
+        setattr(owner, name, before)
 
 
-def no_choice(matches: object, frames: np.ndarray, *_: np.ndarray) -> np.ndarray:
+def no_choice(refiner: Refiner, frames: np.ndarray, *_: np.ndarray) -> np.ndarray:
     """The surface that the scene shows, always."""
     return np.zeros(len(frames), np.int64)
 
 
-def no_offsets(*arguments: Any) -> Refined:
+def no_offsets(*arguments: Any, **more: Any) -> Refined:
     """What matches say, without moving the track."""
-    found = refine(*arguments)
+    found = refine(*arguments, **more)
     return found._replace(offset=np.zeros_like(found.offset))
+
+
+def no_patches(around: Around, xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """No patch is found."""
+    return np.full_like(xy, np.nan)
 
 
 ALONE = "the scene alone"
 VARIANTS: dict[str, Callable] = {
     "all": nullcontext,
-    "surface not chosen by matches": lambda: replaced("choose", no_choice),
-    "not drawn to matches": lambda: replaced("refine", no_offsets),
-    "visibility by the ray only": lambda: replaced("SEEN", HIDDEN_ALONE),
+    "surface not chosen by matches": lambda: replaced(Refiner, "choose", no_choice),
+    "not drawn to matches and patches": lambda: replaced(refining, "refine", no_offsets),
+    "not drawn to patches": lambda: replaced(Around, "find", no_patches),
+    "visibility by the ray only": lambda: replaced(tracking, "SEEN", HIDDEN_ALONE),
     ALONE: nullcontext,
 }
 

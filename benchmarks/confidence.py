@@ -21,7 +21,15 @@ import numpy as np
 import torch
 
 from omnimotion import metrics
-from omnimotion.confidence import REFINED, SCENE, SEEN, WITHIN_PX, Evidence, Logistic
+from omnimotion.confidence import (
+    ON_IT_PX,
+    REFINED,
+    SCENE,
+    SEEN,
+    WITHIN_PX,
+    Evidence,
+    Logistic,
+)
 from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.plots import reliability_picture
@@ -71,13 +79,13 @@ QUESTIONS = (
 class Answers(NamedTuple):
     """The cells of one fit whose truth is known, but those of the queries' own frames: C of them.
 
-    For `SEEN` those that the track puts into the frame.
+    For `SEEN` those that the track puts into the frame, right where seen and within `ON_IT_PX`.
     """
 
     name: str
     evidence: np.ndarray  # (C, F)
     said: np.ndarray  # (C,) the probability
-    right: np.ndarray  # (C,) bool: within `WITHIN_PX` of the truth, or for `SEEN` seen
+    right: np.ndarray  # (C,) bool: within `WITHIN_PX` of the truth, or for `SEEN` seen there
 
 
 def main() -> None:
@@ -150,7 +158,8 @@ def answers(question: Question, clip: Path, scene: Path, run: Path) -> Answers:
     right = metrics.squared_error(found, true) < WITHIN_PX**2
     if question.name == "SEEN":
         cells = cells & metrics.inside_frame(tracks.xy, truth.size)
-        said, right = 1 - tracks.occlusion, asked.visible
+        near = metrics.squared_error(found, true) < ON_IT_PX**2
+        said, right = 1 - tracks.occlusion, asked.visible & near
     return Answers(truth.name, evidence[cells], said[cells], right[cells])
 
 
@@ -233,8 +242,8 @@ def ranking(said: np.ndarray, right: np.ndarray) -> float:
 HEADER = f"""\
 What a probability says against the share that is right, of clips that the weights have never
 seen, in percent. SCENE: a track of the scene alone is within {WITHIN_PX:g} px of the truth at
-256x256. REFINED: a refined track is. SEEN: its point is seen, where it is in the frame. Every
-known frame of every query but its own.
+256x256. REFINED: a refined track is. SEEN: its point is seen there, within {ON_IT_PX:g} px, where
+the track is in the frame. Every known frame of every query but its own.
 
 Calibration error: mean distance of what is said and the share, over ten bins of what is said.
 Ranking: how often, of a right and a wrong one, the right one is given more.

@@ -4,7 +4,8 @@
 
 writes ``cpu.json`` and ``cpu.md``: accuracy (the project's own evaluation), seconds and peak
 memory of each stage, for each clip and seed. Stages run one after the other in processes of their
-own, so that each one's memory is its own.
+own, so that each one's memory is its own. ``--again`` queries and scores the runs of an earlier
+call again, whose preprocessing and training it keeps with their figures.
 """
 
 import argparse
@@ -37,12 +38,21 @@ def main() -> None:
     """Run the benchmark and write its table."""
     args = parse_arguments()
     results = []
+    if args.again:
+        told = json.loads(args.out.with_suffix(".json").read_text())
+        for before in told["results"]:
+            results.append(scored(args, before["clip"], before["seed"], before["stages"]))
+            print(json.dumps(results[-1]), flush=True)
+        write(args, results, told["about"]["command"] + " [then --again]")
+        return
     for name in args.clips:
         flow = args.work / name
         prepared = stage([*script("preprocess"), str(args.data / name / "frames"), "--scene",
                           str(flow), "--flow", args.flow, "--overwrite"])  # fmt: skip
         for seed in args.seeds:
-            results.append(run_clip(args, name, flow, seed, prepared))
+            trained = fitted(args, flow, seed)
+            stages = {"preprocess": prepared, "train": trained}
+            results.append(scored(args, name, seed, stages))
             print(json.dumps(results[-1]), flush=True)
             write(args, results)
 
@@ -57,25 +67,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--work", type=Path, default=Path("scenes") / "benchmark")
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    parser.add_argument("--again", action="store_true", help="only query and score again")
     parser.add_argument("--set", nargs="*", default=[], help="more train flags: key=value")
     return parser.parse_args()
 
 
-def run_clip(
-    args: argparse.Namespace, name: str, scene: Path, seed: int, prepared: dict
-) -> dict:
-    """Train and query one clip with one seed, and score it."""
+def fitted(args: argparse.Namespace, scene: Path, seed: int) -> dict[str, float]:
+    """Train one clip with one seed; seconds and memory."""
     run = scene / "runs" / f"seed{seed}"
     shutil.rmtree(run, ignore_errors=True)
     extra = [f"--{pair}" for pair in args.set]
-    trained = stage([*script("train"), "--config", str(args.config), "--scene", str(scene),
-                     "--run", str(run), f"--seed={seed}", *extra])  # fmt: skip
+    return stage([*script("train"), "--config", str(args.config), "--scene", str(scene),
+                  "--run", str(run), f"--seed={seed}", *extra])  # fmt: skip
+
+
+def scored(args: argparse.Namespace, name: str, seed: int, stages: dict) -> dict:
+    """Query and score a run; ``stages``: what the earlier ones took."""
+    scene = args.work / name
+    run = scene / "runs" / f"seed{seed}"
     queried = stage([*script("query"), "--scene", str(scene), "--run", str(run), "--grid", "16",
                      "--out", str(run / "tracks.npz"), "--overwrite"])  # fmt: skip
     truth = read_ground_truth(args.data / name)
     scores = evaluate_scene(open_tracker(scene, run), truth).scores
-    stages = {"preprocess": prepared, "train": trained, "query": queried}
-    return {"clip": name, "seed": seed, "scores": scores, "stages": stages}
+    return {"clip": name, "seed": seed, "scores": scores, "stages": stages | {"query": queried}}
 
 
 def script(name: str) -> list[str]:
@@ -94,11 +108,11 @@ def stage(command: list[str]) -> dict[str, float]:
     return {"s": round(time.perf_counter() - began, 1), "mb": round(usage.ru_maxrss / 1024)}
 
 
-def write(args: argparse.Namespace, results: list[dict]) -> None:
+def write(args: argparse.Namespace, results: list[dict], command: str | None = None) -> None:
     """Write the JSON and the Markdown table of what is done so far."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
     about = {
-        "command": f"python benchmarks/run.py {' '.join(sys.argv[1:])}",
+        "command": command or f"python benchmarks/run.py {' '.join(sys.argv[1:])}",
         "config": args.config.read_text(),
         "hardware": f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores",
         "software": f"Python {platform.python_version()}, torch {torch.__version__}",

@@ -29,7 +29,7 @@ def encoded(picture: np.ndarray) -> bytes:
 
 def main(scene: Path, target: Path) -> None:
     """Draw the scene's newest complete run."""
-    tracker = omnimotion.load(scene)
+    tracker = omnimotion.load(scene).tracker
     atomic_write(target, encoded(preview_picture(SceneStore.open(scene), tracker.scene)))
 
 

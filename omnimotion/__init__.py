@@ -6,28 +6,61 @@
 Coordinates are pixels of the original video, (x, y), pixel centres at integers; frames from 0.
 """
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from omnimotion.errors import OmniMotionError
 from omnimotion.tracks import QueryPoints, Tracks
 
 if TYPE_CHECKING:
-    from omnimotion.long_tracker import LongTracker
-    from omnimotion.tracker import Tracker
+    from omnimotion.fitted import FittedScene
 
-__all__ = ["OmniMotionError", "QueryPoints", "Tracks", "load"]
+__all__ = ["OmniMotionError", "QueryPoints", "Tracks", "fit", "load"]
 
 
-def load(
-    scene: str | Path, run: str | Path | None = None, **options: Any
-) -> "Tracker | LongTracker":
-    """Open a preprocessed and fitted scene; ``.track(points)`` answers queries.
+def load(scene: str | Path, run: str | Path | None = None, **options: Any) -> "FittedScene":
+    """Open a preprocessed and fitted scene: ``.track(points)``, ``.dense(frame)``,
+    ``.propagate(mask, frame)``, ``.render(frame)``, ``.depth(frame)``.
 
     ``run``: a run's folder, by default the scene's newest complete one. ``options``: ``device``
-    (auto, cpu or cuda) and ``backend`` (auto, torch or tcnn).
+    (auto, cpu or cuda) and ``backend`` (auto, torch, numba or tcnn).
     Raises `SceneError` when the scene or its run is missing, `CheckpointError` when unfinished.
     """
-    from omnimotion.long_runs import open_clip  # torch is imported when it is needed
+    from omnimotion.fitted import open_fitted  # torch is imported when it is needed
 
-    return open_clip(Path(scene), Path(run) if run is not None else None, **options)
+    return open_fitted(Path(scene), Path(run) if run is not None else None, **options)
+
+
+def fit(
+    video: str | Path,
+    scene: str | Path | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> "FittedScene":
+    """Preprocess a video, fit it, and open the result: the two commands in one call.
+
+    ``video``: a file, or a folder of images. ``scene``: the folder to write, by default
+    ``scenes/<name>``. ``options`` and ``preprocess`` are those of ``omnimotion train`` and
+    ``omnimotion preprocess``, by their names there: ``config="configs/cpu.txt", budget="10m"``,
+    ``preprocess={"flow": "dis"}``. The same call again goes on where it was stopped, and costs
+    little where it is done. Raises `OmniMotionError` as the commands do; `ConfigError` for an
+    unknown option.
+    """
+    from omnimotion.whole import fit_video
+
+    folder = Path(scene) if scene is not None else None
+    return fit_video(Path(video), folder, preprocess or {}, options)
+
+
+class _Package(ModuleType):
+    """Keeps `fit` the function, where an import of the module of that name would replace it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name == "fit" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,7 +1,8 @@
 """The command line: ``omnimotion COMMAND``, and the three scripts that call it.
 
 Every error a user can cause ends as one line on stderr and its own exit code: 2 usage or config,
-3 input, 4 checkpoint, 5 fit diverged, 6 disk or memory, 130 and 143 interrupted.
+3 input, 4 checkpoint, 5 fit diverged, 6 disk or memory, 7 videos of a batch failed, 130 and 143
+interrupted.
 """
 
 import importlib
@@ -16,7 +17,9 @@ from typing import NoReturn
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, is_out_of_memory
 
-COMMANDS = ("preprocess", "train", "query", "evaluate", "demo", "doctor")
+COMMANDS = (
+    "preprocess", "train", "query", "view", "batch", "plan", "evaluate", "demo", "doctor",
+)  # fmt: skip
 INTERRUPTED, TERMINATED = 130, 143
 LESS = {
     "preprocess": "a smaller --max-side",

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
+ON_IT_PX = 16.0  # at 256x256: a track farther off has lost its point, and sees something else
 
 
 class Evidence(NamedTuple):
@@ -28,6 +29,7 @@ class Evidence(NamedTuple):
     spread: Tensor  # how far off the query's ray lands at other depths, by its weights
     path: Tensor  # length of its way between the two frames, against the camera
     unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
+    unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
 
 
 class Logistic(NamedTuple):
@@ -42,10 +44,10 @@ class Logistic(NamedTuple):
         return np.exp(-np.logaddexp(0, against - self.bias))
 
 
-# In the order of `Evidence`: hidden, cycle, spread, path, unmatched.
-SCENE = Logistic(4.49, (1.491, 1.227, 2.237, 0.427, 0.000))
+# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike.
+SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(5.02, (0.791, 0.536, 1.496, 0.582, 1.641))
+REFINED = Logistic(5.02, (0.791, 0.536, 1.496, 0.582, 1.641, 0.000))
 """That a refined track is."""
-SEEN = Logistic(4.08, (1.530, 0.517, 0.000, 0.000, 3.559))
-"""That the point of a refined track is seen, where it is inside the frame."""
+SEEN = Logistic(4.08, (1.530, 0.517, 0.000, 0.000, 3.559, 0.000))
+"""That the point of a refined track is seen there, where it is inside the frame."""

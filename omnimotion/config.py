@@ -84,7 +84,10 @@ class FitConfig:
         0, "steps in total, also after a resume; 0 is steps_per_frame times frames", 0, 10_000_000
     )
     steps_per_frame: int = setting(-1, "steps for each frame; -1 by size", -1, 100_000)
-    budget: str = setting("", "time to fit in, e.g. 60s, 10m, 2h; replaces num_iters")
+    budget: str = setting(
+        "", "time to fit in, e.g. 60s, 10m, 2h, with loading and report: a few steps are timed at "
+        "the start, and num_iters is what fits; a resumed run keeps it",
+    )  # fmt: skip
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
     samples: int = setting(16, "samples on a ray", 2, 256)
@@ -121,6 +124,10 @@ class FitConfig:
     preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)
     log_every: int = setting(50, "steps between lines of metrics.jsonl", 1, 1_000_000)
     seed: int = setting(0, "of every random draw", 0, 2**31 - 1)
+    restarts: int = setting(
+        0, "further seeds to begin; after 0.3 of the steps the fit goes on that maps best what "
+        "moves, by matches never drawn; each takes 0.3 of a fit's time", 0, 100,
+    )  # fmt: skip
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     backend: str = setting(
         "auto", "numba on a CPU, tcnn (tinycudann) on a GPU, or torch; auto takes what works",

@@ -56,6 +56,12 @@ class ResourceError(OmniMotionError):
     exit_code = 6
 
 
+class BatchFailed(OmniMotionError):
+    """Some videos of a batch could not be done; the others are."""
+
+    exit_code = 7
+
+
 class Interrupted(OmniMotionError):
     """A signal asked the program to stop; its work is saved.
 

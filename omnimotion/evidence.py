@@ -9,19 +9,35 @@ from torch import Tensor
 from omnimotion.compositing import stratified_depths
 from omnimotion.confidence import Evidence
 from omnimotion.geometry import PIXELS_PER_UNIT, apply_similarity
-from omnimotion.rays import Located, Surface
+from omnimotion.rays import Located, Surface, surface_at
 from omnimotion.scene import Snapshot, lift
 
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
+AROUND_PX = (2.0, 4.0)  # how far from a query other surfaces may be its own, of a frame of 256
+NEAR_PX = 2.0  # from a query, of a frame of 256: what is so near moves as one
 
 
-def candidates(now: Snapshot, frames: Tensor, xy: Tensor, seen: Surface) -> Tensor:
+def candidates(
+    now: Snapshot, frames: Tensor, xy: Tensor, seen: Surface, around: bool = False
+) -> Tensor:
     """Canonical points (q, 1 + K, 3) that queries ``xy`` (q, 2) in ``frames`` (q,) may mean.
 
-    First the surface that is seen, then others at equal steps of the ray's weight.
+    First the surface that is ``seen`` there, then `ALTERNATIVES` at equal steps of the ray's
+    weight, and if ``around`` those at the depths of surfaces around it: near an edge a ray may
+    miss its own.
     """
     depth = torch.cat((seen.depth, alternatives(seen.weights[:, 0])), dim=1)
+    if around:
+        beside = surface_at(now, now.at(frames), xy[:, None] + _ring().to(xy))
+        depth = torch.cat((depth, beside.depth), dim=1)
     return now.at(frames).forward(lift(xy[:, None], depth[:, None]))[:, 0]
+
+
+def _ring() -> Tensor:
+    """Eight directions at each distance of `AROUND_PX`: (16, 2)."""
+    angle = torch.arange(8) * (torch.pi / 4)
+    direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+    return torch.cat([radius / PIXELS_PER_UNIT * direction for radius in AROUND_PX])
 
 
 def alternatives(weights: Tensor) -> Tensor:
@@ -37,6 +53,18 @@ def carried(now: Snapshot, u: Tensor) -> Tensor:
     every = torch.arange(now.n_frames, device=u.device)
     points = u.reshape(1, -1, 3).expand(now.n_frames, -1, 3).contiguous()
     return now.at(every).inverse(points).view(now.n_frames, *u.shape)[..., :2]
+
+
+def warps(now: Snapshot, frames: Tensor, xy: Tensor, depth: Tensor) -> Tensor:
+    """How each frame turns and stretches what is near queries ``xy`` (q, 2): (T, q, 2, 2).
+
+    ``depth`` (q,): of the queries' surfaces, on which what is near lies too.
+    """
+    step = NEAR_PX / PIXELS_PER_UNIT
+    near = xy[:, None] + step * xy.new_tensor([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    u = now.at(frames).forward(lift(near, depth[:, None, None].expand(-1, 4, 1)))[:, :, 0]
+    right, left, down, up = carried(now, u).unbind(-2)
+    return torch.stack((right - left, down - up), dim=-1) / (2 * step)
 
 
 def evidence_of(
@@ -56,6 +84,7 @@ def evidence_of(
         spread=_log_px(away.norm(dim=-1).mean(-1)),
         path=_log_px(_path(now, frames, there.xy)),
         unmatched=torch.zeros_like(there.occlusion),
+        unlike=torch.zeros_like(there.occlusion),
     )
 
 

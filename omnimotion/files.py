@@ -230,8 +230,8 @@ def require_free(path: Path, needed_bytes: int, what: str) -> None:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel releases it even when the process is killed.
+def lock(path: Path) -> Iterator[int]:
+    """Hold the lock file `path`, a descriptor; the kernel releases it even after a kill.
 
     Raises ConfigError when another process holds it or the file cannot be made.
     """
@@ -244,7 +244,7 @@ def lock(path: Path) -> Iterator[None]:
             raise ConfigError(
                 f"another process uses {shown(path.parent)}: wait for it, or choose another name"
             ) from problem
-        yield
+        yield handle
     finally:
         os.close(handle)
 

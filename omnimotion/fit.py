@@ -177,19 +177,21 @@ def run_fit(
     stop: StopSignal,
     preview: Callable[[Scene, int], None] | None = None,
     progress: Callable[[int, dict[str, float]], None] | None = None,
+    until: int | None = None,
 ) -> FitReport:
-    """Step until ``num_iters``, saving as the config says.
+    """Step until ``num_iters``, or only ``until`` a step before, saving as the config says.
 
     A fit that runs away goes back to its last checkpoint and on at half the rate. Raises
     `Interrupted` after saving when ``stop`` was set, `FitDiverged` when it runs away for good.
     """
     config, began, first = fit.config.fit, time.perf_counter(), fit.step
     metrics = History(fit.run / "metrics.jsonl", fit.step)
+    end = config.num_iters if until is None else min(until, config.num_iters)
     if fit.step == 0:
         fit.save()  # something to go back to
-    while fit.step < config.num_iters:
+    while fit.step < end:
         terms, loss = fit.advance()
-        stopping, last = stop.number, fit.step == config.num_iters
+        stopping, last = stop.number, fit.step == end
         due = last or bool(stopping) or fit.step % config.checkpoint_every == 0
         logs = last or fit.step % config.log_every == 0
         # looking at the loss waits for a GPU

@@ -33,6 +33,12 @@ def images(scene: Path, source: Path | None, frames: Sequence[int]) -> Iterator[
     yield from (image for t, image in enumerate(video) if t in wanted)
 
 
+def frame_rate(fps: float, frames: Sequence[int]) -> float:
+    """Frames a second at which a video of some ``frames`` of a clip, increasing, keeps time."""
+    span = frames[-1] - frames[0]
+    return fps * (len(frames) - 1) / span if span else fps
+
+
 def enlarged(originals: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:
     """The images at the size (W, H) of the original video; says so where that changes them."""
     is_told = False
@@ -42,7 +48,7 @@ def enlarged(originals: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator
             yield image
             continue
         if not is_told:
-            log.warning("overlay: frames are stored at %dx%d and enlarged to %dx%d; "
+            log.warning("video: frames are stored at %dx%d and enlarged to %dx%d; "
                         "--source VIDEO draws on the original", *stored, *size)  # fmt: skip
             is_told = True
         yield cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)

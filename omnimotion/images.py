@@ -26,7 +26,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", "
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
-_PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
+PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
 _ALPHA_MODES = {"RGBA", "LA", "PA"}
 _GREY16_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
 _RGB_MODES = {"1", "L", "P", "RGB", "CMYK", "YCbCr"}
@@ -105,12 +105,13 @@ def save_png(path: Path, rgb: np.ndarray) -> None:
     atomic_write(path, encode_png(rgb))
 
 
-def encode_png(rgb: np.ndarray) -> bytes:
-    """The bytes of a PNG file of uint8 RGB (H, W, 3)."""
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"cannot save {rgb.dtype} of shape {rgb.shape}, expected uint8 (H, W, 3)")
+def encode_png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file of uint8 RGB (H, W, 3), or RGBA (H, W, 4)."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        found = f"{pixels.dtype} of shape {pixels.shape}"
+        raise ValueError(f"cannot save {found}, expected uint8 (H, W, 3) or (H, W, 4)")
     data = io.BytesIO()
-    Image.fromarray(rgb).save(data, format="PNG", compress_level=3)
+    Image.fromarray(pixels).save(data, format="PNG", compress_level=3)
     return data.getvalue()
 
 
@@ -127,7 +128,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
-        return data[_PNG_DEPTH] == 16
+        return data[PNG_DEPTH] == 16
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:

@@ -130,14 +130,34 @@ def open_clip(
         raise CheckpointError(f"{run}: not all windows are fitted: give train the same command")
 
     @lru_cache(maxsize=1)
-    def open_window(k: int) -> Tracker:
+    def open_one(k: int) -> Tracker:
         return open_run(WindowStore(store, windows[k]), window_folder(run, k), device, backend)
 
     meta = {
         "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return LongTracker(index, windows, open_window, meta)
+    return LongTracker(index, windows, open_one, meta)
+
+
+def open_window(
+    folder: Path, run: Path | None = None, device: str = "auto", backend: str = "auto"
+) -> Tracker:
+    """The tracker of a clip that was fitted in one window: ConfigError where it has more.
+
+    Raises as `open_clip`.
+    """
+    return only_window(open_clip(folder, run, device, backend))
+
+
+def only_window(tracker: Tracker | LongTracker) -> Tracker:
+    """The tracker itself; ConfigError where it is of several windows."""
+    if isinstance(tracker, LongTracker):
+        raise ConfigError(
+            f"the run has {len(tracker.windows)} windows, and no canonical volume of the whole "
+            "clip: ask for points or --dense, or fit part of the video"
+        )
+    return tracker
 
 
 def _newest_in_windows(folder: Path) -> Path | None:

@@ -4,13 +4,17 @@ Conventions. Places are in pixels of the store's frames, (x, y), centres at inte
 that nothing is known.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from omnimotion.flow import CHAINED, DIRECT, FrameFlow, SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT
 
+PER_TARGET = "targets", "origin", "flow", "state"  # fields of `FrameFlow`
 ONE_SURFACE_PX = 1.0  # motions around a place that differ by more are of two surfaces
 MIN_SHARE = 0.25  # of a bilinear reading that must rest on matches
+KEPT_BYTES = 1 << 29  # of flow in memory, as much as comes first
 
 
 class Matches:
@@ -21,18 +25,53 @@ class Matches:
         self.n_frames = store.index.n_frames
         self.px = 2 * PIXELS_PER_UNIT / max(store.index.size)
         """Pixels of a frame whose longer side is 256 in one of the store's."""
+        self._kept: dict[int, FrameFlow] = {}
+        self._room = KEPT_BYTES
 
     def ends(self, i: int, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where places (N, 2) of frame i are in every frame (N, T, 2); which were asked (T,).
 
         Frames that i is not paired with were not asked.
         """
-        flow = self._store.flow(i)
+        flow = self._flow(i)
         found = np.full((len(xy), self.n_frames, 2), np.nan)
         found[:, flow.targets] = read(flow, xy, ONE_SURFACE_PX / self.px)
         asked = np.zeros(self.n_frames, bool)
         asked[flow.targets] = True
         return found, asked
+
+    def follow(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """Where places (N, 2) of ``frames`` (N,) go from frame to frame, both ways: (N, T, 2).
+
+        NaN from the first step on that has no match.
+        """
+        ends = np.full((len(xy), self.n_frames, 2), np.nan)
+        ends[np.arange(len(xy)), frames] = xy
+        for step, order in ((1, range(self.n_frames - 1)), (-1, range(self.n_frames - 1, 0, -1))):
+            for t in order:
+                goes_on = np.isfinite(ends[:, t, 0]) & (step * (t - frames) >= 0)
+                if goes_on.any():
+                    ends[goes_on, t + step] = self._next(t, t + step, ends[goes_on, t])
+        return ends
+
+    def _next(self, i: int, j: int, xy: np.ndarray) -> np.ndarray:
+        flow = self._flow(i)
+        m = flow.targets == j
+        if not m.any():
+            return np.full_like(xy, np.nan)
+        one = replace(flow, **{name: getattr(flow, name)[m] for name in PER_TARGET})
+        return read(one, xy, ONE_SURFACE_PX / self.px)[:, 0]
+
+    def _flow(self, i: int) -> FrameFlow:
+        """The store's, kept while there is room: a query reads each frame's several times."""
+        if i in self._kept:
+            return self._kept[i]
+        flow = self._store.flow(i)
+        size = sum(getattr(flow, name).nbytes for name in PER_TARGET)
+        if size <= self._room:
+            self._kept[i] = flow
+            self._room -= size
+        return flow
 
 
 def read(flow: FrameFlow, xy: np.ndarray, one_surface: float) -> np.ndarray:

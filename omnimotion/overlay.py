@@ -5,13 +5,14 @@ pixels with pixel centres at integers and are rescaled to the frame they are dra
 disc is a visible point, a hollow one is hidden; colour tells where the query lies.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from omnimotion.colours import depth_colours, query_colours
 from omnimotion.errors import InputError
 from omnimotion.geometry import resize_xy
 from omnimotion.tracks import Tracks
@@ -21,32 +22,20 @@ _FAR = 1e6  # a lost point may be anywhere; beyond this, arithmetic would overfl
 _SHADOW = 0.55  # share of the light that a trail takes from the background beside it
 _OLDEST = 0.1  # opacity at the tail of a trail
 _UNSETTLED = 46  # grey level of depth that means nothing
+_THUMBNAIL = 480  # px of the longer side of a frame in a contact sheet
 _SHEET = (24, 24, 27)  # background and text of a contact sheet
 _INK = (205, 205, 210)
 
 
-def query_colours(queries: np.ndarray) -> np.ndarray:
-    """A colour for each query from its place: uint8 (Q, 3) RGB for queries (Q, 3) of t, x, y.
-
-    Hue runs along the direction in which the queries spread most, lightness along the other, both
-    by rank, so that points crowded on one object still differ. Equal lightness steps look equal
-    (OKLCH, Ottosson 2020).
-    """
-    if not len(queries):
-        return np.zeros((0, 3), np.uint8)
-    along, across = np.argsort(-np.ptp(queries[:, 1:], axis=0), kind="stable")
-    hue = np.radians(25 + 305 * _rank(queries[:, 1 + along]))
-    lightness = 0.83 - 0.15 * _rank(queries[:, 1 + across])
-    return _oklch(lightness, np.full_like(lightness, 0.17), hue)
-
-
 def draw_tracks(
-    frame: np.ndarray, tracks: Tracks, t: int, trail: int = 12, dim: float = 0.0
-) -> np.ndarray:
+    frame: np.ndarray, tracks: Tracks, t: int, trail: int = 12, dim: float = 0.0,
+    colours: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """The frame with every track's place at frame ``t`` and its last ``trail`` frames.
 
-    ``frame``: uint8 (H, W, 3) of any size. ``dim`` in [0, 1] darkens the background. Points
-    outside the frame are not drawn. Raises `InputError` for an argument that does not fit.
+    ``frame``: uint8 (H, W, 3) of any size. ``dim`` in [0, 1] darkens the background. ``colours``:
+    uint8 RGB (Q, 3), by default those of the queries' places. Points outside the frame are not
+    drawn. Raises `InputError` for an argument that does not fit.
     """
     _check_image(frame)
     if not 0 <= t < tracks.n_frames:
@@ -58,7 +47,8 @@ def draw_tracks(
     visible = tracks.visible[:, recent]
     xy = tracks.xy[:, recent].clip(-_FAR, _FAR)
     xy = resize_xy(xy, tracks.size, (width, height))
-    pen = _Pen.for_image(width, height, len(tracks), query_colours(tracks.queries))
+    colours = query_colours(tracks.queries) if colours is None else colours
+    pen = _Pen.for_image(width, height, len(tracks), colours)
     layer = np.zeros((height * pen.zoom, width * pen.zoom, 4), np.uint8)
     _draw_trails(layer, pen, xy, visible, trail)
     _draw_heads(layer, pen, xy[:, -1], visible[:, -1], (width, height))
@@ -66,19 +56,58 @@ def draw_tracks(
     return _composite(frame, layer, pen, dim)
 
 
+@dataclass(frozen=True)
+class Style:
+    """How the tracks of a clip are drawn."""
+
+    trail: int = 12  # frames
+    dim: float = 0.0  # in [0, 1], darkens the background
+    by_depth: bool = False  # colours by pseudo-depth, near is bright, not by the queries' places
+    steady: Callable[[Tracks, int], Tracks] | None = None  # trails without the camera's motion
+
+    def draw(self, frame: np.ndarray, tracks: Tracks, t: int) -> np.ndarray:
+        """`draw_tracks` in this style."""
+        colours = depth_colours(tracks.depth)[:, t] if self.by_depth else None
+        seen = self.steady(tracks, t) if self.steady else tracks
+        return draw_tracks(frame, seen, t, self.trail, self.dim, colours)
+
+
+PLAIN = Style()
+
+
 def overlay_video(
-    frames: Iterable[np.ndarray], tracks: Tracks, trail: int = 12, dim: float = 0.0
+    frames: Iterable[np.ndarray], tracks: Tracks, style: Style = PLAIN
 ) -> Iterator[np.ndarray]:
-    """The frames of a clip in order, each with the tracks drawn by `draw_tracks`.
+    """The frames of a clip in order, each with the tracks drawn on it.
 
     Raises `InputError` where the clip has more or fewer frames than the tracks.
     """
     count = 0
     for t, frame in enumerate(frames):
-        yield draw_tracks(frame, tracks, t, trail, dim)
+        yield style.draw(frame, tracks, t)
         count = t + 1
     if count < tracks.n_frames:
         raise InputError(f"overlay: the clip has {count} frames, the tracks {tracks.n_frames}")
+
+
+def spread(n_frames: int, count: int = 12) -> list[int]:
+    """So many of the frames, or all, from the first to the last at even steps."""
+    return sorted({round(k) for k in np.linspace(0, n_frames - 1, min(count, n_frames)).tolist()})
+
+
+def track_sheet(
+    frames: Iterable[np.ndarray], tracks: Tracks, shown: Sequence[int], style: Style = PLAIN
+) -> np.ndarray:
+    """A contact sheet: the ``frames``, which are those of the columns ``shown`` of the tracks.
+
+    Frames over 480 px a side are made smaller.
+    """
+    pictures = []
+    for frame, t in zip(frames, shown, strict=True):
+        scale = min(1, _THUMBNAIL / max(frame.shape[:2]))
+        small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        pictures.append(style.draw(small, tracks, t))
+    return contact_sheet(pictures, 4, [str(tracks.frames[t]) for t in shown])
 
 
 def depth_picture(
@@ -225,35 +254,6 @@ def _composite(frame: np.ndarray, layer: np.ndarray, pen: _Pen, dim: float) -> n
     shadow = cv2.GaussianBlur(alpha, (0, 0), max(0.6, 0.45 * pen.radius))
     light = (1 - dim) * (1 - _SHADOW * shadow.clip(0, 1)) * (1 - alpha)
     return np.rint(frame * light[..., None] + layer[..., :3]).clip(0, 255).astype(np.uint8)
-
-
-def _rank(values: np.ndarray) -> np.ndarray:
-    """The place of each value among the distinct ones, in [0, 1]."""
-    distinct, place = np.unique(values, return_inverse=True)
-    return place / max(len(distinct) - 1, 1)
-
-
-def _oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
-    """OKLCH (Q,), hue in radians, to uint8 sRGB (Q, 3), clipped to the gamut."""
-    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
-    lms = np.stack(
-        (
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
-        ),
-        axis=-1,
-    )
-    to_linear = np.array(
-        (
-            (4.0767416621, -3.3077115913, 0.2309699292),
-            (-1.2684380046, 2.6097574011, -0.3413193965),
-            (-0.0041960863, -0.7034186147, 1.7076147010),
-        )
-    )
-    linear = ((lms**3) @ to_linear.T).clip(0, 1)
-    encoded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * encoded).astype(np.uint8)
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -105,15 +105,26 @@ FIGURES = {
 }  # fmt: skip
 
 
-def save_report(fit: Fit, store: SceneStore) -> Path:
-    """Measure a fit and write its report; the path of ``report.html``."""
-    health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
-    content = report_content(health, fit, store)
+def save_report(fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = None) -> Path:
+    """Measure a fit and write its report; the path of ``report.html``.
+
+    ``restarts``: what was compared, if anything was (see `omnimotion.restarts`).
+    """
+    content, html = make_report(fit, store, restarts)
     write_json(fit.run / "report.json", content)
     path = fit.run / "report.html"
-    atomic_write(path, page(content, _pictures(health, fit, store)).encode())
+    atomic_write(path, html.encode())
     log.info("report=%s %s", path, headline(content))
     return path
+
+
+def make_report(
+    fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], str]:
+    """Measure a fit: what ``report.json`` holds, and the page ``report.html``."""
+    health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
+    content = report_content(health, fit, store) | ({"restarts": restarts} if restarts else {})
+    return content, page(content, _pictures(health, fit, store))
 
 
 def report_content(health: Health, fit: Fit, store: SceneStore) -> dict[str, Any]:

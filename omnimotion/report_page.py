@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 LITTLE_FLOW = 0.5  # coverage below which a frame is named
 MOST_NAMED = 20  # frames in one sentence
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #26262b; background: #fff;
        max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
@@ -53,7 +53,7 @@ def page(content: dict[str, Any], pictures: list[Picture]) -> str:
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{escape(title)}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 </head>
 <body>
 <h1>{escape(title)}</h1>
@@ -93,6 +93,8 @@ def _about(content: dict[str, Any]) -> str:
         f"flow {flow.get('method')} {flow.get('model') or ''}".strip(),
         f"step {content['step']}", f"seed {content['seed']}",
     ]  # fmt: skip
+    if "restarts" in content:
+        facts.append(f"the best of {len(content['restarts']['starts'])} seeds that were begun")
     return escape("; ".join(facts))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from omnimotion.budget import config_within
 from omnimotion.cameras import IDENTITY, initial_cameras
 from omnimotion.checkpoint import (
     Checkpoint,
@@ -26,13 +27,12 @@ from omnimotion.fit import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.masked import MaskedStore
-from omnimotion.matches import Matches
+from omnimotion.memory import check_memory
 from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose
-from omnimotion.settings import parse_seconds
 from omnimotion.supervision import Supervision, build_guide
 from omnimotion.tracker import Tracker
 
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_RUN = "default"
 NOTHING_GIVEN = Supervision()
-TRIAL_STEPS, TRIAL_WARMUP = 12, 4  # steps timed to turn a budget into a number of steps
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
 BY_SIZE: dict[str, tuple[float, float]] = {
@@ -76,14 +75,16 @@ def run_folder(scene: Path, run: Path | None) -> Path:
 
 def start_fit(
     store: SceneStore, run: Path, config: Config, supervision: Supervision = NOTHING_GIVEN,
-    base: Path | None = None,
+    base: Path | None = None, began: float | None = None,
 ) -> Fit:  # fmt: skip
     """A fit at its first step, or where its newest checkpoint left it.
 
-    ``base``: a complete run to go on from, for pins (see `omnimotion.refit`). ConfigError when the
-    run was started with other settings or given other tracks, CheckpointError when it is of
-    another video, or the base is not complete.
+    ``base``: a complete run to go on from, for pins (see `omnimotion.refit`). ``began``:
+    `time.perf_counter` when a budget's time started, by default now. ConfigError when the run was
+    started with other settings or given other tracks, or a budget is too short; CheckpointError
+    when it is of another video, or the base is not complete.
     """
+    began = time.perf_counter() if began is None else began
     device = choose_device(config.fit.device)
     backend = choose_backend(config.fit.backend, device)
     state, index = newest_checkpoint(run), store.index
@@ -95,6 +96,7 @@ def start_fit(
     if state is not None:
         config = _resumed(run, state, index, config)
         _check_given(run, state.given, supervision.fingerprints)
+    check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
     pool = build_pool(matched, cameras, config.fit.pool, config.fit.seed, device)
@@ -116,8 +118,8 @@ def start_fit(
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
-        steps = _steps_in(store, run, config, fit)
-        fit = replace(fit, scene=scene(), config=config.replace(num_iters=steps))
+        config = config_within(fit, store, began)
+        fit = replace(fit, scene=scene(), config=config)
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
@@ -155,17 +157,17 @@ def open_run(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta, _matches(store), stored_pins(state.arrays))
+    return Tracker(scene, index, meta, _whole(store), stored_pins(state.arrays))
 
 
-def _matches(store: SceneStore) -> Matches | None:
-    """The store's matches; None, and a warning, where a part of them has been deleted."""
+def _whole(store: SceneStore) -> SceneStore | None:
+    """The store; None, and a warning, where a part of it has been deleted."""
     try:
         store.require_files()
     except SceneError as problem:
         log.warning("tracks are not refined: %s", problem)
         return None
-    return Matches(store)
+    return store
 
 
 def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
@@ -266,17 +268,3 @@ def _cameras(store: SceneStore, config: Config) -> torch.Tensor:
     if config.model.camera:
         return initial_cameras(store)
     return torch.tensor(IDENTITY).repeat(store.index.n_frames, 1)
-
-
-def _steps_in(store: SceneStore, run: Path, config: Config, trial: Fit) -> int:
-    """How many steps fit in the budget, from a few steps of a fit that is thrown away."""
-    began = 0.0
-    for k in range(TRIAL_STEPS):
-        if k == TRIAL_WARMUP:
-            began = time.perf_counter()
-        _, loss = trial.advance()
-        float(loss)  # waits for the device
-    seconds = (time.perf_counter() - began) / (TRIAL_STEPS - TRIAL_WARMUP)
-    steps = max(TRIAL_STEPS, int(parse_seconds(config.fit.budget) / seconds))
-    log.info("budget=%s step_s=%.4f num_iters=%d", config.fit.budget, seconds, steps)
-    return steps

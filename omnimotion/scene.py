@@ -5,6 +5,7 @@ map of a frame is ``T_i = A_i . C_i``: couplings C_i in the frame's own domain, 
 A_i into the canonical panorama, so that a moving camera costs the couplings nothing.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -15,7 +16,7 @@ from omnimotion.compositing import composite, render_weights
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
 from omnimotion.kernels.layout import Layout
-from omnimotion.volume import GridVolume, MlpVolume, VolumeTable
+from omnimotion.volume import GridVolume, MlpVolume, Volume
 
 PANORAMA_MARGIN = 1.15  # the volume spans the box of all frames, as the cameras start, times this
 VOLUME_DEPTH = 1.2
@@ -101,7 +102,7 @@ class Snapshot(NamedTuple):
     scene: "Scene"
     table: Tensor  # (T, G), what the bijection's layers read
     cameras: Tensor  # (T, 4)
-    volume: VolumeTable | MlpVolume
+    volume: Volume
 
     @property
     def n_frames(self) -> int:
@@ -126,6 +127,7 @@ class Scene(nn.Module):
     """The model of one video."""
 
     camera_start: Tensor
+    shared: Callable[[Snapshot], Snapshot] | None = None  # see `omnimotion.parallel`
 
     def __init__(self, frame: Frame, cameras: Tensor, config: ModelConfig, backend: str,
                  generator: torch.Generator) -> None:  # fmt: skip
@@ -146,7 +148,8 @@ class Scene(nn.Module):
     def snapshot(self) -> Snapshot:
         """The scene as it is now."""
         cameras = self.camera_start + self.camera_shift
-        return Snapshot(self, self.bijection.table(), cameras, self.volume.table())
+        now = Snapshot(self, self.bijection.table(), cameras, self.volume.table())
+        return self.shared(now) if self.shared and torch.is_grad_enabled() else now
 
     def at(self, frames: Tensor) -> FrameMap:
         """The maps of ``frames`` (P,) int64; for one use, see `snapshot` for more."""

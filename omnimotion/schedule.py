@@ -2,6 +2,8 @@
 
 from omnimotion.config import FitConfig, LossConfig
 
+START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `restarts`
+
 
 def learning_rate(step: int, steps: int, config: FitConfig) -> float:
     """Linear warm-up, then an exponential fall by ``decay`` over the fit."""

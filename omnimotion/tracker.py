@@ -2,60 +2,54 @@
 
 A query's surface is found once, on its own ray; that one canonical point is then carried to every
 frame, so the scene's tracks are cycle-consistent by construction. The ray through the place where
-it lands tells whether it is seen. Then the matches along a track refine it (`omnimotion.refine`).
-How sure all that is (`omnimotion.confidence`) rests on what the scene (`omnimotion.evidence`) and
-the matches show. No track depends on other queries.
+it lands tells whether it is seen. Then what the video shows along a track refines it
+(`omnimotion.refine`). How sure all that is (`omnimotion.confidence`) rests on what the scene
+(`omnimotion.evidence`) and the video show. No track depends on other queries.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
+from omnimotion.confidence import REFINED, SCENE, SEEN
 from omnimotion.errors import PointsError
-from omnimotion.evidence import candidates, carried, evidence_of
-from omnimotion.flow import SceneIndex
+from omnimotion.evidence import ALTERNATIVES, candidates, carried, evidence_of
+from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame, resize_xy
 from omnimotion.handover import Handed
 from omnimotion.matches import Matches
+from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
+from omnimotion.patches import Patches
 from omnimotion.pins import Pins
 from omnimotion.rays import locate, surface_at
-from omnimotion.refine import choose, refine
+from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Asked, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.volume import GridVolume
 
-HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
 RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 
 
-class Found(NamedTuple):
-    """What the scene says of q queries, and from `Tracker._refined` on, the matches too."""
-
-    xy: np.ndarray  # (q, T, 2) pixels of the stored frames
-    depth: np.ndarray  # (q, T)
-    evidence: np.ndarray  # (q, T, F), the fields of `Evidence`
 
 
 class Tracker:
     """A fitted scene that answers queries in pixels of the original video.
 
-    Without ``matches`` its tracks are the scene's own; with them, they go through ``pins`` too.
+    Without ``store`` its tracks are the scene's own; with it, they are drawn to the matches and
+    images that it holds, and go through ``pins`` too.
     """
 
     def __init__(
         self, scene: Scene, index: SceneIndex, meta: dict | None = None,
-        matches: Matches | None = None, pins: Pins | None = None,
+        store: SceneStore | None = None, pins: Pins | None = None,
     ) -> None:  # fmt: skip
         self.scene = scene.eval()
         self.index = index
-        self.matches = matches
-        self.pins = pins
+        self.refiner = Refiner(Matches(store), Patches(store), pins) if store else None
         self.meta = meta or {}
         self.frame = Frame(*index.size)
         self.device = scene.camera_start.device
@@ -82,19 +76,21 @@ class Tracker:
 
         The latter may be hidden or outside the frame.
         """
-        matches = self.matches if refine else None
-        found = self._found(queries, matches, handed)
+        refiner = self.refiner if refine else None
+        found = self._found(queries, refiner, handed)
         confidence = SCENE.probability(found.evidence)
-        occlusion = found.evidence[..., Evidence._fields.index("hidden")]
-        seen = np.flatnonzero(np.ones(len(queries), bool) if handed is None else handed.seen)
-        if matches is not None:
-            found = self._refined(queries.t, found, confidence, matches, seen)
+        occlusion = found.evidence[..., HIDDEN]
+        seen = np.ones(len(queries), bool) if handed is None else handed.seen
+        if refiner is not None:
+            with _threads(self.scene):
+                now = self.scene.snapshot()
+            found = refiner.refined(now, Asked(queries.t, seen), found, confidence)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
-        visible = (occlusion < HIDDEN_ABOVE) & _inside(xy, size)
-        own = seen, queries.t[seen]
+        visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
+        own = np.flatnonzero(seen), queries.t[seen]
         xy[own], visible[own], confidence[own] = queries.xy[seen], True, 1
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
@@ -136,62 +132,45 @@ class Tracker:
                 torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
 
     def _found(
-        self, queries: QueryPoints, matches: Matches | None, handed: Handed | None = None
+        self, queries: QueryPoints, refiner: Refiner | None, handed: Handed | None = None
     ) -> Found:
-        """What the scene says of queries; where a ray shows several surfaces, with the matches."""
+        """What the scene says of queries, of the surfaces that the refiner chooses."""
         n_frames = self.scene.n_frames
-        none = Found(np.zeros((0, n_frames, 2), np.float32), np.zeros((0, n_frames), np.float32),
-                     np.zeros((0, n_frames, len(Evidence._fields)), np.float32))  # fmt: skip
         xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
         at_once = max(1, RAYS_AT_ONCE // n_frames)
         with _threads(self.scene):
             now = self.scene.snapshot()
             parts = in_parts(
                 lambda part: self._found_at_once(
-                    queries.t[part], xy[part], now, matches, handed and handed.part(part)
+                    queries.t[part], xy[part], now, refiner, handed and handed.part(part)
                 ),
                 len(queries),
                 at_once,
             )
-        return Found(*(np.concatenate(field) for field in zip(none, *parts)))
+        return joined(parts, n_frames)
 
     def _found_at_once(
-        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, matches: Matches | None,
+        self, t: np.ndarray, xy: np.ndarray, now: Snapshot, refiner: Refiner | None,
         handed: Handed | None = None,
     ) -> Found:  # fmt: skip
         """Of queries at ``xy`` (q, 2), pixels of the stored frames, in frames t (q,)."""
         frames = torch.from_numpy(t).to(self.device)
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
+        is_chosen = refiner is not None and handed is None
         look = surface_at if handed is None else handed.surface_at
-        u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]))
+        u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
         where = carried(now, u)  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
-        if matches is not None and handed is None:
+        if refiner is not None and handed is None:
             px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
-            chosen = torch.from_numpy(choose(matches, t, xy, px)).to(self.device)
+            chosen = torch.from_numpy(refiner.choose(t, xy, px)).to(self.device)
         point = u[torch.arange(len(u), device=self.device), chosen]
         every = torch.arange(self.scene.n_frames, device=self.device)
         there = locate(now, now.at(every), point.expand(len(every), -1, 3).contiguous())
-        evidence = torch.stack(evidence_of(now, frames, own, where[:, :, 1:], there), dim=-1)
+        others = where[:, :, 1 : 1 + ALTERNATIVES]
+        evidence = torch.stack(evidence_of(now, frames, own, others, there), dim=-1)
         fields = self.frame.to_pixels(there.xy), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
-
-    def _refined(
-        self, t: np.ndarray, found: Found, confidence: np.ndarray, matches: Matches,
-        seen: np.ndarray,
-    ) -> Found:  # fmt: skip
-        """Moved through their pins and drawn to the matches, with what these show.
-
-        ``seen``: numbers of the queries that are seen in their own frames.
-        """
-        evidence = found.evidence.copy()
-        shown = evidence[..., Evidence._fields.index("hidden")] < HIDDEN_ABOVE
-        shown &= _inside(found.xy, self.index.size)
-        shown[seen, t[seen]] = True
-        xy, sure = self.pins.pull(found.xy, t, matches.px) if self.pins else (found.xy, None)
-        refined = refine(matches, xy, shown, confidence, t, sure)
-        evidence[..., Evidence._fields.index("unmatched")] = refined.unmatched
-        return Found((xy + refined.offset).astype(np.float32), found.depth, evidence)
 
 
 def _threads(scene: Scene) -> AbstractContextManager[None]:
@@ -212,7 +191,7 @@ def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> Qu
         raise PointsError(
             f"point {late[0]}: frame {queries.t[late[0]]}, expected 0 to {index.n_frames - 1}"
         )
-    outside = np.flatnonzero(~_inside(queries.xy, index.original_size))
+    outside = np.flatnonzero(~inside_frame(queries.xy, index.original_size))
     if len(outside):
         x, y = queries.xy[outside[0]]
         raise PointsError(
@@ -235,12 +214,6 @@ def rows_of_pixels(t: int, index: SceneIndex) -> Iterator[np.ndarray]:
         for y in range(0, height, at_once)
     )
     return (np.column_stack((np.full(len(x), t), x, y)) for y, x in parts)
-
-
-def _inside(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether pixels (..., 2) lie in a frame of ``size`` (W, H): (...)."""
-    inside: np.ndarray = (xy >= -0.5) & (xy <= np.array(size) - 0.5)
-    return np.all(inside, axis=-1)
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:

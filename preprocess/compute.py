@@ -56,9 +56,9 @@ def preprocess(options: PreprocessOptions) -> Path:
     require_ours(folder)
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
     size = options.working_size(video.size)
-    frames = (_at_size(frame, size) for frame in video)
+    frames = (at_size(frame, size) for frame in video)
     make_folder(folder)
-    with lock(folder / LOCK_NAME), _one_cv2_thread():
+    with lock(folder / LOCK_NAME), one_cv2_thread():
         if options.overwrite:
             discard(folder, Job(options.settings(), None, None))
         for place in (folder, *(folder / name for name in PRODUCTS)):
@@ -68,7 +68,7 @@ def preprocess(options: PreprocessOptions) -> Path:
         if job is not None:
             check_settings(folder, job.settings, options.settings())
             if options.append and is_complete(folder) and job.fingerprint != video.fingerprint:
-                gaps = _gaps(options, len(video))
+                gaps = gaps_of(options, len(video))
                 job = append(folder, frames, len(video), video.fingerprint, gaps)
             check_fingerprint(folder, job.fingerprint, video.fingerprint)
         if options.repair and is_complete(folder) and repair(folder, frames):
@@ -85,7 +85,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     folder = options.scene
     size = options.working_size(video.size)
     n_frames = len(video)
-    gaps = _gaps(options, n_frames)
+    gaps = gaps_of(options, n_frames)
     lattice = Lattice.for_size(size)
     needed = disk_bytes(n_frames, gaps, lattice)
     log.info(
@@ -120,7 +120,8 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     finish(folder)
 
 
-def _gaps(options: PreprocessOptions, n_frames: int) -> list[int]:
+def gaps_of(options: PreprocessOptions, n_frames: int) -> list[int]:
+    """The gaps of the pairs that a video of so many frames gets."""
     return pair_gaps(n_frames, options.pairs, options.max_gap or longest_gap(n_frames))
 
 
@@ -151,7 +152,7 @@ def _store_frames(
 
     def save(numbered: tuple[int, np.ndarray]) -> None:
         t, frame = numbered
-        save_png(frame_path(folder, t), _at_size(frame, size))
+        save_png(frame_path(folder, t), at_size(frame, size))
 
     for _ in in_threads(save, enumerate(video), estimator.workers):
         pass
@@ -160,7 +161,8 @@ def _store_frames(
     return job
 
 
-def _at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The frame, resized to ``size`` (W, H)."""
     if frame.shape[1::-1] == size:
         return frame
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
@@ -183,7 +185,7 @@ def _used_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def _one_cv2_thread() -> Iterator[None]:
+def one_cv2_thread() -> Iterator[None]:
     """Pairs run in threads of their own; OpenCV's would only compete, and order its sums."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -36,7 +36,7 @@ def merge_all(
     estimator: FlowEstimator, store: PairStore, todo: list[int], n_frames: int, gaps: list[int]
 ) -> None:
     """Write the merged matches of the frames ``todo``, in order, beside the pairs."""
-    block = _block_size(store, gaps)
+    block = block_size(store, gaps)
     with (
         ThreadPoolExecutor(estimator.workers) as pool,
         tqdm(total=len(todo), unit="frame", desc="chain", disable=None) as bar,
@@ -132,7 +132,8 @@ class _Merger:
         )
 
 
-def _block_size(store: PairStore, gaps: list[int]) -> int:
+def block_size(store: PairStore, gaps: list[int]) -> int:
+    """How many source frames are merged at once."""
     points = store.lattice.shape[0] * store.lattice.shape[1]
     per_frame = points * (9 * 2 * len(gaps) + 13 * (max(LINK_GAPS) + 1))
     return int(np.clip(BLOCK_BYTES // per_frame, 1, MAX_BLOCK))

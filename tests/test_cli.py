@@ -168,6 +168,21 @@ def test_maps_and_masks_of_whole_frames(tiny_scene, tmp_path):
                                   np.asarray(mask))  # fmt: skip
 
 
+def test_an_edit_as_layers_and_as_video(tiny_scene, tmp_path):
+    edit = Image.new("RGBA", (64, 48))
+    edit.paste((255, 0, 0, 255), (20, 10, 44, 30))
+    edit.save(tmp_path / "e.png")
+    out, video = tmp_path / "layers", tmp_path / "v.mp4"
+    words = ("--edit", tmp_path / "e.png", "--frame", 2, "--frames", "2:7:4")
+    assert call("query", "--scene", tiny_scene, *words, "--out", out, "--video", video, *FAST) == 0
+    assert sorted(os.listdir(out)) == ["000002.png", "000006.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "000002.png")), np.asarray(edit))
+    assert (len(open_video(video)), open_video(video).size) == (2, (64, 48))
+    video = tmp_path / "alone.mp4"
+    assert call("query", "--scene", tiny_scene, *words, "--video", video, *FAST) == 0
+    assert len(open_video(video)) == 2
+
+
 def test_points_on_stdin_and_the_number_of_the_first_frame(tiny_scene, tmp_path, monkeypatch):
     table = io.TextIOWrapper(io.BytesIO(b"t,x,y\n2,10.5,20\n"))
     monkeypatch.setattr(sys, "stdin", table)
@@ -184,6 +199,29 @@ def test_the_overlay_can_be_drawn_on_the_original(tiny_scene, tiny_clip, tmp_pat
     words = ("--scene", tiny_scene, "--grid", 3, "--video", video, *FAST)
     assert call("query", *words, "--source", tiny_clip / "frames") == 0
     assert len(open_video(video)) == 8
+
+
+def test_the_canonical_volume_as_a_point_cloud(tiny_scene, tmp_path):
+    words = ("--scene", tiny_scene, "--canonical", "--frames", "::3", "--step", 4)
+    assert call("query", *words, "--out", tmp_path / "c.ply", *FAST) == 0
+    assert (tmp_path / "c.ply").read_bytes().startswith(b"ply\n")
+    assert call("query", *words, "--out", tmp_path / "c.ply", *FAST) == 2  # it is there
+
+
+def test_a_sheet_and_trails_in_other_styles(tiny_scene, tmp_path):
+    words = ("--scene", tiny_scene, "--grid", 3, *FAST)
+    plain, other = tmp_path / "plain.png", tmp_path / "other.png"
+    assert call("query", *words, "--sheet", plain) == 0
+    styled = ("--colour", "depth", "--steady", "--video", tmp_path / "o.mp4")
+    assert call("query", *words, "--sheet", other, *styled) == 0
+    beside = tmp_path / "beside.mp4"
+    assert call("query", *words, "--video", beside, "--beside") == 0
+    assert open_video(beside).size == (2 * 64, 48)
+    images = [np.asarray(Image.open(path)).astype(int) for path in (plain, other)]
+    assert images[0].shape == images[1].shape
+    assert images[0].shape[1] > 4 * 64
+    assert np.abs(images[0] - images[1]).max() > 50
+    assert len(open_video(tmp_path / "o.mp4")) == 8
 
 
 def test_train_writes_a_run(tiny_store, tmp_path, caplog):
@@ -403,6 +441,19 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
+        (("--grid", 2, "--beside"), 2, "give --video"),
+        (("--canonical",), 2, "must end in .ply"),
+        (("--canonical", "--export", "nuke"), 2, "no --export"),
+        (("--canonical", "--frame", 2), 2, "give --frames"),
+        (("--grid", 2, "--steady"), 2, "give --video or --sheet"),
+        (("--grid", 2, "--colour", "depth"), 2, "give --video or --sheet"),
+        (("--grid", 2, "--sheet", "s.jpg"), 2, "must end in .png"),
+        (("--maps", "--export", "flo", "--sheet", "s.png"), 2, "no --sheet goes with it"),
+        (("--edit", "absent.png", "--video", "v.mp4", "--steady"), 2, "no --steady goes with it"),
+        (("--edit", "absent.png", "--video", "v.mp4", "--colour", "depth"), 2, "of the trails"),
+        (("--edit", "absent.png"), 3, "absent.png"),
+        (("--edit", "absent.png", "--motion"), 2, "no --motion goes with it"),
+        (("--edit", "absent.png", "--frame", 8), 3, "expected 0 to 7"),
         (("--maps",), 2, "expected stmap or flo"),
         (("--dense", "--frames", "0:2"), 2, "no --frames"),
         (("--dense",), 2, "must end in .npy"),
@@ -522,16 +573,16 @@ def test_ctrl_c_outside_the_fit_is_one_line(monkeypatch, capsys):
 # README -----------------------------------------------------------------------------------------
 
 
-def readme_blocks(language):
-    """Of the README and of the pages below docs/."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+def blocks_of(pages, language):
+    for page in pages:
         text = page.read_text(encoding="utf-8")
         yield from re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 def readme_commands():
-    """Commands of the README's bash blocks, continued lines joined, comments dropped."""
-    for block in readme_blocks("bash"):
+    """Of the README and docs/: those of bash blocks, continued lines joined, no comments."""
+    pages = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in blocks_of(pages, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             command = line.partition("  #")[0].partition(" < ")[0].strip()
             if command and not command.startswith("#"):
@@ -578,7 +629,7 @@ def test_every_command_of_the_readme_is_valid(monkeypatch):
 
 
 def test_the_python_example_of_the_readme_runs(tiny_scene, tmp_path, monkeypatch):
-    blocks = list(readme_blocks("python"))
+    blocks = list(blocks_of([ROOT / "README.md"], "python"))
     assert blocks
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "clip").symlink_to(tiny_scene)

@@ -7,7 +7,16 @@ import torch
 import omnimotion
 from omnimotion import metrics
 from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
-from omnimotion.evidence import alternatives, candidates, carried, evidence_of
+from omnimotion.evidence import (
+    ALTERNATIVES,
+    AROUND_PX,
+    alternatives,
+    candidates,
+    carried,
+    evidence_of,
+    warps,
+)
+from omnimotion.geometry import PIXELS_PER_UNIT
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.rays import RAY_SAMPLES, locate, surface_at
 
@@ -16,7 +25,7 @@ every_field = pytest.mark.parametrize("name", Evidence._fields)
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu")
+    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +143,35 @@ def test_alternatives_of_a_ray_made_by_hand():
     step = 2 / RAY_SAMPLES
     expected = torch.tensor([10.5 * step - 1] * 4 + [50.5 * step - 1] * 4)
     torch.testing.assert_close(alternatives(weights), expected)
+
+
+def test_candidates_beside_a_query_are_at_the_depths_seen_there(tracker):
+    now, frames = tracker.scene.snapshot(), torch.tensor([0, 5])
+    place = torch.tensor([(-0.3, 0.1), (0.4, -0.2)])
+    with torch.no_grad():
+        seen = surface_at(now, now.at(frames), place[:, None])
+        found = candidates(now, frames, place, seen, around=True)
+        local = now.at(frames).inverse(found)
+        right = place + torch.tensor([AROUND_PX[0] / PIXELS_PER_UNIT, 0.0])
+        depth = surface_at(now, now.at(frames), right[:, None]).depth
+    assert found.shape == (2, 1 + ALTERNATIVES + 8 * len(AROUND_PX), 3)
+    torch.testing.assert_close(local[..., :2], place[:, None].expand_as(local[..., :2]))
+    torch.testing.assert_close(local[:, [0], 2], seen.depth)
+    torch.testing.assert_close(local[:, [1 + ALTERNATIVES], 2], depth)
+
+
+def test_warps_undo_each_other(tracker):
+    """None in a query's own frame; from 1 to 6 and back, at the same point, none in all."""
+    now, place = tracker.scene.snapshot(), torch.tensor([(-0.3, 0.1), (0.4, -0.2), (0.0, 0.0)])
+    first, second = torch.full((3,), 1), torch.full((3,), 6)
+    with torch.no_grad():
+        seen = surface_at(now, now.at(first), place[:, None])
+        there = now.at(second).inverse(seen.u)[:, 0]
+        go = warps(now, first, place, seen.depth[:, 0])
+        back = warps(now, second, there[:, :2], there[:, 2])
+    one = torch.eye(2).expand(3, 2, 2)
+    torch.testing.assert_close(go[1], one, atol=1e-4, rtol=0)
+    torch.testing.assert_close(back[1] @ go[6], one, atol=0.1, rtol=0)
 
 
 # whether it is right ----------------------------------------------------------------------------

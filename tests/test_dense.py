@@ -19,7 +19,7 @@ FIELDS = ("xy", "visible", "confidence", "occlusion", "depth")
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu")
+    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,14 @@ def test_stop_and_resume_gives_the_same_bytes(tiny_store, short, tmp_path, unint
     assert steps == sorted(set(steps))
 
 
+def test_a_fit_that_pauses_goes_on_to_the_same_bytes(tiny_store, short, tmp_path, uninterrupted):
+    assert run_fit(start_fit(tiny_store, tmp_path, short), StopSignal(), until=7).step == 7
+    half = load_checkpoint(newest(tmp_path))
+    assert (half.step, half.complete) == (7, False)
+    fit(tiny_store, tmp_path, short)
+    assert newest(tmp_path).read_bytes() == uninterrupted
+
+
 def test_steps_are_a_total(tiny_store, short, tmp_path):
     fit(tiny_store, tmp_path, short)
     before = newest(tmp_path).read_bytes()
@@ -371,7 +379,7 @@ def test_other_tracks_do_not_continue_a_run(tiny_clip, tiny_store, short, tmp_pa
 
 
 def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(tiny_store, short, tmp_path):
-    config = short.replace(budget="1s", num_iters=1)
+    config = short.replace(budget="4s", num_iters=1)
     began = time.perf_counter()
     with pytest.raises(Interrupted):
         fit(tiny_store, tmp_path, config, StopAfter(3))

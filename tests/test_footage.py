@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from omnimotion.errors import VideoError
-from omnimotion.footage import enlarged, images
+from omnimotion.footage import enlarged, frame_rate, images
 
 
 def test_stored_frames_and_those_of_the_video_are_the_same(tiny_store, tiny_clip):
@@ -36,3 +36,9 @@ def test_enlarging_is_said_once_and_only_where_it_is_done(caplog):
     assert len(caplog.messages) == 1
     assert "16x12" in caplog.messages[0]
     assert "32x24" in caplog.messages[0]
+
+
+def test_a_video_of_some_frames_keeps_time():
+    assert frame_rate(24, range(10)) == 24
+    assert frame_rate(24, [2, 4, 6]) == 12
+    assert frame_rate(24, [5]) == 24

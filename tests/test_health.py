@@ -33,7 +33,7 @@ SCALE = 256 / 64  # the tiny clip is 64 pixels wide, lengths are at 256
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
+    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,12 @@
 """Matches between lattice points: exact on smooth motion, nothing where it would be a guess."""
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
+from omnimotion import matches as module
 from omnimotion.flow import CHAINED, DIRECT, HIDDEN, NONE, FrameFlow
 from omnimotion.matches import Matches, read
 
@@ -89,3 +93,50 @@ def test_lattice_points_give_what_is_stored(tiny_store):
     known = np.isfinite(found[:, 0])
     assert known.mean() > 0.8
     np.testing.assert_allclose(found[known], end[known], atol=1e-4)
+
+
+# from frame to frame ----------------------------------------------------------------------------
+
+
+def still_store(n_frames=7, missing=()):
+    """Everything moves by (1, 0.5) a frame; ``missing`` (i, j) have no match."""
+
+    def flow(i):
+        targets = np.array([j for j in range(n_frames) if abs(i - j) in (1, 3)], np.int32)
+        motion = (targets - i)[:, None, None, None] * np.array([1.0, 0.5])
+        state = np.full((len(targets), *SHAPE), DIRECT, np.uint8)
+        state[[(i, j) in missing for j in targets]] = NONE
+        motion = np.broadcast_to(motion, (*state.shape, 2)).astype(np.float32)
+        origin = np.zeros((len(targets), 2), np.int32)
+        return FrameFlow(i, targets, origin, STRIDE, motion, state)
+
+    index = SimpleNamespace(n_frames=n_frames, size=(256, 192))
+    return SimpleNamespace(index=index, flow=Mock(side_effect=flow))
+
+
+def test_places_are_followed_both_ways():
+    frames, xy = np.array([0, 3, 6]), np.array([[5.0, 5.0], [8.0, 4.0], [12.0, 9.0]])
+    found = Matches(still_store()).follow(frames, xy)
+    way = (np.arange(7) - frames[:, None])[..., None] * np.array([1.0, 0.5])
+    np.testing.assert_allclose(found, xy[:, None] + way, atol=1e-5)
+
+
+def test_they_end_where_a_step_has_no_match():
+    """Though frame 5 would be reached from frame 2, three frames before."""
+    frames, xy = np.array([1, 5]), np.array([[5.0, 5.0], [9.0, 6.0]])
+    found = Matches(still_store(missing=[(3, 4)])).follow(frames, xy)
+    np.testing.assert_array_equal(np.isfinite(found[0, :, 0]), [1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(np.isfinite(found[1, :, 0]), [1] * 7)  # 4 -> 3 has one
+
+
+def test_a_frame_is_read_once_while_there_is_room(monkeypatch):
+    store, xy = still_store(), np.array([[5.0, 5.0]])
+    matches = Matches(store)
+    first = [matches.ends(i, xy)[0] for i in (2, 3, 2, 3)]
+    assert [call.args[0] for call in store.flow.call_args_list] == [2, 3]
+    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    store.flow.reset_mock()
+    matches = Matches(store)
+    again = [matches.ends(i, xy)[0] for i in (2, 3, 2, 3)]
+    assert store.flow.call_count == 4
+    np.testing.assert_array_equal(first, again)

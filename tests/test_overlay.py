@@ -1,16 +1,21 @@
 """Pictures of tracks: what is drawn, where, and how it differs for hidden points."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from omnimotion.colours import query_colours
 from omnimotion.errors import InputError
 from omnimotion.overlay import (
+    Style,
     contact_sheet,
     depth_picture,
     draw_tracks,
     overlay_video,
-    query_colours,
+    spread,
+    track_sheet,
 )
 from omnimotion.tracks import Tracks
 
@@ -143,16 +148,50 @@ def test_a_clip_is_drawn_frame_by_frame_and_counted():
         list(overlay_video([*frames, BLACK], tracks))
 
 
-def test_colours_tell_queries_apart_and_keep_a_narrow_lightness():
-    x, y = np.meshgrid(np.linspace(10, 150, 10), np.linspace(10, 110, 4))
-    queries = np.column_stack((np.zeros(40), x.ravel(), y.ravel())).astype(np.float32)
-    colours = query_colours(queries)
-    assert len(np.unique(colours, axis=0)) == 40
-    lab = cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
-    distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1e3 * np.eye(40)
-    assert distances.min() > 3  # a just noticeable difference is 2.3
-    assert lab[:, 0].min() > 55
-    assert lab[:, 0].max() < 90
+def test_a_style_says_how_a_clip_is_drawn():
+    tracks, frames = still(80, 60), [np.full_like(BLACK, 200)] * FRAMES
+    (first, *_) = overlay_video(frames, tracks, Style(dim=0.5))
+    assert (first[0, 0] == 100).all()
+    np.testing.assert_array_equal(first, draw_tracks(frames[0], tracks, 0, dim=0.5))
+
+
+def test_near_tracks_are_brighter_where_colours_are_of_depth():
+    tracks = make_tracks(np.tile(np.float32([[[40, 60]], [[120, 60]]]), (1, FRAMES, 1)))
+    depth = np.tile(np.float32([[-0.5], [0.5]]), (1, FRAMES))
+    image = Style(by_depth=True).draw(BLACK, replace(tracks, depth=depth), 2)
+    near, far = light(image)[60, 40], light(image)[60, 120]
+    assert near > 1.5 * far > 0
+
+
+def test_a_steady_trail_is_drawn_where_the_style_puts_it():
+    moving = np.stack((20 + 20 * np.arange(FRAMES), np.full(FRAMES, 60)), axis=-1)[None]
+    tracks = make_tracks(moving)
+
+    def stand(tracks, t):
+        return replace(tracks, xy=np.repeat(tracks.xy[:, t : t + 1], FRAMES, axis=1))
+
+    image = Style(steady=stand).draw(BLACK, tracks, 3)
+    np.testing.assert_array_equal(image, draw_tracks(BLACK, stand(tracks, 3), 3))
+    assert light(image)[:, :70].sum() == 0  # the point is at 80, and has no trail
+
+
+@pytest.mark.parametrize(("n", "count"), [(1, 1), (3, 3), (12, 12), (90, 12)])
+def test_frames_are_spread_from_first_to_last(n, count):
+    found = spread(n)
+    assert (len(found), found[0], found[-1]) == (count, 0, n - 1)
+    assert np.ptp(np.diff(found)) <= 1 if count > 1 else True
+
+
+def test_a_sheet_shows_some_frames_in_rows_of_four():
+    tracks = still(80, 60)
+    frames = [np.full_like(BLACK, 40 * t) for t in (0, 2, 5)]
+    sheet = track_sheet(frames, tracks, [0, 2, 5])
+    assert sheet.shape[1] > 3 * WIDTH
+    assert sheet.shape[0] < 2 * HEIGHT
+    large = track_sheet([np.zeros((1200, 1600, 3), np.uint8)], tracks, [3])
+    assert 480 < large.shape[1] < 520
+    with pytest.raises(ValueError, match="zip"):
+        track_sheet(frames, tracks, [0, 2])
 
 
 def test_near_is_bright_and_unsettled_is_grey():

@@ -1,36 +1,15 @@
-"""Refined tracks: true where matches are, smooth where nothing is seen, deaf to the far off."""
+"""Which surface a query is on, and when its matches are followed rather than the scene."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from omnimotion import refine as module
-from omnimotion.refine import choose, refine
+from omnimotion.confidence import Evidence
+from omnimotion.refine import HIDDEN, Asked, Found, Refiner
 
-N_FRAMES, PX = 12, 0.5  # PX: pixels of a frame of 256 in one of the store's
-
-
-class FakeMatches:
-    """Matches that lead from ``truth`` (Q, T, 2) to itself, asked for these queries in order.
-
-    ``wrong`` (s, j, offset) are off; ``gaps`` are those of the pairs.
-    """
-
-    n_frames, px = N_FRAMES, PX
-
-    def __init__(self, truth, wrong=(), gaps=range(1, N_FRAMES), shown=None):
-        self.truth, self.wrong, self.gaps = truth, wrong, gaps
-        self.shown = np.ones(truth.shape[:2], bool) if shown is None else shown
-
-    def ends(self, i, xy):
-        truth = self.truth[self.shown[:, i]]
-        assert len(truth) == len(xy)
-        found = truth + (xy - truth[:, i])[:, None]  # rigid around the point
-        for s, j, offset in self.wrong:
-            if s == i:
-                found[:, j] += offset
-        asked = np.isin(np.abs(np.arange(N_FRAMES) - i), list(self.gaps))
-        found[:, ~asked] = np.nan
-        return found, asked
+N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
+ASKED = Asked(np.full(3, OWN), np.ones(3, bool))
 
 
 @pytest.fixture
@@ -39,175 +18,13 @@ def truth():
     return 100 + np.cumsum(random.normal(0, 5, (3, N_FRAMES, 2)), axis=1)
 
 
-@pytest.fixture
-def drift():
-    """How far off the scene's tracks are: nothing in frame 4, the query's, and ever more."""
-    away = np.abs(np.arange(N_FRAMES) - 4) / PX
-    return 0.3 * away[:, None] * np.array([1.0, -0.5])
-
-
-def asked(n=3):
-    """Shown everywhere, half sure, query in frame 4."""
-    shape = n, N_FRAMES
-    return np.ones(shape, bool), np.full(shape, 0.5), np.full(n, 4)
-
-
-def test_places_that_are_sure_stay(truth, drift):
-    """As far as they are sure: a pin does, whatever matches say, and its neighbours follow it."""
-    shown, confidence, query = asked()
-    sure = np.full(shown.shape, np.inf)
-    free = refine(FakeMatches(truth), truth + drift, shown, confidence, query, sure).offset
-    plain = refine(FakeMatches(truth), truth + drift, shown, confidence, query).offset
-    np.testing.assert_array_equal(free, plain)
-    sure[:, 9] = 1e-3
-    found = refine(FakeMatches(truth), truth + drift, shown, confidence, query, sure).offset
-    assert np.abs(found[:, 9]).max() < 1e-2 < 0.5 < np.abs(free[:, 9]).max()
-    assert (np.abs(found[:, 10]) < np.abs(free[:, 10])).all()
-
-
-def test_true_matches_lead_to_the_truth(truth, drift):
-    shown, confidence, query = asked()
-    found = refine(FakeMatches(truth), truth + drift, shown, confidence, query)
-    assert np.abs(found.offset + drift).max() < 0.1 * np.abs(drift).max()
-    assert found.offset.shape == truth.shape
-
-
-def test_the_query_stays(truth, drift):
-    shown, confidence, query = asked()
-    found = refine(FakeMatches(truth), truth + drift + 1, shown, confidence, query)
-    assert np.abs(found.offset[:, 4]).max() < 1e-3
-
-
-def test_without_matches_the_scene_stands(truth):
-    shown, confidence, query = asked()
-    found = refine(FakeMatches(truth, gaps=()), truth, shown, confidence, query)
-    assert (found.offset == 0).all()
-    assert (found.unmatched == 0).all()
-
-
-def test_a_sure_scene_moves_less(truth, drift):
-    shown, confidence, query = asked()
-    little, much = (
-        np.abs(refine(FakeMatches(truth), truth + drift, shown, said, query).offset).mean()
-        for said in (np.full_like(confidence, 0.999), confidence)
+def refiner(truth, known=1.0):
+    """One whose matches in frame `OWN` lead to the truth, where there are any."""
+    ends = np.where(np.arange(N_FRAMES)[:, None] == OWN, np.nan, truth * known)
+    matches = SimpleNamespace(
+        n_frames=N_FRAMES, px=PX, ends=lambda t, xy: (ends, np.arange(N_FRAMES) != t)
     )
-    assert little < 0.5 * much
-
-
-def test_a_match_of_something_else_is_ignored(truth, drift):
-    shown, confidence, query = asked()
-    wrong = [(2, 9, 300.0), (9, 2, -400.0), (5, 7, 250.0)]
-    clean, odd = (
-        refine(FakeMatches(truth, wrong=each), truth + drift, shown, confidence, query).offset
-        for each in ((), wrong)
-    )
-    np.testing.assert_allclose(odd, clean, atol=0.15)
-
-
-def test_a_match_somewhat_off_counts_less_than_by_squares(truth):
-    """One pair in a clip is off by 2 px; least squares would go a good part of the way."""
-    shown, confidence, query = asked()
-    wrong = [(4, 9, 2 / PX)]
-    robust = refine(FakeMatches(truth, wrong), truth, shown, confidence, query).offset
-    assert np.abs(robust[:, 9]).max() * PX < 0.15
-
-
-def test_where_nothing_is_seen_offsets_go_on_smoothly(truth, drift):
-    shown, confidence, query = asked()
-    shown[:, 6:9] = False
-    found = refine(FakeMatches(truth, shown=shown), truth + drift, shown, confidence, query)
-    steps = np.diff(found.offset[:, 5:10], axis=1)
-    overall = found.offset[:, 9] - found.offset[:, 5]
-    assert (np.abs(found.offset[:, 9]) > 1).all()
-    assert (np.sign(steps) == np.sign(overall)[:, None]).all()
-
-
-def test_it_is_the_least_squares_solution(truth, drift, monkeypatch):
-    """Without robustness: against one dense system of equations, a row for each term."""
-    monkeypatch.setattr(module, "ROBUST", 1e9)
-    monkeypatch.setattr(module, "TOO_FAR", 1e9)
-    shown, confidence, query = asked()
-    confidence = np.random.default_rng(1).uniform(0.2, 0.9, confidence.shape)
-    shown[0, 7] = False
-    matches = FakeMatches(truth, gaps=(1, 2, 5), shown=shown)
-    found = refine(matches, truth + drift, shown, confidence, query).offset[0] * PX
-    sigma = module.SURE_PX + module.UNSURE_PX * (1 - confidence[0]) ** module.SHARPNESS
-    rows, values = [], []
-
-    def add(entries, value, deviation):
-        row = np.zeros(N_FRAMES)
-        for t, sign in entries:
-            row[t] = sign
-        rows.append(row / deviation)
-        values.append(np.broadcast_to(value, 2) / deviation)
-
-    for t in range(N_FRAMES):
-        add([(t, 1)], 0, module.QUERY_PX if t == 4 else sigma[t])
-    for t in range(N_FRAMES - 1):
-        step = module.STEP_SHARE * min(sigma[t], sigma[t + 1])
-        add([(t, -1), (t + 1, 1)], 0, step)
-    for s in range(N_FRAMES):
-        for j in range(N_FRAMES):
-            if abs(s - j) in (1, 2, 5) and shown[0, s] and shown[0, j]:
-                off = PX * (drift[s] - drift[j])  # a true match, seen from tracks that drift
-                deviation = np.hypot(module.MATCH_PX, module.MATCH_PX_PER_FRAME * (s - j))
-                add([(s, -1), (j, 1)], off, deviation)
-    expected = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_unmatched_is_the_share_of_the_usual_that_ends_elsewhere(truth):
-    """Frame 9 is asked from 7, 8, 10 and 11; one of these leads elsewhere. Usual is all four."""
-    shown, confidence, query = asked()
-    matches = FakeMatches(truth, wrong=[(8, 9, 300.0)], gaps=(1, 2))
-    found = refine(matches, truth, shown, confidence, query).unmatched
-    np.testing.assert_allclose(found[:, 9], 1 - ((3 + 0.5) / (4 + 1)) / ((4 + 0.5) / (4 + 1)))
-    np.testing.assert_allclose(found[:, 4], 0)
-
-
-def test_what_is_usual_is_seen_where_the_track_is_shown(truth):
-    """Shown in 5 frames of 12, where all matches end: that is usual, though most frames lack."""
-    shown, confidence, query = asked()
-    shown[:, 5:] = False
-    wrong = [(s, j, 300.0) for s in range(5) for j in range(5, N_FRAMES)]
-    matches = FakeMatches(truth, wrong, shown=shown)
-    found = refine(matches, truth, shown, confidence, query).unmatched
-    np.testing.assert_allclose(found[:, :5], 0)
-    np.testing.assert_allclose(found[:, 5:], 1 - (0.5 / 6) / (4.5 / 5))
-
-
-def test_the_size_of_chunks_does_not_matter(truth, drift, monkeypatch):
-    shown, confidence, query = asked(1)
-    whole = [
-        refine(FakeMatches(truth[k : k + 1]), truth[k : k + 1] + drift, shown, confidence, query)
-        for k in range(3)
-    ]
-    together = refine(FakeMatches(truth), truth + drift, *asked())
-    for k in range(3):
-        np.testing.assert_allclose(together.offset[k], whole[k].offset[0], atol=1e-9)
-
-    class OneByOne(FakeMatches):
-        def ends(self, i, xy):
-            self.calls = getattr(self, "calls", 0)
-            self.truth = truth[self.calls // N_FRAMES][None]
-            self.shown = np.ones((1, N_FRAMES), bool)
-            self.calls += 1
-            return super().ends(i, xy)
-
-    monkeypatch.setattr(module, "AT_ONCE", 1)
-    found = refine(OneByOne(truth), truth + drift, *asked())
-    np.testing.assert_allclose(found.offset, together.offset, atol=1e-9)
-
-
-def test_no_tracks():
-    empty = np.zeros((0, N_FRAMES))
-    found = refine(FakeMatches(np.zeros((0, N_FRAMES, 2))), np.zeros((0, N_FRAMES, 2)), empty > 0,
-                   empty, np.zeros(0, np.int64))  # fmt: skip
-    assert found.offset.shape == (0, N_FRAMES, 2)
-    assert found.unmatched.shape == (0, N_FRAMES)
-
-
-# which surface ----------------------------------------------------------------------------------
+    return Refiner(matches, SimpleNamespace(size=(512, 512)))
 
 
 @pytest.mark.parametrize(
@@ -218,12 +35,64 @@ def test_no_tracks():
 )  # fmt: skip
 def test_the_candidate_that_moves_as_its_pixel_does(truth, off, expected):
     carried = truth[:, None] + (np.array(off) / PX)[:, None, None] * np.array([1.0, 0.0])
-    frames = np.full(3, 4)
-    found = choose(FakeMatches(truth), frames, truth[:, 4], carried)
+    found = refiner(truth).choose(np.full(3, OWN), truth[:, OWN], carried)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_without_a_match_the_surface_that_is_seen_stands(truth):
     carried = truth[:, None] + np.array([9.0, 0.0])[:, None, None]
-    found = choose(FakeMatches(truth, gaps=()), np.full(3, 4), truth[:, 4], carried)
+    found = refiner(truth, np.nan).choose(np.full(3, OWN), truth[:, OWN], carried)
     np.testing.assert_array_equal(found, 0)
+
+
+# what is followed -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(truth):
+    """The scene is right up to frame 6 and then 20 px off, where it says the point is hidden."""
+    xy = truth.astype(np.float32).copy()
+    xy[:, 7:] += 20 / PX
+    evidence = np.zeros((3, N_FRAMES, len(Evidence._fields)), np.float32)
+    evidence[:, 7:, HIDDEN] = 0.9
+    return Found(xy, np.zeros((3, N_FRAMES), np.float32), evidence)
+
+
+def following(truth, until):
+    """A refiner whose matches can be followed to frame ``until``."""
+    way = truth.copy()
+    way[:, until:] = np.nan
+    matches = SimpleNamespace(px=PX, follow=lambda frames, xy: way)
+    return Refiner(matches, SimpleNamespace(size=(512, 512)))
+
+
+def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
+    confidence = np.full((3, N_FRAMES), 0.9)
+    confidence[0, 7:] = 0.4
+    moved = following(truth, 10)._followed(ASKED, found, confidence)
+    np.testing.assert_allclose(moved.xy[0, :10], truth[0, :10], atol=1e-4)
+    assert (moved.evidence[0, :10, HIDDEN] == 0).all()  # what is followed is seen
+    np.testing.assert_array_equal(moved.xy[0, 10:], found.xy[0, 10:])
+    np.testing.assert_array_equal(moved.evidence[0, 10:], found.evidence[0, 10:])
+    np.testing.assert_array_equal(moved.xy[1:], found.xy[1:])  # the scene is sure
+
+
+def test_where_they_agree_it_does_not_matter_how_sure_the_scene_is(truth, found):
+    close = found._replace(xy=(truth + 3 / PX * np.array([1.0, 0.0])).astype(np.float32))
+    moved = following(truth, N_FRAMES)._followed(ASKED, close, np.zeros((3, N_FRAMES)))
+    np.testing.assert_array_equal(moved.xy, close.xy)
+
+
+def test_it_is_judged_over_all_frames_that_differ(truth, found):
+    """Unsure in one of five: the scene stands in all of them."""
+    confidence = np.full((3, N_FRAMES), 0.9)
+    confidence[:, 8] = 0.1
+    moved = following(truth, N_FRAMES)._followed(ASKED, found, confidence)
+    np.testing.assert_array_equal(moved.xy, found.xy)
+
+
+def test_a_track_that_begins_hidden_follows_nothing(truth, found):
+    asked = ASKED._replace(seen=np.array([True, False, True]))
+    moved = following(truth, N_FRAMES)._followed(asked, found, np.zeros((3, N_FRAMES)))
+    np.testing.assert_allclose(moved.xy[[0, 2]], truth[[0, 2]], atol=1e-4)
+    np.testing.assert_array_equal(moved.xy[1], found.xy[1])

@@ -14,6 +14,7 @@ from omnimotion.evaluation import evaluate
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import resize_xy
 from omnimotion.ground_truth import read_ground_truth
+from omnimotion.refine import Asked
 from omnimotion.tracks import QueryPoints, Tracks
 
 POINTS = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24), (3, -0.5, 47.5)], np.float32)
@@ -21,7 +22,7 @@ POINTS = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24), (3, -0.5, 47.5)],
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu")
+    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,13 @@ def test_a_track_passes_through_its_query_point(tracks):
 @pytest.mark.parametrize("refined", [True, False])
 def test_even_without_being_put_there(tracker, refined):
     """What scene and matches say of the query frame, before the query point is written in."""
-    points, matches = QueryPoints.from_array(POINTS), tracker.matches
+    points, refiner = QueryPoints.from_array(POINTS), tracker.refiner
     with torch.no_grad():
-        found = tracker._found(points, matches)
-    if refined:
-        half, every = np.full(found.depth.shape, 0.5), np.arange(len(POINTS))
-        found = tracker._refined(points.t, found, half, matches, every)
+        found = tracker._found(points, refiner)
+        if refined:
+            half = np.full(found.depth.shape, 0.5)
+            asked = Asked(points.t, np.ones(len(POINTS), bool))
+            found = refiner.refined(tracker.scene.snapshot(), asked, found, half)
     own = found.xy[np.arange(len(POINTS)), points.t]
     np.testing.assert_allclose(own, POINTS[:, 1:], atol=2e-3)
 
@@ -130,6 +132,8 @@ def test_a_track_does_not_depend_on_the_other_queries(tracker, tracks):
 
 def test_the_size_of_chunks_does_not_matter(tracker, tracks, monkeypatch):
     monkeypatch.setattr(tracker_module, "RAYS_AT_ONCE", tracks.n_frames)
+    monkeypatch.setattr(omnimotion.refine, "AT_ONCE", 1)
+    monkeypatch.setattr(omnimotion.patches, "AT_ONCE", 3)
     same(tracker.track(POINTS), tracks)
 
 

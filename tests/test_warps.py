@@ -17,7 +17,7 @@ SIZE = WIDTH, HEIGHT = 64, 48
 
 @pytest.fixture(scope="module")
 def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
+    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,26 @@ def test_a_mask_is_its_own_in_its_frame_and_of_the_seen_surface_in_others(carrie
             expected = labels[row, column] if visible[y, x] else 0
             assert found[y, x] == expected
     assert set(np.unique(found)) == {0, 1, 2}
+
+
+def test_all_that_may_show_something_is_near_it_and_what_is_far_is_not(carrier):
+    drawn = np.zeros((HEIGHT, WIDTH), bool)
+    drawn[20:26, 30:36] = True
+    for t, j in ((4, 6), (0, 7), (7, 0)):
+        places, visible = carrier.map(j, t)
+        x, y = np.rint(places).astype(int).clip(0, (WIDTH - 1, HEIGHT - 1)).transpose(2, 0, 1)
+        shows = visible & drawn[y, x]
+        near = carrier.near(drawn, t, j)
+        assert shows.any()
+        assert not (shows & ~near).any()
+        assert near.mean() < 0.4
+    assert not carrier.near(np.zeros((HEIGHT, WIDTH), bool), 4, 6).any()
+
+
+def test_nothing_asked_is_nothing_found(carrier):
+    places, visible = carrier.carry(np.zeros((0, 2), np.float32), 2, 6)
+    assert (places.shape, visible.shape) == ((0, 2), (0,))
+    assert not carrier.propagate(np.zeros((HEIGHT, WIDTH), np.uint8), 4, 6).any()
 
 
 def test_cells_are_decided_by_their_centres(carrier):

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
 
-def _name(video: Path) -> str:
+def scene_name(video: Path) -> str:
     """The scene's name: the clip's, also where its images lie in a folder ``frames``."""
     if not video.is_dir():
         return video.stem
@@ -51,7 +51,7 @@ def main(args: Namespace) -> int:
     from preprocess.compute import preprocess
     from preprocess.options import PreprocessOptions
 
-    scene = args.scene or Path("scenes") / _name(args.video.resolve())
+    scene = args.scene or Path("scenes") / scene_name(args.video.resolve())
     options = PreprocessOptions(
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,

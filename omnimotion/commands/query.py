@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimotion.commands.query_frames import answer_frames
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError
 
 if TYPE_CHECKING:
     from omnimotion.flow import SceneIndex
     from omnimotion.formats import Format
+    from omnimotion.tracker import Tracker
     from omnimotion.tracks import Tracks
 
 SUMMARY = "track points"
 log = logging.getLogger(__name__)
 
 MASK_STEP = 8  # px between points on a mask
+DEPTH_SIDE = 427  # rays along the longer side of a picture of depth
 
 
 def add_arguments(parser: Parser) -> None:
@@ -58,11 +61,16 @@ def _add_questions(parser: Parser) -> None:
              "--out is a new folder")  # fmt: skip
     add("--propagate-mask", type=Path, metavar="PNG",
         help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
+    add("--edit", type=Path, metavar="PNG",
+        help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
+             "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
+    add("--canonical", action="store_true",
+        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply")
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
         help=f"grid inside the mask, default {MASK_STEP}; cells of a propagated mask, "
-             "default 1")  # fmt: skip
+             "default 1; rays of a point cloud, default 2")  # fmt: skip
 
 
 def _add_answers(parser: Parser) -> None:
@@ -81,6 +89,14 @@ def _add_answers(parser: Parser) -> None:
         help="length of a pixel, 0.5mm say: adds columns, and trc needs it")  # fmt: skip
     add("--motion", action="store_true", help="adds columns of speed and acceleration")
     add("--video", type=Path, metavar="FILE", help="overlay as .mp4, original size and rate")
+    add("--sheet", type=Path, metavar="FILE", help="twelve frames with the tracks on a .png")
+    add("--colour", default="place", choices=("place", "depth"),
+        help="of the tracks in --video and --sheet: by the points' places, or by pseudo-depth, "
+             "near is bright")  # fmt: skip
+    add("--steady", action="store_true",
+        help="trails in --video and --sheet without the camera's motion: what stands still in the "
+             "world has none")  # fmt: skip
+    add("--beside", action="store_true", help="the pseudo-depth beside the tracks in --video")
     add("--source", type=Path, metavar="VIDEO",
         help="the original video, for frames sharper than the stored ones")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing output files")
@@ -91,23 +107,23 @@ def main(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
     from omnimotion.formats import check_options, outputs
-    from omnimotion.long_runs import open_clip
+    from omnimotion.long_runs import only_window, open_clip
     from omnimotion.measure import check_motion
     from omnimotion.runs import set_threads
 
-    if args.out is None and args.video is None:
-        raise ConfigError("nothing to write: give --out FILE, --video FILE, or both")
+    if args.out is None and args.video is None and args.sheet is None:
+        raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
     _check_pairs(args)
-    if args.dense:
-        return _dense(args)
-    if args.maps or args.propagate_mask:
-        return _whole_frames(args)
+    if args.dense or args.maps or args.propagate_mask or args.edit or args.canonical:
+        return answer_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
     check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
-    if args.video:
-        check_output(args.video, (".mp4",), args.overwrite)
+    for picture, suffix in ((args.video, ".mp4"), (args.sheet, ".png")):
+        if picture:
+            check_output(picture, (suffix,), args.overwrite)
     set_threads(args.threads)
     tracker = open_clip(args.scene, args.run, args.device, args.backend)
+    whole = only_window(tracker) if args.steady or args.beside else None
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
@@ -116,9 +132,7 @@ def main(args: Namespace) -> int:
     for each, path in files:
         _export(args, tracks, each, path)
         log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
-    if args.video:
-        _draw(args, tracks)
-        log.info("video=%s", args.video)
+    _draw(args, tracks, whole)
     return 0
 
 
@@ -126,70 +140,16 @@ def _check_pairs(args: Namespace) -> None:
     """Refuse options that would do nothing without another."""
     if args.frame is not None and (args.points is not None or args.from_tracks):
         raise ConfigError("--frame is of a grid, a mask or maps: points have their own frames")
-    if args.step is not None and not (args.mask or args.propagate_mask):
+    if args.frame is not None and args.canonical:
+        raise ConfigError("--canonical is of all frames, or some: give --frames, not --frame")
+    if args.step is not None and not (args.mask or args.propagate_mask or args.canonical):
         raise ConfigError("--step is of the grid inside a mask: give --mask PNG")
+    if (args.steady or args.colour != "place") and not (args.video or args.sheet):
+        raise ConfigError("--steady and --colour are of trails: give --video or --sheet")
+    if args.beside and not args.video:
+        raise ConfigError("--beside is of a video: give --video FILE")
     if args.export and not args.out:
         raise ConfigError("--export names the format of --out: give --out FILE")
-
-
-def _check_alone(args: Namespace, what: str) -> None:
-    """Refuse options that whole frames do not go with."""
-    if not args.out:
-        raise ConfigError(f"{what} data: give --out")
-    for name in ("video", "source", "scale", "motion", "start_frame"):
-        if getattr(args, name) not in (None, False):
-            raise ConfigError(f"{what} data to --out; no --{name.replace('_', '-')} goes with it")
-
-
-def _dense(args: Namespace) -> int:
-    from omnimotion.asking import check_frame
-    from omnimotion.dense import DENSE_SUFFIXES, write_dense
-    from omnimotion.export import check_output
-    from omnimotion.long_runs import open_clip
-    from omnimotion.runs import set_threads
-
-    _check_alone(args, "--dense writes")
-    if args.export or args.frames:
-        raise ConfigError("--dense writes all frames to one .npy: no --export, no --frames")
-    check_output(args.out, DENSE_SUFFIXES, args.overwrite)
-    set_threads(args.threads)
-    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
-    n_frames, size = tracker.index.n_frames, tracker.index.original_size
-    check_frame(t, n_frames)
-    write_dense(args.out, tracker.dense(t), n_frames, size)
-    log.info("tracks=%d frames=%d out=%s", size[0] * size[1], n_frames, args.out)
-    return 0
-
-
-def _whole_frames(args: Namespace) -> int:
-    """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
-    from omnimotion.asking import check_frame, selected_frames
-    from omnimotion.files import check_new_folder
-    from omnimotion.long_runs import open_clip
-    from omnimotion.masks import load_mask
-    from omnimotion.runs import set_threads
-    from omnimotion.tracker import Tracker
-    from omnimotion.warps import check_kinds, write_maps, write_masks
-
-    _check_alone(args, "--maps and --propagate-mask write")
-    if args.propagate_mask and args.export:
-        raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
-    check_new_folder(args.out)
-    check_kinds(args.export or [] if args.maps else None, args.step)
-    set_threads(args.threads)
-    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
-    if not isinstance(tracker, Tracker):
-        raise ConfigError(f"--maps and --propagate-mask are of clips of one window: the run has "
-                          f"{len(tracker.windows)}; ask for points, or --dense")  # fmt: skip
-    frames = selected_frames(args.frames, tracker.index.n_frames)
-    check_frame(t, tracker.index.n_frames)
-    if args.maps:
-        write_maps(args.out, tracker, t, frames, args.export)
-    else:
-        mask = load_mask(args.propagate_mask, tracker.index.original_size)
-        write_masks(args.out, tracker, mask, t, frames, args.step or 1)
-    log.info("frames=%d out=%s", len(frames), args.out)
-    return 0
 
 
 def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
@@ -223,12 +183,29 @@ def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> No
     save(each, path, sheet)
 
 
-def _draw(args: Namespace, tracks: "Tracks") -> None:
-    from omnimotion.footage import enlarged, images
-    from omnimotion.overlay import overlay_video
+def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | None") -> None:
+    from omnimotion.depth_pictures import DepthPictures
+    from omnimotion.footage import enlarged, frame_rate, images
+    from omnimotion.images import save_png
+    from omnimotion.overlay import Style, overlay_video, spread, track_sheet
+    from omnimotion.steady import Steady
     from omnimotion.video_writer import write_video
 
-    span = tracks.frames[-1] - tracks.frames[0]
-    rate = tracks.fps * (tracks.n_frames - 1) / span if span else tracks.fps
-    frames = enlarged(images(args.scene, args.source, tracks.frames.tolist()), tracks.size)
-    write_video(args.video, overlay_video(frames, tracks), rate)
+    steady = Steady(tracker) if args.steady and tracker else None
+    style = Style(by_depth=args.colour == "depth", steady=steady)
+    numbers = tracks.frames.tolist()
+    if args.video:
+        frames = enlarged(images(args.scene, args.source, numbers), tracks.size)
+        rate = frame_rate(tracks.fps, numbers)
+        pictures = overlay_video(frames, tracks, style)
+        if args.beside and tracker:
+            depths = DepthPictures(tracker, DEPTH_SIDE)
+            pairs = zip(pictures, map(depths.full, numbers), strict=True)
+            pictures = (np.hstack(pair) for pair in pairs)
+        write_video(args.video, pictures, rate)
+        log.info("video=%s", args.video)
+    if args.sheet:
+        shown = spread(tracks.n_frames)
+        frames = images(args.scene, args.source, [numbers[t] for t in shown])
+        save_png(args.sheet, track_sheet(frames, tracks, shown, style))
+        log.info("sheet=%s", args.sheet)

@@ -2,20 +2,23 @@
 
 import gc
 import logging
+import time
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from omnimotion.config import Parser, add_settings, parsed_config
+from omnimotion.config import Config, Parser, add_settings, parsed_config
+from omnimotion.errors import ConfigError
 from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
 
 if TYPE_CHECKING:
+    from omnimotion.fit import Fit
     from omnimotion.long_runs import Part
-    from omnimotion.scene import Scene
     from omnimotion.signals import StopSignal
-    from omnimotion.supervision import Supervision
 
 SUMMARY = "fit a scene"
 log = logging.getLogger(__name__)
@@ -64,18 +67,30 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
-    from omnimotion.errors import ConfigError
+    began = time.perf_counter()  # a budget includes the imports
+    from omnimotion.parallel import together
+    from omnimotion.runs import choose_device
+
+    config = parsed_config(args)
+    with together(choose_device(config.fit.device)) as rank:
+        _train(args, config, rank, began)
+    return 0
+
+
+def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
+    """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import lock, make_folder
     from omnimotion.flow import SceneStore
     from omnimotion.long_runs import Part, check_whole, finish_windows, start_windows
+    from omnimotion.parallel import check_divided, help_fit
     from omnimotion.refit import refit_folder
-    from omnimotion.runs import check_refit, run_folder, set_threads
+    from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
-    config = parsed_config(args)
     store = SceneStore.open(args.scene)
     windows = plan_windows(store.index.n_frames, args.window, args.overlap)
+    check_divided(config.fit, len(windows))
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
     )
@@ -89,37 +104,54 @@ def main(args: Namespace) -> int:
     if supervision.pin:
         base, run = run, refit_folder(run, supervision.pin)
         check_refit(store, base, config, supervision)
+    whole = Part(store, run, config)
+
+    def begin(part: Part) -> "Fit":
+        return start_fit(part.store, part.run, part.config, supervision, base, began)
+
+    if rank:
+        help_fit(lambda copy: begin(whole._replace(run=copy)), run)
+        return
     make_folder(run)
     with lock(run / "lock"), catch_signals() as stop:
         if len(windows) == 1:
             check_whole(run)
-            _fit(Part(store, run, config), stop, supervision, base)
+            _fit(whole, begin, stop, compares=base is None)
         else:
             for part in start_windows(store, run, config, windows):
-                _fit(part, stop, supervision)
+                began = time.perf_counter()
+                _fit(part, begin, stop)
                 gc.collect()  # a fit is part of a cycle, and holds its window's matches
             finish_windows(run)
     log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
              run, args.scene)  # fmt: skip
-    return 0
 
 
 def _fit(
-    part: "Part", stop: "StopSignal", supervision: "Supervision", base: Path | None = None
+    part: "Part", begin: Callable[["Part"], "Fit"], stop: "StopSignal", compares: bool = True
 ) -> None:
-    """Fit a clip, or a window of it, to its end, and write its report."""
+    """Fit a clip, or a window of it, to its end, and write its report.
+
+    ``compares``: restarts, if there are any; a refit has none.
+    """
     from omnimotion.files import make_folder, remove_stale_temps
     from omnimotion.fit import run_fit
     from omnimotion.history import read_metrics
+    from omnimotion.parallel import share
     from omnimotion.plots import plot_metrics
     from omnimotion.report import save_report
-    from omnimotion.runs import start_fit
+    from omnimotion.restarts import best_start, restarts_report
 
     store, run, config = part
     make_folder(run)
     for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
         remove_stale_temps(folder)
-    fit = start_fit(store, run, config, supervision, base)
+
+    def begin_in(folder: Path, config: Config) -> "Fit":
+        return begin(part._replace(run=folder, config=config))
+
+    compares = compares and config.fit.restarts > 0
+    fit = best_start(begin_in, store, run, config, stop) if compares else begin(part)
     board = _tensorboard(run)
     steps = fit.config.fit.num_iters
     with tqdm(total=steps, initial=fit.step, desc="fit", unit="step", disable=None) as bar:
@@ -130,17 +162,14 @@ def _fit(
             for name, value in line.items() if board else ():
                 board.add_scalar(name, value, step)
 
-        def preview(scene: "Scene", step: int) -> None:
-            _preview(store, scene, run, step)
-
-        report = run_fit(fit, stop, preview=preview, progress=progress)
+        report = run_fit(fit, share(fit, stop), partial(_preview, store, run), progress)
     plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
-    save_report(fit, store)
+    save_report(fit, store, restarts_report(run))
     log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d", report.step,
              report.seconds, report.flow_error_px, report.skipped)  # fmt: skip
 
 
-def _preview(store: object, scene: object, run: Path, step: int) -> None:
+def _preview(store: object, run: Path, scene: object, step: int) -> None:
     from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.previews import save_preview

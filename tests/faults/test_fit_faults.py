@@ -1,5 +1,6 @@
 """Rows 36 to 40: what goes wrong inside a fit."""
 
+import importlib
 import json
 import math
 
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import omnimotion.fit
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.errors import CheckpointError, FitDiverged
 from omnimotion.fit import Fit, run_fit
@@ -16,6 +16,7 @@ from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 
 STEPS, AT = 30, 12
+fit_module = importlib.import_module("omnimotion.fit")
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def fit(tiny_store, tiny_config, tmp_path):
 
 
 def poison_loss(fit, monkeypatch, value, when):
-    terms_of = omnimotion.fit.loss_terms
+    terms_of = fit_module.loss_terms
 
     def poisoned(*args):
         terms = terms_of(*args)
         factor = value if when(fit.step) else 1.0
         return terms._replace(flow=terms.flow * factor, pair_px=terms.pair_px * factor)
 
-    monkeypatch.setattr(omnimotion.fit, "loss_terms", poisoned)
+    monkeypatch.setattr(fit_module, "loss_terms", poisoned)
 
 
 def poison_gradient(fit, _, value, when):
@@ -84,7 +85,7 @@ def test_38_a_fit_that_stays_bad_ends_with_a_diagnosis(fit, monkeypatch, poison)
 def test_39_a_map_that_does_not_invert_is_said_and_then_refused(
     fit, monkeypatch, caplog, error, is_kept
 ):
-    monkeypatch.setattr(omnimotion.fit, "round_trip", lambda scene: error)
+    monkeypatch.setattr(fit_module, "round_trip", lambda scene: error)
     if is_kept:
         assert run_fit(fit, StopSignal()).step == STEPS
     else:

@@ -1,0 +1,37 @@
+"""The start of a batch: one folder is of one config and one way to make flow."""
+
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+from omnimotion.batch.task import CONFIG_NAME
+from omnimotion.config import Config
+from omnimotion.errors import ConfigError, SceneError
+from omnimotion.files import atomic_write, make_folder, read_json, shown, write_json
+
+KIND, NAME = "omnimotion-batch-settings", "batch.json"
+
+
+def start_batch(folder: Path, config: Config, flow: Sequence[str], free: Container[str]) -> None:
+    """Make the folder, or go on in it; its fits read their settings from its ``config.txt``.
+
+    ``flow``: words of preprocess. ``free``: settings that may differ from before. Raises
+    ConfigError where the folder holds a batch of other settings, or something else.
+    """
+    asked = {"preprocess": " ".join(flow), **config.values()}
+    path = folder / NAME
+    if path.is_file():
+        found = read_json(path, SceneError)
+        changed = [key for key in asked if key not in free and found.get(key) != asked[key]]
+        if found.get("kind") != KIND:
+            raise ConfigError(f"{shown(path)} is of something else: choose another --out")
+        if changed:
+            key = changed[0]
+            raise ConfigError(
+                f"{shown(folder)} was started with {key} = {found.get(key)}, now {asked[key]}: "
+                "use the same, or another --out"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{shown(folder)} is neither empty nor a batch: choose another --out")
+    make_folder(folder)
+    write_json(path, {"kind": KIND, **asked})
+    atomic_write(folder / CONFIG_NAME, config.to_text().encode())

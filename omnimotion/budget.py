@@ -1,0 +1,86 @@
+"""A time to fit in, turned into a number of steps by measuring a few of them on this machine.
+
+The time counts from when the command began until its report is written. The number is chosen once,
+at the start, and kept by the run: a resumed fit takes the same steps, whatever the clock says.
+"""
+
+import logging
+import time
+from typing import NamedTuple
+
+from omnimotion.config import Config, FitConfig
+from omnimotion.errors import ConfigError
+from omnimotion.fit import Fit
+from omnimotion.flow import SceneStore
+from omnimotion.report import make_report
+from omnimotion.schedule import START_SHARE
+from omnimotion.settings import parse_seconds
+
+log = logging.getLogger(__name__)
+
+WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
+TRIAL_SHARE = 0.05  # of the budget, at most, for each of the two
+
+
+class Cost(NamedTuple):
+    """Seconds that a fit takes on this machine."""
+
+    step: float  # of one more step, with its part of restarts and previews
+    rest: float  # of what does not grow with the steps
+
+
+def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
+    """The config of a new fit with as many steps as fit into its budget.
+
+    ``trial`` takes some steps and is spoiled by them. ``began``: `time.perf_counter` when the
+    budget's time started. ConfigError when the time is too short for the warm-up.
+    """
+    config, loading_s = trial.config, time.perf_counter() - began
+    budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
+    step_s, report_s = measured(trial, store, TRIAL_SHARE * budget)
+    cost = cost_of(config.fit, step_s, report_s, loading_s)
+    spent = time.perf_counter() - began
+    steps, least = steps_within(budget - spent, cost), max(1, config.fit.warmup)
+    if steps < least:
+        needed = spent + cost.rest + least * cost.step
+        raise ConfigError(
+            f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
+            f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
+        )
+    log.info("budget=%s num_iters=%d (default %d): a step takes %.4f s, a report or preview "
+             "%.1f s, and %.1f s have gone by", config.fit.budget, steps, default, step_s,
+             report_s, spent)  # fmt: skip
+    return config.replace(num_iters=steps)
+
+
+def cost_of(fit: FitConfig, step_s: float, report_s: float, loading_s: float) -> Cost:
+    """The cost of a fit whose parts take this long; a preview takes about as long as a report."""
+    preview_s = report_s / fit.preview_every if fit.preview_every else 0.0
+    starts = 1 + fit.restarts * START_SHARE
+    return Cost(step_s * starts + preview_s, report_s + fit.restarts * loading_s)
+
+
+def steps_within(seconds: float, cost: Cost) -> int:
+    """How many steps there is time for."""
+    return max(0, int((seconds - cost.rest) / cost.step))
+
+
+def measured(trial: Fit, store: SceneStore, limit_s: float) -> tuple[float, float]:
+    """Seconds of a step and of a report; steps are timed for about ``2 * limit_s`` at most."""
+    _timed_step(trial, WARMUP, limit_s)
+    step_s = _timed_step(trial, TIMED, limit_s)
+    began = time.perf_counter()
+    make_report(trial, store)
+    return step_s, time.perf_counter() - began
+
+
+def _timed_step(trial: Fit, count: int, limit_s: float) -> float:
+    """The mean of up to ``count`` steps, spread over the whole fit: later ones take longer."""
+    began, steps = time.perf_counter(), trial.config.fit.num_iters
+    for done in range(1, count + 1):
+        trial.step = (done - 1) * steps // count
+        _, loss = trial.advance()
+        if time.perf_counter() - began > limit_s:
+            break
+    float(loss)  # waits for the device
+    return (time.perf_counter() - began) / done

@@ -1,0 +1,60 @@
+"""The canonical volume as a cloud of points: every surface that some frame shows, once.
+
+Conventions. Canonical coordinates are normalised: half the longer side of a frame is 1. A cloud
+has x to the right, y up and z towards the viewer, as programs for 3-D show it. How deep something
+lies is an order, not a distance.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnimotion.files import atomic_write, make_folder
+from omnimotion.rays import surface_at
+from omnimotion.tracker import RAYS_AT_ONCE, Tracker
+
+PLY_POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
+
+
+@torch.no_grad()
+def canonical_cloud(tracker: Tracker, frames: Iterable[int], step: int) -> np.ndarray:
+    """The surfaces that ``frames`` show, records (N,) of `PLY_POINT`.
+
+    Every ``step``-th pixel of a stored frame, in x and y, is a ray; of points that share a cube of
+    as many pixels a side the first is kept.
+    """
+    width, height = tracker.index.size
+    y, x = torch.meshgrid(
+        torch.arange(0, height, step), torch.arange(0, width, step), indexing="ij"
+    )
+    xy = tracker.frame.normalise(torch.stack((x, y), dim=-1).float().view(-1, 2))
+    now, found = tracker.scene.snapshot(), np.zeros(0, PLY_POINT)
+    for t in frames:
+        frame_map = now.at(torch.tensor([t], device=tracker.device))
+        for part in xy.to(tracker.device).split(RAYS_AT_ONCE):
+            seen = surface_at(now, frame_map, part[None])
+            points = np.zeros(len(part), PLY_POINT)
+            points["xyz"] = seen.u[0].cpu().numpy() * (1, -1, -1)
+            points["rgb"] = (255 * seen.rgb[0].clamp(0, 1)).round().cpu().numpy()
+            found = _thinned(np.concatenate((found, points)), step / tracker.frame.half)
+    return found
+
+
+def save_ply(path: Path, cloud: np.ndarray) -> None:
+    """Write records of `PLY_POINT` as a binary PLY file. Raises like `atomic_write`."""
+    header = [
+        "ply", "format binary_little_endian 1.0", f"element vertex {len(cloud)}",
+        *(f"property float {axis}" for axis in "xyz"),
+        *(f"property uchar {name}" for name in ("red", "green", "blue")), "end_header", "",
+    ]  # fmt: skip
+    make_folder(path.parent)
+    atomic_write(path, "\n".join(header).encode() + cloud.tobytes())
+
+
+def _thinned(points: np.ndarray, side: float) -> np.ndarray:
+    """The first point of each cube."""
+    cubes = np.floor(points["xyz"] / side).astype(np.int64)
+    _, first = np.unique(cubes, axis=0, return_index=True)
+    return points[np.sort(first)]

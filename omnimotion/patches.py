@@ -1,0 +1,183 @@
+"""The image around a query, found again along its track.
+
+Lucas-Kanade alignment, inverse compositional (Baker and Matthews, "Lucas-Kanade 20 years on",
+2004): the patch around a query is compared with the image at its track, turned and stretched as
+the scene turns and stretches it there, and the track is moved to where the two are most alike.
+Patches are compared with their mean taken away and their contrast made one, so brightness may
+change. Unlike flow from frame to frame this does not drift.
+
+Conventions. q queries, T frames, N pairs of a query and a frame, P places of a patch. Places are
+in pixels of the store's frames but within this module, where they are in pixels of its images.
+"""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimotion.flow import SceneStore
+from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
+
+LEAST_SIDE = 256  # frames are halved as long as the longer side stays above
+RADIUS = 9  # of a patch, px of the image
+WIDTH = 0.6  # standard deviation of its window, in radii
+ITERATIONS = 6
+ALIKE = 0.7  # correlation from which a patch counts as found
+FAR_PX = 3.0  # a patch so far off the track, of a frame whose longer side is 256, is another
+LEAST_TEXTURE = 0.02  # of a patch of contrast 1: its weaker gradient squared; less may slide
+LEAST_CONTRAST = 1.0  # grey levels: less is noise
+AT_ONCE = 8192  # pairs: 60 MB
+
+
+class Patches:
+    """The images of a scene's store, grey and of moderate size. SceneError for a damaged one."""
+
+    def __init__(self, store: SceneStore) -> None:
+        longer = max(store.index.size)
+        self.size = store.index.size
+        level = max(0, int(np.log2(longer / LEAST_SIDE)))
+        width, height = self.size
+        self.image_size = max(1, width >> level), max(1, height >> level)
+        self.px = 2 * PIXELS_PER_UNIT / max(self.image_size)  # of 256, in one of an image's
+        self._store = store
+        self._images: Tensor | None = None
+
+    def around(self, frames: np.ndarray, xy: np.ndarray, warp: np.ndarray) -> "Around":
+        """The patches around queries ``xy`` (q, 2) in ``frames`` (q,).
+
+        ``warp`` (q, T, 2, 2): how each frame turns and stretches what is near a query.
+        """
+        return Around(self, torch.from_numpy(frames), self.to_image(xy), torch.from_numpy(warp))
+
+    def to_image(self, xy: np.ndarray) -> Tensor:
+        """Places in pixels of the images."""
+        return torch.from_numpy(resize_xy(xy.astype(np.float32), self.size, self.image_size))
+
+    def from_image(self, xy: Tensor) -> np.ndarray:
+        """Inverse of `to_image`."""
+        return resize_xy(xy.numpy(), self.image_size, self.size)
+
+    def read(self, frames: Tensor, xy: Tensor) -> Tensor:
+        """Grey levels (N, P) at places (N, P, 2) of ``frames`` (N,), the edge's outside."""
+        images = self._all()
+        height, width = images.shape[1:]
+        x, y = xy[..., 0].clamp(0, width - 1), xy[..., 1].clamp(0, height - 1)
+        left, top = x.floor().clamp(max=width - 2), y.floor().clamp(max=height - 2)
+        x, y = x - left, y - top
+        at = (frames[:, None] * height + top.long()) * width + left.long()
+        a, b, c, d = (images.view(-1)[at + k].float() for k in (0, 1, width, width + 1))
+        upper, lower = a + x * (b - a), c + x * (d - c)
+        return upper + y * (lower - upper)
+
+    def _all(self) -> Tensor:
+        if self._images is None:
+            self._images = torch.from_numpy(
+                np.stack([self._grey(t) for t in range(self._store.index.n_frames)])
+            )
+        return self._images
+
+    def _grey(self, t: int) -> np.ndarray:
+        import cv2
+
+        grey = cv2.cvtColor(self._store.frame(t), cv2.COLOR_RGB2GRAY)
+        return cv2.resize(grey, self.image_size, interpolation=cv2.INTER_AREA)
+
+
+class Template(NamedTuple):
+    """Patches as they are compared, and how they change when they move."""
+
+    value: Tensor  # (q, P) mean 0, contrast 1
+    gradient: Tensor  # (q, P, 2) of `value` by the patch's place
+    solve: Tensor  # (q, 2, 2) inverse of the gradient's second moments
+    textured: Tensor  # bool (q,)
+
+    @classmethod
+    def at(cls, patches: Patches, frames: Tensor, xy: Tensor) -> Self:
+        """The patches around ``xy`` (q, 2)."""
+        place = xy[:, None] + OFFSETS
+        value, contrast = _normal(patches.read(frames, place))
+        half = torch.eye(2) / 2
+        gradient = torch.stack([
+            patches.read(frames, place + half[k]) - patches.read(frames, place - half[k])
+            for k in range(2)
+        ], dim=-1) / contrast[..., None]  # fmt: skip
+        gradient = gradient - (WINDOW[:, None] * gradient).sum(1, keepdim=True)
+        along = (WINDOW[:, None] * value[..., None] * gradient).sum(1, keepdim=True)
+        gradient = gradient - value[..., None] * along  # what only changes contrast
+        moments = torch.einsum("qpa,qpb,p->qab", gradient, gradient, WINDOW)
+        textured = torch.linalg.eigvalsh(moments)[:, 0] > LEAST_TEXTURE
+        solve = torch.linalg.inv(moments + 1e-4 * torch.eye(2))
+        return cls(value, gradient, solve, textured)
+
+
+class Around:
+    """The patches around q queries."""
+
+    def __init__(self, patches: Patches, frames: Tensor, xy: Tensor, warp: Tensor) -> None:
+        self._patches, self._frames, self._warp = patches, frames, warp
+        self._template = Template.at(patches, frames, xy)
+
+    def find(self, xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Where the patches are near tracks ``xy`` (q, T, 2), NaN where they are not found.
+
+        Only where ``shown`` (q, T), and not in the queries' own frames.
+        """
+        found = torch.full(xy.shape, torch.nan)
+        track = self._patches.to_image(xy)
+        shown = shown.copy()
+        shown[np.arange(len(shown)), self._frames] = False
+        for q, t in self._pairs(shown & self._template.textured.numpy()[:, None]):
+            place, alike = self._aligned(q, t, track[q, t])
+            moved = self._patches.px * (place - track[q, t]).norm(dim=-1)
+            is_it = (alike > ALIKE) & (moved < FAR_PX)
+            found[q, t] = torch.where(is_it[:, None], place, torch.nan)
+        return self._patches.from_image(found)
+
+    def likeness(self, xy: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Correlation (q, T) of patches and images at tracks ``xy``; 0 where not ``inside``."""
+        alike = torch.zeros(inside.shape)
+        track = self._patches.to_image(xy)
+        for q, t in self._pairs(inside):
+            alike[q, t] = self._compared(q, t, track[q, t])[1]
+        return alike.numpy()
+
+    def _pairs(self, which: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+        """Queries and frames (N,) where ``which`` (q, T) holds, some at a time."""
+        q, t = torch.from_numpy(which).nonzero(as_tuple=True)
+        return list(zip(q.split(AT_ONCE), t.split(AT_ONCE)))
+
+    def _aligned(self, q: Tensor, t: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Places (N, 2) moved to where the image is most alike, and how much it is (N,)."""
+        for _ in range(ITERATIONS):
+            off, _ = self._compared(q, t, place)
+            pull = torch.einsum("np,npa->na", off * WINDOW, self._template.gradient[q])
+            step = torch.einsum("nab,nb->na", self._template.solve[q], pull)
+            step = step / step.norm(dim=-1, keepdim=True).clamp(min=1)  # at most a pixel
+            place = place - torch.einsum("nab,nb->na", self._warp[q, t], step)
+        return place, self._compared(q, t, place)[1]
+
+    def _compared(self, q: Tensor, t: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """The image around places minus the patch (N, P), and their correlation (N,)."""
+        around = place[:, None] + torch.einsum("nab,pb->npa", self._warp[q, t], OFFSETS)
+        value, _ = _normal(self._patches.read(t, around))
+        patch = self._template.value[q]
+        return value - patch, (WINDOW * value * patch).sum(-1)
+
+
+def _normal(grey: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (N, P) of mean 0 and contrast 1, and what the contrast (N, 1) was."""
+    value = grey - (WINDOW * grey).sum(-1, keepdim=True)
+    contrast = (WINDOW * value.square()).sum(-1, keepdim=True).sqrt().clamp(min=LEAST_CONTRAST)
+    return value / contrast, contrast
+
+
+def _patch() -> tuple[Tensor, Tensor]:
+    """Offsets (P, 2) of a patch's places from its centre, and their window (P,), of sum 1."""
+    side = torch.arange(-RADIUS, RADIUS + 1.0)
+    offsets = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).view(-1, 2)
+    window = torch.exp(-offsets.square().sum(-1) / (2 * (WIDTH * RADIUS) ** 2))
+    return offsets, window / window.sum()
+
+
+OFFSETS, WINDOW = _patch()

@@ -1,0 +1,168 @@
+"""What fitting and asking a clip will take on this machine, measured on an excerpt of it.
+
+Conventions. The excerpt is a preprocessed scene of the clip's first frames. Steps are timed with a
+scene of the whole clip's length, whose matches are the excerpt's, spread over it. Seconds are of
+the wall, sizes in bytes; a stage's seconds hold those that its process takes to start.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnimotion.cameras import IDENTITY
+from omnimotion.checkpoint import KEPT, build_scene
+from omnimotion.config import Config
+from omnimotion.fit import Fit, run_fit
+from omnimotion.flow import SceneStore
+from omnimotion.geometry import Frame
+from omnimotion.history import read_metrics
+from omnimotion.networks import choose_backend
+from omnimotion.plots import plot_metrics
+from omnimotion.points import grid_points
+from omnimotion.previews import save_preview
+from omnimotion.report import save_report
+from omnimotion.runs import (
+    choose_device,
+    open_tracker,
+    resolved_config,
+    run_folder,
+    set_threads,
+    start_fit,
+)
+from omnimotion.settings import parse_seconds
+from omnimotion.signals import StopSignal
+from omnimotion.windows import plan_windows
+
+EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
+STEPS, WARMUP = 40, 8  # timed with the whole clip's scene, and not
+BYTES_PER_TRACK = 21 + 13  # of a query point and frame in .npz
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the plan needs to know of a clip."""
+
+    n_frames: int
+    size: tuple[int, int]  # W, H at which flow is computed
+    pairs: int  # ordered
+    excerpt_pairs: int  # likewise, of the excerpt
+
+    def part(self, n_frames: int) -> "Clip":
+        """Some frames of it."""
+        return replace(self, n_frames=n_frames, pairs=self.pairs * n_frames // self.n_frames)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage takes."""
+
+    seconds: float
+    bytes: float  # on disk, that stay
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What `train` takes."""
+
+    stage: Stage
+    windows: int
+    steps: int  # of each window
+    step_s: float
+    compile_s: float  # that the first step takes longer, as the first answer to a query does
+
+
+def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPlan:
+    """The fit of a clip with a config, from a few steps; leaves a complete run in the excerpt.
+
+    A long clip is fitted in windows, each as expensive as the longest.
+    ``folder``: the excerpt. ``start_s``: what a process takes to import what it needs. Raises as
+    `start_fit` does.
+    """
+    set_threads(config.fit.threads)
+    windows = plan_windows(clip.n_frames)
+    clip = clip.part(max(map(len, windows)))
+    store, run = SceneStore.open(folder), run_folder(folder, None)
+    short = config.replace(num_iters=EXCERPT_STEPS, preview_every=0, budget="")
+    fit, read_s = _timed(lambda: start_fit(store, run, short))
+    _, compile_s = _timed(fit.advance)  # the first step also compiles
+    run_fit(fit, StopSignal())
+    _, preview_s = _timed(lambda: save_preview(store, fit.scene, run, fit.step))
+    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    _, report_s = _timed(lambda: save_report(fit, store))
+    whole = _whole(fit, clip, resolved_config(config, clip.size, clip.n_frames), folder)
+    step_s = _step_seconds(whole)
+    path, save_s = _timed(whole.save)
+    settings = whole.config.fit
+    steps = settings.num_iters
+    previews = math.ceil(steps / settings.preview_every) if settings.preview_every else 0
+    saves = math.ceil(steps / settings.checkpoint_every) + 1
+    seconds = start_s + compile_s + len(windows) * (
+        read_s * clip.pairs / clip.excerpt_pairs + step_s * steps + previews * preview_s
+        + saves * save_s + report_s
+    )  # fmt: skip
+    if settings.budget:
+        seconds = parse_seconds(settings.budget)
+        steps = max(1, int(seconds / len(windows) / step_s))
+    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews + _bytes_of(run)
+    stage = Stage(seconds, len(windows) * kept)
+    return FitPlan(stage, len(windows), steps, step_s, compile_s)
+
+
+def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:
+    """A query for a grid of points, from one of the excerpt; see `plan_fit`, which comes first."""
+    fit = config.fit
+    tracker, open_s = _timed(lambda: open_tracker(folder, None, fit.device, fit.backend))
+    points = grid_points(grid, 0, tracker.index.original_size)
+    _, first_s = _timed(lambda: tracker.track(points[:1]))
+    _, own_s = _timed(lambda: tracker.track(points, refine=False))
+    _, refined_s = _timed(lambda: tracker.track(points))
+    frames = clip.n_frames / tracker.index.n_frames
+    pairs = clip.pairs / clip.excerpt_pairs
+    seconds = start_s + open_s + first_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
+    return Stage(seconds, len(points) * clip.n_frames * BYTES_PER_TRACK)
+
+
+def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
+    """A fit as long as the clip, with the matches of the excerpt's fit."""
+    device = choose_device(config.fit.device)
+    backend = choose_backend(config.fit.backend, device)
+    cameras = torch.tensor(IDENTITY).repeat(clip.n_frames, 1)
+    scene = build_scene(Frame(*clip.size), cameras, config, backend, device)
+    last, whole = max(1, fit.scene.n_frames - 1), clip.n_frames - 1
+
+    def spread(frames: torch.Tensor) -> torch.Tensor:
+        return torch.div(frames * whole, last, rounding_mode="floor")
+
+    pool = replace(fit.pool, i=spread(fit.pool.i), j=spread(fit.pool.j))
+    return Fit(scene, pool, config, folder / "runs" / "whole", fit.fingerprint)
+
+
+def _step_seconds(fit: Fit) -> float:
+    """The mean time of a step; a median would leave out what now and then takes longer."""
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            _, loss = fit.advance()
+            float(loss)  # waits for the device
+
+    take(WARMUP)
+    return _timed(lambda: take(STEPS))[1] / STEPS
+
+
+def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    return function(), time.perf_counter() - began
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _bytes_of(run: Path) -> int:
+    """Of the files that a run has once: report, pictures."""
+    return sum(path.stat().st_size for path in run.iterdir() if path.is_file())

@@ -1,0 +1,31 @@
+"""Trails without the camera's motion: where points were, seen as from the camera of one frame."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from omnimotion.geometry import apply_similarity, invert_similarity, resize_xy
+from omnimotion.tracker import Tracker
+from omnimotion.tracks import Tracks
+
+
+class Steady:
+    """Takes the camera's motion, a similarity of the image for each frame, out of tracks."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._index, self._frame = tracker.index, tracker.frame
+        self._cameras = tracker.scene.snapshot().cameras.detach().cpu()
+
+    def __call__(self, tracks: Tracks, t: int) -> Tracks:
+        """The tracks with all places (Q, T, 2) as they lie in the view of their frame ``t``.
+
+        What stands still in the world then stays where it is.
+        """
+        cameras = self._cameras[torch.from_numpy(tracks.frames)]
+        own, stored = self._index.original_size, self._index.size
+        xy = self._frame.normalise(resize_xy(torch.from_numpy(tracks.xy), own, stored))
+        seen = apply_similarity(invert_similarity(cameras[t]), apply_similarity(cameras, xy))
+        places = resize_xy(self._frame.to_pixels(seen), stored, own).numpy()
+        places[:, t] = tracks.xy[:, t]
+        return replace(tracks, xy=places.astype(np.float32))

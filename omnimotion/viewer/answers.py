@@ -1,0 +1,202 @@
+"""What the viewer's page can ask of a fitted scene, one question at a time.
+
+Places are in pixels of the original video. Pictures are PNG files.
+"""
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from omnimotion.depth_pictures import DepthPictures
+from omnimotion.errors import ConfigError, InputError, PointsError
+from omnimotion.files import read_bytes
+from omnimotion.fitted import FittedScene
+from omnimotion.flow import SceneStore, frame_path
+from omnimotion.footage import images
+from omnimotion.formats import FORMATS, Sheet, check_options, save
+from omnimotion.images import encode_png
+from omnimotion.long_runs import only_window
+from omnimotion.measure import PIXELS, Scale
+from omnimotion.points import checked_points
+from omnimotion.tracks import Tracks
+from omnimotion.warps import Carrier
+
+MAX_POINTS = 500
+LAYERS = ("video", "colour", "depth")
+LAYER_SIDE = 320  # px of the longer side of a rendered layer: rays are cast for this many
+MASK_SIDE = 144  # cells of a propagated mask along the longer side, for an answer in time
+MASK_INK = (255, 80, 170, 150)  # RGBA
+MAX_KEPT = 64 << 20  # bytes of pictures
+
+
+class Kept:
+    """Pictures that were made; the least recently asked go when they become too many."""
+
+    def __init__(self) -> None:
+        self._data: OrderedDict[tuple, bytes] = OrderedDict()
+
+    def get(self, key: tuple, make: Callable[[], bytes]) -> bytes:
+        """What was made before, or now."""
+        data = self._data.pop(key, None) or make()
+        self._data[key] = data
+        while sum(map(len, self._data.values())) > MAX_KEPT and len(self._data) > 1:
+            self._data.popitem(last=False)
+        return data
+
+
+class Answers:
+    """A fitted scene and its frames. Threads may ask; they are answered one after the other."""
+
+    def __init__(self, scene: FittedScene, folder: Path) -> None:
+        self.folder = folder
+        self._lock = Lock()
+        self._take(scene)
+        self._masks = 0
+        self._mask = np.zeros((0, 0), np.uint8), 0  # the newest one, and its frame
+
+    def about(self) -> dict[str, Any]:
+        """What the page needs to know of the clip."""
+        index = self._tracker.index
+        return {
+            "name": index.name, "run": self.scene.meta.get("run", ""), "fps": index.fps,
+            "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
+            "mask_step": self._mask_step,
+            "formats": [
+                {"name": each.name, "program": each.program, "units": each.units}
+                for each in FORMATS.values()
+            ],
+        }  # fmt: skip
+
+    def warm(self) -> None:
+        """Compile and read what the first click would wait for."""
+        width, height = self.scene.size
+        self.tracks([[0, width // 2, height // 2]], refine=True)
+
+    def adopt(self, scene: FittedScene) -> None:
+        """Answer from another fit of the same clip from now on."""
+        with self._lock:
+            self._take(scene)
+
+    def _take(self, scene: FittedScene) -> None:
+        self.scene, self._kept, self._tracker = scene, Kept(), only_window(scene.tracker)
+        self._carrier = Carrier(self._tracker)
+        self._depths = DepthPictures(self._tracker, LAYER_SIDE)
+
+    def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
+        """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
+        if len(points) > MAX_POINTS:
+            raise PointsError(f"{len(points)} points, expected at most {MAX_POINTS}")
+        asked = np.array(points, np.float64).reshape(-1, 3)
+        asked = checked_points("points", asked, self.scene.n_frames, self.scene.size)
+        with self._lock:
+            return self.scene.track(asked, refine)
+
+    def picture(self, layer: str, t: int) -> bytes:
+        """A frame: of the video as it is stored, or rendered, in colour or as pseudo-depth.
+
+        `PointsError` for a frame outside the clip, `InputError` for another layer.
+        """
+        if layer not in LAYERS:
+            raise InputError(f"layer {layer!r}: expected {', '.join(LAYERS)}")
+        self._check_frame(t)
+        if layer == "video":
+            return read_bytes(frame_path(self.folder, t), InputError)
+        with self._lock:
+            return self._kept.get((layer, t), lambda: self._rendered(layer, t))
+
+    def set_mask(self, t: int, bits: bytes) -> int:
+        """The number of a new mask of frame ``t``, eight pixels to a byte, row after row.
+
+        `PointsError` for a frame outside the clip, `InputError` for another number of bytes or no
+        pixel at all.
+        """
+        self._check_frame(t)
+        width, height = self.scene.size
+        if len(bits) != -(-width * height // 8):
+            raise InputError(f"mask: {len(bits)} bytes, expected a bit for each of "
+                             f"{width}x{height} pixels")  # fmt: skip
+        labels = np.unpackbits(np.frombuffer(bits, np.uint8), count=width * height)
+        if not labels.any():
+            raise InputError("the mask is empty: draw on the object first")
+        with self._lock:
+            self._mask = labels.reshape(height, width), t
+            self._masks += 1
+            return self._masks
+
+    def mask(self, number: int, j: int) -> bytes:
+        """The newest mask in frame j, as ink on nothing: a PNG of small size, by its cells.
+
+        `InputError` for an older one, `PointsError` for a frame outside the clip.
+        """
+        self._check_frame(j)
+        with self._lock:
+            if number != self._masks:
+                raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
+            return self._kept.get(("mask", number, j), lambda: self._propagated(j))
+
+    def export(
+        self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
+    ) -> tuple[str, bytes]:
+        """A file of refined tracks, its name and its bytes; raises as ``query --export`` does."""
+        if name not in FORMATS:
+            raise ConfigError(f"unknown format {name!r}: expected {', '.join(FORMATS)}")
+        each = FORMATS[name]
+        check_options([each], scale, False, start_frame)
+        tracks = self.tracks(points, refine=True)
+        first = each.first_frame if start_frame is None else start_frame
+        sheet = Sheet(
+            tracks=tracks, numbers=(tracks.frames + first).tolist(),
+            scale=PIXELS if scale is None else Scale.parse(scale),
+            images=images(self.folder, None, tracks.frames.tolist()),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="omnimotion-") as folder:
+            path = Path(folder) / f"tracks{each.ending}"
+            save(each, path, sheet)
+            return path.name, path.read_bytes()
+
+    def _check_frame(self, t: int) -> None:
+        if not 0 <= t < self.scene.n_frames:
+            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+
+    def _propagated(self, j: int) -> bytes:
+        labels, t = self._mask
+        step = 1 if j == t else self._mask_step
+        cells = self._carrier.propagate(labels, t, j, step)[::step, ::step]
+        layer = np.zeros((*cells.shape, 4), np.uint8)
+        layer[cells > 0] = MASK_INK
+        return encode_png(layer)
+
+    def _rendered(self, layer: str, t: int) -> bytes:
+        if layer == "depth":
+            return encode_png(self._depths.small(t))
+        step = -(-max(self._tracker.index.size) // LAYER_SIDE)
+        return encode_png(self._tracker.surface(t, step)[1])
+
+    @property
+    def _mask_step(self) -> int:
+        return -(-max(self.scene.size) // MASK_SIDE)
+
+
+def open_answers(scene: FittedScene, folder: Path) -> Answers:
+    """`Answers` of a scene whose files are all there; raises as `SceneStore.open` does."""
+    return Answers(scene, SceneStore.open(folder).folder)
+
+
+def as_json(tracks: Tracks) -> dict[str, Any]:
+    """Tracks as the page takes them: a list for each, places to a hundredth of a pixel."""
+    return {
+        "tracks": [
+            {
+                "query": tracks.queries[q].tolist(),
+                "xy": tracks.xy[q].round(2).tolist(),
+                "visible": tracks.visible[q].tolist(),
+                "confidence": tracks.confidence[q].round(3).tolist(),
+            }
+            for q in range(len(tracks))
+        ]
+    }

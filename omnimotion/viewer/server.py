@@ -1,0 +1,165 @@
+"""The viewer's server: its page, and what that asks, over HTTP on this machine."""
+
+import socket
+from importlib import resources
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from omnimotion.errors import ConfigError, OmniMotionError
+from omnimotion.viewer.answers import Answers, as_json
+from omnimotion.viewer.guard import Guard
+from omnimotion.viewer.refits import Refits
+
+HOST = "127.0.0.1"
+API = "/api"
+PAGE = {
+    "": ("index.html", "text/html"),
+    "viewer.css": ("viewer.css", "text/css"),
+    "viewer.js": ("viewer.js", "text/javascript"),
+    "draw.js": ("draw.js", "text/javascript"),
+    "server.js": ("server.js", "text/javascript"),
+    "mask.js": ("mask.js", "text/javascript"),
+    "controls.js": ("controls.js", "text/javascript"),
+    "refit.js": ("refit.js", "text/javascript"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""Everything that the page is made of, by its address: no name from a request opens a file."""
+
+Row = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Question(BaseModel):
+    """Points to track: rows of t, x, y."""
+
+    points: list[Row]
+    refine: bool = True
+
+
+class Pin(BaseModel):
+    """Where a track is, or ought to be, in a frame."""
+
+    track: int
+    t: int
+    x: float
+    y: float
+    visible: bool = True
+
+
+class RefitQuestion(BaseModel):
+    """Pins that a refit is to heed."""
+
+    pins: Annotated[list[Pin], Field(min_length=2, max_length=5000)]
+
+
+class ExportQuestion(BaseModel):
+    """Points whose tracks are to be written."""
+
+    points: Annotated[list[Row], Field(min_length=1)]
+    format: str
+    start_frame: int | None = None
+    scale: str | None = None
+
+
+def build_app(answers: Answers, refits: Refits, port: int) -> Guard:
+    """The ASGI application that shows a scene at 127.0.0.1 and that port."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _say_errors(app)
+    for address, (name, kind) in PAGE.items():
+        app.add_api_route(f"/{address}", _file(name, kind), methods=["GET"])
+
+    @app.get(f"{API}/scene")
+    def scene() -> dict[str, Any]:
+        return answers.about()
+
+    @app.get(f"{API}/frames/{{layer}}/{{t}}")
+    def frame(layer: str, t: int) -> Response:
+        return Response(answers.picture(layer, t), media_type="image/png")
+
+    @app.post(f"{API}/tracks")
+    def tracks(question: Question) -> dict[str, Any]:
+        return as_json(answers.tracks(question.points, question.refine))
+
+    @app.post(f"{API}/masks/{{t}}")
+    async def new_mask(t: int, request: Request) -> dict[str, int]:
+        return {"mask": await run_in_threadpool(answers.set_mask, t, await request.body())}
+
+    @app.get(f"{API}/masks/{{number}}/{{t}}")
+    def mask(number: int, t: int) -> Response:
+        return Response(answers.mask(number, t), media_type="image/png")
+
+    @app.post(f"{API}/export")
+    def export(question: ExportQuestion) -> Response:
+        name, data = answers.export(
+            question.points, question.format, question.start_frame, question.scale
+        )
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(data, media_type="application/octet-stream", headers=headers)
+
+    _add_refits(app, refits)
+    return Guard(app, port)
+
+
+def _add_refits(app: FastAPI, refits: Refits) -> None:
+    @app.post(f"{API}/refit")
+    def refit(question: RefitQuestion) -> dict[str, Any]:
+        rows = [(pin.track, pin.t, pin.x, pin.y, int(pin.visible)) for pin in question.pins]
+        return refits.start(rows)
+
+    @app.get(f"{API}/refit")
+    def progress() -> dict[str, Any]:
+        return refits.progress()
+
+    @app.delete(f"{API}/refit")
+    def stop() -> dict[str, Any]:
+        refits.stop()
+        return refits.progress()
+
+
+def listen(port: int) -> socket.socket:
+    """A socket of this machine only; port 0 is any free one. `ConfigError` where it is taken."""
+    try:
+        return socket.create_server((HOST, port))
+    except (OSError, OverflowError) as problem:
+        raise ConfigError(f"port {port}: {problem}; choose another --port") from problem
+
+
+def serve(app: Guard, listener: socket.socket) -> None:
+    """Answer until Ctrl-C or SIGTERM."""
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_keep_alive=30,
+                            limit_concurrency=32, server_header=False)  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _file(name: str, kind: str) -> Any:
+    """What answers with a file of the package."""
+    data = resources.files("omnimotion.viewer").joinpath("static", name).read_bytes()
+
+    def answer() -> Response:
+        return Response(data, media_type=kind)
+
+    return answer
+
+
+def _say_errors(app: FastAPI) -> None:
+    """Every refusal is one line of JSON."""
+
+    @app.exception_handler(OmniMotionError)
+    def refused(_: Request, problem: OmniMotionError) -> JSONResponse:
+        return JSONResponse({"error": " ".join(str(problem).split())}, status_code=400)
+
+    @app.exception_handler(HTTPException)  # an address that is none, a body that is no JSON
+    def unanswered(_: Request, problem: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": problem.detail}, status_code=problem.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, problem: RequestValidationError) -> JSONResponse:
+        first = problem.errors()[0]  # without what was sent
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": f"{where}: {first['msg']}"}, status_code=422)

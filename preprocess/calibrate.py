@@ -1,0 +1,199 @@
+"""What preprocessing costs on this machine, measured on a few frames of the video itself.
+
+Conventions. An excerpt of the first frames goes through every stage, and leaves a complete scene.
+Costs are seconds of the wall with all of the method's workers busy. A ``kind`` of pair is what
+its cost depends on: a link is stored densely, and DIS halves its resolution off the gaps of log.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from omnimotion.flow import flow_path, frame_path
+from omnimotion.video import Video, open_video, save_png
+from preprocess.compute import at_size, gaps_of, one_cv2_thread, preprocess
+from preprocess.estimator import FlowEstimator, cached_frames
+from preprocess.job import PRODUCTS, Job
+from preprocess.merge import block_size, merge_all
+from preprocess.methods import choose_estimator
+from preprocess.mutual import cached_matches, confirm_all
+from preprocess.options import PreprocessOptions
+from preprocess.pair_store import PairStore
+from preprocess.pairs import (
+    LINK_GAPS,
+    Lattice,
+    choose_pairs,
+    disk_bytes,
+    is_log_gap,
+)
+from preprocess.sections import checked_pair
+from preprocess.threads import in_threads
+
+EXCERPT = 10  # frames: enough for a pair of every kind, and for chains of every link
+WARM_PAIRS = 2  # before pairs are timed
+KINDS = ("link", "log", "other")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do for a clip."""
+
+    frames: int
+    pairs: dict[str, int]  # unordered, by kind
+    moves: int  # a source frame's points moved once along a flow, or compared once
+    links: int  # dense flows read for chains
+
+    @property
+    def ordered(self) -> int:
+        """Ordered pairs: flow files hold their matches."""
+        return 2 * sum(self.pairs.values())
+
+    @classmethod
+    def of(cls, n_frames: int, gaps: list[int], block: int) -> "Work":
+        """Of a clip of so many frames, ``block`` source frames of which are merged at once."""
+        pairs = dict.fromkeys(KINDS, 0)
+        for gap in gaps:
+            pairs[kind_of(gap)] += n_frames - gap
+        linked = [gap for gap in LINK_GAPS if gap in gaps]
+        moves, reach = 0, min(max(gaps), n_frames - 1)
+        for gap in range(1, reach + 1):  # see `chain.extend`: direct flow, links, the comparison
+            each = (gap in gaps) + sum(link < gap for link in linked) + 1
+            moves += 2 * (n_frames - gap) * each
+        links = 0
+        for first in range(0, n_frames, block):  # see `merge._Merger`: both ways from a block
+            last = min(first + block, n_frames) - 1
+            ahead = min(last + reach, n_frames - 1) - first
+            behind = last - max(0, first - reach)
+            links += sum(max(0, ahead - gap) + max(0, behind - gap) for gap in linked)
+        return cls(n_frames, pairs, moves, links)
+
+
+@dataclass(frozen=True)
+class FlowCosts:
+    """Seconds of each unit of `Work`, and what it leaves on disk."""
+
+    frame: float
+    pair: dict[str, float]
+    move: float
+    link: float
+    confirm: float  # of an ordered pair
+    frame_bytes: float
+    flow_bytes: float  # of an ordered pair
+
+    def seconds(self, work: Work) -> float:
+        """How long the work takes, once the frames are in memory."""
+        pairs = sum(self.pair.get(kind, 0.0) * count for kind, count in work.pairs.items())
+        merge = self.move * work.moves + self.link * work.links
+        return self.frame * work.frames + pairs + merge + self.confirm * work.ordered
+
+    def bytes(self, work: Work) -> float:
+        """What stays on disk."""
+        return self.frame_bytes * work.frames + self.flow_bytes * work.ordered
+
+
+@dataclass(frozen=True)
+class FlowPlan:
+    """What preprocessing of one video takes, besides reading it twice."""
+
+    work: Work
+    excerpt: Work
+    costs: FlowCosts
+    start_s: float  # to find the method's weights
+    peak_bytes: float  # on disk, while it runs
+    method: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes, besides reading the video."""
+        return self.start_s + self.costs.seconds(self.work)
+
+
+def kind_of(gap: int) -> str:
+    """The kind of a pair with this gap."""
+    return "link" if gap in LINK_GAPS else "log" if is_log_gap(gap) else "other"
+
+
+def plan_flow(options: PreprocessOptions, video: Video) -> FlowPlan:
+    """What is to be expected of the options' video, which is ``video``.
+
+    Measured on an excerpt, which is left in ``options.scene`` as a scene. Raises FlowError where
+    weights are missing, or where the excerpt has no usable flow.
+    """
+    count = min(EXCERPT, len(video))
+    first, step = int(video.source_indices[0]), int(video.source_indices[1])
+    step -= first
+    part = replace(options, frames=f"{first}:{first + (count - 1) * step + 1}:{step}")
+    excerpt = open_video(part.video, part.frames, allow_truncated=part.allow_truncated)
+    folder, gaps = options.scene, gaps_of(options, len(video))
+    store = PairStore(folder / "pairs", Lattice.for_size(options.working_size(video.size)))
+    for name in PRODUCTS:
+        (folder / name).mkdir(parents=True)
+    frames = cached_frames(folder, store.lattice.size)
+    estimator, start_s = _timed(lambda: choose_estimator(options, frames, None))
+    Job(part.settings(), excerpt.fingerprint, estimator.info).save(folder)
+    with one_cv2_thread():
+        costs = _measured(folder, store, estimator, excerpt, gaps)
+    preprocess(part)  # all that is left is the index
+    bound = len(video) * math.prod(store.lattice.size) * 3  # of frames, which are packed
+    peak = costs.frame_bytes * len(video) + disk_bytes(len(video), gaps, store.lattice) - bound
+    block = block_size(store, gaps)
+    work = Work.of(len(video), gaps, block)
+    done = Work.of(count, [gap for gap in gaps if gap < count], block)
+    return FlowPlan(work, done, costs, start_s, peak, str(estimator.info["method"]))
+
+
+def _measured(
+    folder: Path, store: PairStore, estimator: FlowEstimator, excerpt: Video, gaps: list[int]
+) -> FlowCosts:
+    """The costs, from an excerpt that goes through all stages in their order."""
+    n_frames = len(excerpt)
+    gaps = [gap for gap in gaps if gap < n_frames]
+    images = [at_size(frame, store.lattice.size) for frame in excerpt]
+    work = Work.of(n_frames, gaps, block_size(store, gaps))
+
+    def save(t: int) -> None:
+        save_png(frame_path(folder, t), images[t])
+
+    def compute(pair: tuple[int, int]) -> None:
+        store.write(*pair, checked_pair(estimator, store, *pair, gaps))
+
+    def seconds(function: Callable, items: Iterable) -> float:
+        return _timed(lambda: [None for _ in in_threads(function, items, estimator.workers)])[1]
+
+    save_s = seconds(save, range(n_frames))
+    pairs = choose_pairs(n_frames, gaps)
+    for pair in pairs[:WARM_PAIRS]:
+        compute(pair)
+    taken = dict.fromkeys(KINDS, 0.0)
+    for gap in gaps:  # in order: one may start from the flow of the one before
+        here = [pair for pair in pairs if pair[1] - pair[0] == gap]
+        taken[kind_of(gap)] += seconds(compute, here)
+    linked = [pair for pair in pairs if pair[1] - pair[0] in LINK_GAPS]
+    link_s = seconds(lambda pair: store.link(*pair), linked) / len(linked)
+    every, workers = list(range(n_frames)), estimator.workers
+    _, merge_s = _timed(lambda: merge_all(estimator, store, every, n_frames, gaps))
+    merged = cached_matches(store, 2 * len(gaps))
+    _, confirm_s = _timed(lambda: confirm_all(folder, store, merged, every, workers))
+    return FlowCosts(
+        frame=save_s / n_frames,
+        pair={kind: taken[kind] / work.pairs[kind] for kind in KINDS if work.pairs[kind]},
+        move=max(0.0, merge_s - link_s * work.links) / work.moves,
+        link=link_s,
+        confirm=confirm_s / work.ordered,
+        frame_bytes=_bytes(frame_path(folder, t) for t in range(n_frames)) / n_frames,
+        flow_bytes=_bytes(flow_path(folder, t) for t in range(n_frames)) / work.ordered,
+    )
+
+
+def _timed(function: Callable[[], Result]) -> tuple[Result, float]:
+    began = time.perf_counter()
+    return function(), time.perf_counter() - began
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)

@@ -1,0 +1,70 @@
+"""What preprocessing is expected to cost: how much work there is, and what it leaves on disk."""
+
+from collections import Counter
+
+import pytest
+
+from omnimotion.flow import SceneStore
+from omnimotion.video import open_video
+from preprocess import merge, sections
+from preprocess.calibrate import Work, kind_of, plan_flow
+from preprocess.compute import preprocess
+from preprocess.options import PreprocessOptions
+from preprocess.pair_store import PairStore
+from preprocess.pairs import pair_gaps
+
+
+@pytest.mark.parametrize("mode", ["all", "log"])
+@pytest.mark.parametrize("block", [3, 32])
+def test_the_work_is_what_preprocessing_does(tiny_clip, tmp_path, monkeypatch, mode, block):
+    """Counted while it does it; no walk of the tiny clip loses all of its points."""
+    done: Counter[str] = Counter()
+    extend, link, pair = merge.extend, PairStore.link, sections.checked_pair
+
+    def counted_extend(history, i, step, direct, alike):
+        used = sum(k != i and k in history for k in step.links)
+        done["moves"] += (direct is not None) + used + 1
+        return extend(history, i, step, direct, alike)
+
+    def counted_link(store, k, j):
+        done["links"] += 1
+        return link(store, k, j)
+
+    def counted_pair(estimator, store, i, j, gaps):
+        done[kind_of(j - i)] += 1
+        return pair(estimator, store, i, j, gaps)
+
+    monkeypatch.setattr(merge, "extend", counted_extend)
+    monkeypatch.setattr(merge, "MAX_BLOCK", block)
+    monkeypatch.setattr(PairStore, "link", counted_link)
+    monkeypatch.setattr(sections, "checked_pair", counted_pair)
+    preprocess(PreprocessOptions(tiny_clip / "frames", tmp_path / "s", flow="dis", pairs=mode))
+    work = Work.of(8, pair_gaps(8, mode), block)
+    assert {kind: count for kind, count in work.pairs.items() if count} == {
+        kind: done[kind] for kind in ("link", "log", "other") if done[kind]
+    }
+    assert work.ordered == len(SceneStore.open(tmp_path / "s").index.pairs)
+    assert (work.moves, work.links) == (done["moves"], done["links"])
+
+
+def test_of_the_first_frames_the_disk_of_all_is_told(tiny_clip, tiny_store, tmp_path, monkeypatch):
+    monkeypatch.setattr("preprocess.calibrate.EXCERPT", 5)
+    options = PreprocessOptions(tiny_clip / "frames", tmp_path / "scene", flow="dis")
+    plan = plan_flow(options, open_video(options.video))
+    folder = tiny_store.folder
+    stored = sum(
+        path.stat().st_size for name in ("frames", "flow") for path in (folder / name).iterdir()
+    )
+    assert plan.costs.bytes(plan.work) == pytest.approx(stored, rel=0.1)
+    assert plan.peak_bytes > stored
+    assert plan.work.ordered == len(tiny_store.index.pairs)
+    excerpt = SceneStore.open(options.scene).index
+    assert (excerpt.n_frames, len(excerpt.pairs)) == (5, plan.excerpt.ordered)
+    assert plan.seconds > 0
+
+
+def test_every_other_frame_of_a_part(tiny_clip, tmp_path):
+    options = PreprocessOptions(tiny_clip / "frames", tmp_path / "scene", "dis", frames="1:8:3")
+    plan = plan_flow(options, open_video(options.video, options.frames))
+    assert plan.work.frames == 3
+    assert SceneStore.open(options.scene).index.source_indices == [1, 4, 7]

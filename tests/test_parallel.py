@@ -1,0 +1,91 @@
+"""A fit in two processes is the fit of one; both stop together, and both can be gone on from."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimotion.checkpoint import newest_checkpoint
+from omnimotion.fit import run_fit
+from omnimotion.runs import start_fit
+from omnimotion.signals import StopSignal
+
+ROOT = Path(__file__).parents[1]
+DEADLINE_S = 120
+SHORT = {
+    "num_iters": 6, "pairs": 7, "points": 8, "samples": 8, "checkpoint_every": 10,
+    "distortion": 0.1, "flow_gradient": 0.1, "smoothness": 0.5,
+}  # fmt: skip
+
+
+def start(scene, run, config, processes=2):
+    """``train`` under torchrun."""
+    settings = run.with_suffix(".txt")
+    settings.write_text(config.to_text())
+    words = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+             "--", ROOT / "train.py", "--scene", scene, "--run", run,
+             "--config", settings]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def alone(store, run, config):
+    run_fit(start_fit(store, run, config), StopSignal())
+    return newest_checkpoint(run)
+
+
+def assert_close(found, expected):
+    assert (found.step, found.complete) == (expected.step, expected.complete)
+    assert found.arrays.keys() == expected.arrays.keys()
+    for name, array in expected.arrays.items():
+        scale = np.abs(array).max() + 1e-6
+        off = np.abs(found.arrays[name] - array).max() / scale
+        assert off < 1e-4, f"{name}: {off:.1e} of its largest value"
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_two_processes_fit_as_one(tiny_store, tiny_config, tmp_path, backend):
+    """An odd number of pairs, so that the parts differ in size."""
+    config = tiny_config.replace(**SHORT, backend=backend)
+    expected = alone(tiny_store, tmp_path / "alone", config)
+    both = start(tiny_store.folder, tmp_path / "both", config)
+    said = both.communicate(timeout=DEADLINE_S)[1]
+    assert both.returncode == 0, said
+    assert_close(newest_checkpoint(tmp_path / "both"), expected)
+    assert (tmp_path / "both" / "report.html").is_file()
+    moved = np.abs(expected.arrays["scene.camera_shift"]).max()
+    assert moved > 0  # else any two fits would be equal
+
+
+def test_a_stop_is_for_both_and_they_go_on_together(tiny_store, tiny_config, tmp_path):
+    config = tiny_config.replace(**SHORT | {"num_iters": 150, "checkpoint_every": 1000})
+    run = tmp_path / "both"
+    first = start(tiny_store.folder, run, config)
+    until = time.monotonic() + DEADLINE_S
+    while not list(run.glob("checkpoints/*.npz")) and time.monotonic() < until:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=DEADLINE_S)
+    state = newest_checkpoint(run)
+    assert 0 < state.step < 150
+    second = start(tiny_store.folder, run, config)
+    said = second.communicate(timeout=DEADLINE_S)[1]
+    assert second.returncode == 0, said
+    assert f"continues at step {state.step}" in said
+    assert newest_checkpoint(run).complete
+
+
+def test_too_few_pairs_are_refused_in_one_line(tiny_store, tiny_config, tmp_path):
+    config = tiny_config.replace(**SHORT | {"pairs": 3})
+    both = start(tiny_store.folder, tmp_path / "both", config)
+    said = both.communicate(timeout=DEADLINE_S)[1]
+    assert both.returncode != 0
+    assert "error: pairs: found 3, expected at least 4, two for each process" in said
+    assert "Traceback" not in said.split("torch/distributed")[0]

@@ -1,0 +1,75 @@
+"""The plan of a video: what it says, that it adds up, and that it leaves nothing behind."""
+
+import json
+import os
+
+import pytest
+
+from omnimotion.cli import main
+from omnimotion.commands.plan import format_plan
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config, tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.txt"
+    path.write_text(tiny_config.replace(preview_every=50, checkpoint_every=50).to_text())
+    return path
+
+
+def planned(capsys, *words):
+    capsys.readouterr()
+    assert main(["plan", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def words(tiny_clip, config, tmp_path):
+    return (tiny_clip / "frames", "--config", config, "--flow", "dis", "--folder", tmp_path)
+
+
+def test_a_plan_is_of_the_clip_and_adds_up(words, tiny_scene, tmp_path, capsys):
+    plan = planned(capsys, *words)
+    assert (plan["n_frames"], plan["size"], plan["pairs"]) == (8, [64, 48], 56)
+    assert (plan["flow"], plan["steps"]) == ("dis", 150)
+    stages = plan["stages"]
+    assert stages["train"]["seconds"] > plan["steps"] * plan["step_s"] > 0
+    checkpoints = tiny_scene / "runs" / "default" / "checkpoints"
+    kept = sum(path.stat().st_size for path in checkpoints.iterdir()) / 1e6
+    assert kept < stages["train"]["disk_mb"] < 3 * kept  # and pictures
+    assert plan["peak_disk_mb"] > stages["preprocess"]["disk_mb"] > 0
+    assert os.listdir(tmp_path) == []
+    text = format_plan(plan)
+    assert "8 frames of 64x48, 56 pairs by dis, 150 steps" in text
+    assert "0:0" in text
+
+
+def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_path, capsys):
+    longer = tmp_path / "longer.txt"
+    longer.write_text(config.read_text().replace("num_iters = 150", "num_iters = 100000"))
+    plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
+    assert plan["n_frames"] == 4
+    assert plan["stages"]["train"]["seconds"] > 100_000 * plan["step_s"]
+    longer.write_text(config.read_text() + "budget = 10m\n")
+    plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
+    assert plan["stages"]["train"]["seconds"] == 600
+    assert plan["steps"] * plan["step_s"] == pytest.approx(600, rel=0.01)
+
+
+def test_hours_are_written_as_hours():
+    stage = {"seconds": 3725.4, "disk_mb": 1.0}
+    plan = {
+        "video": "v.mp4", "n_frames": 9, "size": [4, 3], "flow": "raft", "pairs": 2, "steps": 5,
+        "step_s": 0.5, "stages": {"train": stage}, "peak_disk_mb": 2.0, "free_disk_mb": 3.0,
+    }  # fmt: skip
+    assert "1:02:05" in format_plan(plan)
+
+
+def test_refusals_leave_nothing_behind(capsys, tmp_path, tiny_clip):
+    for words, said in [
+        ((tmp_path / "absent.mp4",), "absent.mp4"),
+        ((tiny_clip / "frames", "--grid", "0"), "expected 1 or more"),
+        ((tiny_clip / "frames", "--frames", "0:1"), "at least 2 frames"),
+    ]:
+        assert main(["plan", *map(str, words), "--folder", str(tmp_path)]) == 3
+        assert said in capsys.readouterr().err
+        assert os.listdir(tmp_path) == []

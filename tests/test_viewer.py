@@ -1,0 +1,411 @@
+"""The viewer's server: what it answers, whom it refuses, and that no name opens a file."""
+
+import asyncio
+import csv
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import omnimotion
+from omnimotion.cli import main
+from omnimotion.formats import FORMATS
+from omnimotion.runs import open_tracker, run_folder
+
+pytest.importorskip("fastapi", reason="the extra view is not installed")
+pytest.importorskip("httpx2", reason="httpx2 is not installed")
+
+from fastapi.testclient import TestClient
+
+from omnimotion.viewer import guard
+from omnimotion.viewer.answers import MAX_POINTS, open_answers
+from omnimotion.viewer.guard import MAX_BODY_BYTES
+from omnimotion.viewer.refits import Refits
+from omnimotion.viewer.server import PAGE, build_app, listen
+
+PORT = 8765
+OWN = f"http://127.0.0.1:{PORT}"
+POINTS = [[0, 12.5, 24.0], [3, 40.0, 30.0]]
+
+
+@pytest.fixture(scope="module")
+def scene(tiny_scene):
+    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
+
+
+@pytest.fixture(scope="module")
+def client(scene, tiny_scene):
+    refits = Refits(tiny_scene, run_folder(tiny_scene, None), lambda run: None)
+    app = build_app(open_answers(scene, tiny_scene), refits, PORT)
+    with closing(refits), TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
+        yield client
+
+
+def said(response):
+    """The one line of a refusal."""
+    line = response.json()["error"]
+    assert "\n" not in line
+    assert "Traceback" not in line
+    return line
+
+
+# what it answers --------------------------------------------------------------------------------
+
+
+def test_it_says_what_the_clip_is(client):
+    about = client.get("/api/scene").json()
+    assert (about["frames"], about["size"], about["fps"]) == (8, [64, 48], 24)
+    assert [each["name"] for each in about["formats"]] == list(FORMATS)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_tracks_are_the_scenes(client, scene, refine):
+    found = client.post("/api/tracks", json={"points": POINTS, "refine": refine}).json()["tracks"]
+    expected = scene.track(POINTS, refine)
+    assert [track["query"] for track in found] == POINTS
+    for q, track in enumerate(found):
+        np.testing.assert_allclose(track["xy"], expected.xy[q], atol=0.006)
+        assert track["visible"] == expected.visible[q].tolist()
+        np.testing.assert_allclose(track["confidence"], expected.confidence[q], atol=6e-4)
+
+
+def test_frames_are_those_of_the_video_and_of_the_model(client, scene, tiny_store):
+    def picture(layer, t):
+        response = client.get(f"/api/frames/{layer}/{t}")
+        assert response.headers["content-type"] == "image/png"
+        return np.asarray(Image.open(io.BytesIO(response.content)))
+
+    np.testing.assert_array_equal(picture("video", 5), tiny_store.frame(5))
+    np.testing.assert_array_equal(picture("colour", 5), scene.tracker.surface(5)[1])
+    assert picture("depth", 5).shape == (48, 64, 3)
+    assert picture("depth", 5).std() > 1
+    np.testing.assert_array_equal(picture("depth", 5), picture("depth", 5))  # kept, and the same
+
+
+def test_a_mask_drawn_on_a_frame_is_shown_in_others(client, scene):
+    """As the scene propagates it; the newest only, and as drawn in its own frame."""
+    labels = np.zeros((48, 64), np.uint8)
+    labels[10:30, 20:44] = 1
+    first, second = (
+        client.post("/api/masks/4", content=np.packbits(each).tobytes()).json()["mask"]
+        for each in (1 - labels, labels)
+    )
+
+    def ink(number, t):
+        response = client.get(f"/api/masks/{number}/{t}")
+        return np.asarray(Image.open(io.BytesIO(response.content)))[..., 3] > 0
+
+    expected = scene.propagate(labels, 4)
+    for t in (0, 4, 7):
+        np.testing.assert_array_equal(ink(second, t), expected[t])
+    assert "has been replaced" in said(client.get(f"/api/masks/{first}/0"))
+
+
+@pytest.mark.parametrize(
+    ("t", "data", "message"),
+    [
+        (8, bytes(64 * 48 // 8), "frame 8"),
+        (0, bytes(64 * 48 // 8), "the mask is empty"),
+        (0, bytes(10), "10 bytes, expected a bit for each of 64x48"),
+    ],
+)
+def test_a_mask_that_is_none_is_refused(client, t, data, message):
+    response = client.post(f"/api/masks/{t}", content=data)
+    assert response.status_code == 400
+    assert message in said(response)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_can_be_downloaded(client, name):
+    question = {"points": POINTS, "format": name, "scale": "0.5mm" if name == "trc" else None}
+    response = client.post("/api/export", json=question)
+    assert response.status_code == 200
+    ending = FORMATS[name].ending
+    assert response.headers["content-disposition"] == f'attachment; filename="tracks{ending}"'
+    assert len(response.content) > 100
+
+
+def test_a_download_holds_the_refined_tracks(client, scene):
+    response = client.post("/api/export", json={"points": POINTS, "format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    found = [[float(row["x"]), float(row["y"])] for row in rows]
+    np.testing.assert_allclose(found, scene.track(POINTS).xy.reshape(-1, 2), atol=1e-3)
+
+
+PINS = [{"track": 0, "t": 0, "x": 31, "y": 23}, {"track": 0, "t": 7, "x": 33, "y": 29}]
+
+
+def wait(client, seconds=90):
+    """The progress of a refit once it has ended."""
+    began = time.monotonic()
+    while (found := client.get("/api/refit").json())["state"] == "running":
+        assert time.monotonic() - began < seconds
+        time.sleep(0.3)
+    return found
+
+
+def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
+    copy = tmp_path / "scene"
+    shutil.copytree(tiny_scene, copy)
+    answers = open_answers(omnimotion.load(copy, device="cpu", backend="torch"), copy)
+    before = answers.tracks([[0, 31, 23]], True)
+    words = ("--pin_steps=20", "--device=cpu", "--threads=1")
+
+    def adopt(run):
+        answers.adopt(omnimotion.load(copy, run, device="cpu", backend="torch"))
+
+    refits = Refits(copy, run_folder(copy, None), adopt, words)
+    app = build_app(answers, refits, PORT)
+    with closing(refits), TestClient(app, base_url=OWN) as client:
+        assert client.get("/api/refit").json() == {"state": "none"}
+        started = client.post("/api/refit", json={"pins": PINS}).json()
+        assert started == {"state": "running", "step": 0}
+        assert "a refit is going" in said(client.post("/api/refit", json={"pins": PINS}))
+        found = wait(client)
+        assert found["state"] == "done"
+        assert found["run"].startswith("default-pinned-")
+        (track,) = client.post("/api/tracks", json={"points": [[0, 31, 23]]}).json()["tracks"]
+    np.testing.assert_allclose(track["xy"][7], (33, 29), atol=0.05)  # through its pin
+    assert np.linalg.norm(before.xy[0, 7] - (33, 29)) > 0.5
+    expected = open_tracker(copy, copy / "runs" / found["run"], "cpu", "torch")
+    np.testing.assert_allclose(track["xy"], expected.track([[0, 31, 23]]).xy[0], atol=0.006)
+
+
+def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
+    copy = tmp_path / "scene"
+    shutil.copytree(tiny_scene, copy)
+    answers = open_answers(omnimotion.load(copy, device="cpu", backend="torch"), copy)
+    refits = Refits(copy, run_folder(copy, None), answers.adopt, ["--pin_steps=100000"])
+    with closing(refits):
+        refits.start([(pin["track"], pin["t"], pin["x"], pin["y"], 1) for pin in PINS])
+        process = refits._going.process
+        refits.stop()
+        assert process.poll() is not None
+        assert refits.progress()["state"] == "failed"
+    refits = Refits(copy, copy / "runs" / "none", answers.adopt)
+    with closing(refits), TestClient(build_app(answers, refits, PORT), base_url=OWN) as client:
+        client.post("/api/refit", json={"pins": PINS})
+        found = wait(client)
+        assert found["state"] == "failed"
+        assert "train it to its end first" in found["said"]
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        (PINS[:1], "pins"),
+        ([PINS[0], {**PINS[1], "track": 1}], "no track is seen"),
+        ([PINS[0], {**PINS[1], "t": 8}], "t is 8"),
+        ([PINS[0], {**PINS[1], "x": 64}], "x is 64"),
+        ([PINS[0], {"track": 0, "t": 3}], "pins.1.x"),
+    ],
+)
+def test_pins_that_are_none_are_refused(client, pins, message):
+    response = client.post("/api/refit", json={"pins": pins})
+    assert response.status_code in (400, 422)
+    assert message in said(response)
+    assert client.get("/api/refit").json() == {"state": "none"}
+
+
+# what it refuses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", f"evil.example:{PORT}", "127.0.0.1", "", f"127.0.0.1:{PORT + 1}",
+     f"127.0.0.1.evil.example:{PORT}"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/api/scene", "/viewer.js", "/none"])
+def test_a_foreign_host_is_refused(client, host, path):
+    response = client.get(path, headers={"Host": host})
+    assert response.status_code == 421
+    assert "own address" in said(response)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8765", "",
+                                    f"http://127.0.0.1:{PORT + 1}", "file://"])  # fmt: skip
+def test_a_foreign_origin_is_refused(client, origin):
+    for ask in (client.get, client.post, client.options):
+        response = ask("/api/tracks", headers={"Origin": origin})
+        assert response.status_code == 403
+        assert "own page" in said(response)
+        assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guard, "MAX_BODY_SECONDS", 0.05)
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", f"127.0.0.1:{PORT}".encode())]}
+    asyncio.run(guard.Guard(None, PORT)(scope, receive, send))
+    assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_another_page_embeds_is_refused(client, site):
+    response = client.get("/api/frames/video/0", headers={"Sec-Fetch-Site": site})
+    assert response.status_code == 403
+
+
+def test_its_own_page_is_answered(client):
+    for host in (f"127.0.0.1:{PORT}", f"localhost:{PORT}"):
+        headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        response = client.post("/api/tracks", json={"points": POINTS}, headers=headers)
+        assert response.status_code == 200
+
+
+def test_a_large_body_is_refused_by_what_it_says_and_by_what_comes(client):
+    data = b" " * (MAX_BODY_BYTES + 1)
+    response = client.post("/api/tracks", content=data)
+    assert response.status_code == 413
+    assert str(MAX_BODY_BYTES) in said(response)
+
+    def endless():  # of no said length
+        for _ in range(MAX_BODY_BYTES // 65536 + 2):
+            yield b" " * 65536
+
+    assert client.post("/api/tracks", content=endless()).status_code == 413
+    for length in ("many", "-1", "1e3"):
+        response = client.post("/api/tracks", content=b"", headers={"Content-Length": length})
+        assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../pyproject.toml", "/static/index.html", "/%2e%2e/%2e%2e/etc/passwd", "/viewer.js/x",
+     "/api/frames/video/..%2f..%2fscene.json", "/api/frames/..%2f..%2fscene/0",
+     "/api/frames/video/000000.png", "/index.html", "/docs", "/openapi.json"],
+)  # fmt: skip
+def test_no_name_opens_a_file(client, path):
+    response = client.get(path)
+    assert response.status_code in (400, 404, 422)
+    assert len(said(response)) < 200
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ({"points": [[8, 1, 1]]}, "expected a whole number from 0 to 7"),
+        ({"points": [[0, 64, 1]]}, "x is 64"),
+        ({"points": [[0.5, 1, 1]]}, "t is 0.5"),
+        ({"points": [[0, 1]]}, "points.0"),
+        ({"points": "all"}, "points"),
+        ({}, "points"),
+        ({"points": [[0, 1, 1]] * (MAX_POINTS + 1)}, f"expected at most {MAX_POINTS}"),
+    ],
+)
+def test_points_that_are_none_are_refused(client, question, message):
+    response = client.post("/api/tracks", json=question)
+    assert response.status_code in (400, 422)
+    assert message in said(response)
+
+
+@pytest.mark.parametrize("text", ['{"points": [[0, NaN, 1]]}', '{"points": [[0, 1e999, 1]]}', "[",
+                                  "", '{"points": [[0, "a", 1]]}', "[" * 100000])  # fmt: skip
+def test_text_that_is_no_question_is_refused(client, text):
+    response = client.post("/api/tracks", content=text.encode(),
+                           headers={"Content-Type": "application/json"})  # fmt: skip
+    assert response.status_code in (400, 422)
+    assert len(said(response)) < 300
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ({"format": "docx"}, "unknown format 'docx'"),
+        ({"format": "../../x"}, "unknown format"),
+        ({"format": "trc"}, "give --scale"),
+        ({"format": "csv", "start_frame": 1001}, "count from 0"),
+        ({"format": "csv", "points": []}, "points"),
+    ],
+)
+def test_downloads_that_cannot_be_are_refused(client, question, message):
+    response = client.post("/api/export", json={"points": POINTS, **question})
+    assert response.status_code in (400, 422)
+    assert message in said(response)
+
+
+@pytest.mark.parametrize("path", ["/api/frames/video/8", "/api/frames/video/-1",
+                                  "/api/frames/albedo/0", "/api/frames/video/x"])  # fmt: skip
+def test_frames_that_are_none_are_refused(client, path):
+    response = client.get(path)
+    assert response.status_code in (400, 422)
+    assert said(response)
+
+
+# the page ---------------------------------------------------------------------------------------
+
+
+def test_the_page_is_complete_and_asks_no_one_else(client):
+    for address in PAGE:
+        response = client.get(f"/{address}")
+        assert response.status_code == 200
+        text = response.text
+        assert "https://" not in text
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+    page = client.get("/").text
+    assert "<script>" not in page
+    assert "onclick" not in page
+
+
+# the command ------------------------------------------------------------------------------------
+
+
+def test_it_listens_on_this_machine_only():
+    with listen(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_port_that_is_taken_is_refused(capsys, tiny_scene):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["view", str(tiny_scene), "--port", str(port), "--device", "cpu"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: port {port}:")
+    assert "choose another --port" in line
+
+
+def test_without_the_extra_it_says_what_to_install(tiny_scene):
+    program = (
+        "import sys; sys.modules['fastapi'] = None; from omnimotion.cli import main; "
+        f"sys.exit(main(['view', {str(tiny_scene)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'pip install "omnimotion[view]"' in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_command_serves_until_it_is_stopped(tiny_scene):
+    import signal
+    import urllib.request
+
+    words = ["-m", "omnimotion", "view", str(tiny_scene), "--port", "0", "--device", "cpu",
+             "--backend", "torch", "--threads", "1"]  # fmt: skip
+    with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            line = next(line for line in server.stderr if line.startswith("view="))
+            address = line.partition("=")[2].split()[0]
+            with urllib.request.urlopen(f"{address}/api/scene", timeout=20) as response:
+                assert json.load(response)["frames"] == 8
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+        assert "Traceback" not in server.stderr.read()
