@@ -4,8 +4,8 @@
 
 renders clips of some lengths, takes each through all stages as a user would, and writes for each
 stage its peak of memory and its CPU seconds, and disk, for each frame. Then one clip is fitted in
-one window and in several: delta_avg by the distance from the query, where the point is visible.
-What is there already is not done again.
+one window and in several, from the same flow: delta_avg by the distance from the query, where the
+point is visible. What is there already is not done again.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--size", default="96x96", help="of the frames")
     parser.add_argument("--steps", type=int, default=3, help="a frame, of the fits by length")
     parser.add_argument("--compared", type=int, default=300, help="frames of the clip compared")
-    parser.add_argument("--compared-steps", type=int, default=20, help="a frame, of its fits")
+    parser.add_argument("--compared-steps", type=int, default=10, help="a frame, of its fits")
     parser.add_argument("--windows", default="100:16", help="window:overlap,... to compare")
     args = parser.parse_args()
     lengths = [int(length) for length in args.lengths.split(",") if length]
@@ -113,21 +113,21 @@ def compared(args: argparse.Namespace) -> list[str]:
              ("demo", clip, "--length", length, "--size", args.size))  # fmt: skip
     bins = [f"{low} to {high - 1}" if high < 10**6 else f"{low} and more"
             for low, high in pairwise(DISTANCES)]  # fmt: skip
-    lines = ["| windows | delta_avg at " + " | ".join(bins) + " frames | hidden, median px |",
-             "|" + " --- |" * (len(bins) + 2)]  # fmt: skip
-    scene = args.work / f"compared_{length}"
-    measured(args.work / f"{length}_compared.json", (
-        "preprocess", clip / "frames", "--scene", scene, "--flow", "dis", "--max-gap", length - 1,
-    ))  # fmt: skip
+    lines = ["| windows | CPU s | delta_avg at " + " | ".join(bins) + " frames | "
+             "hidden, median px |", "|" + " --- |" * (len(bins) + 3)]  # fmt: skip
+    scene = args.work / f"scene_{length}"
+    measured(args.work / f"{length}_preprocess.json",
+             ("preprocess", clip / "frames", "--scene", scene, "--flow", "dis"))  # fmt: skip
     for window in (f"{length}:16", *args.windows.split(",")):
         size, overlap = window.split(":")
         run = scene / "runs" / f"window_{size}_{overlap}"
-        measured(args.work / f"{length}_{run.name}.json", (
+        cost = measured(args.work / f"{length}_{run.name}.json", (
             "train", "--config", CONFIG, "--scene", scene, "--run", run, "--preview_every", 0,
             "--steps_per_frame", args.compared_steps, "--window", size, "--overlap", overlap,
         ))  # fmt: skip
         count = len(list(run.glob("window_*"))) or 1
-        lines.append(f"| {count} of {size}, overlap {overlap} | " + scores(scene, run, clip))
+        about = f"| {count} of {size}, overlap {overlap} | {cost.cpu_s:.0f} | "
+        lines.append(about + scores(scene, run, clip))
         print(lines[-1], flush=True)
     return lines
 

@@ -20,12 +20,15 @@ from preprocess.threads import in_threads
 Merged = Callable[[int], FrameFlow]
 MUTUAL_RATIO = 4 / 3  # of the cycle limit of one step
 CACHE_BYTES = 512 << 20
+CACHE_MARGIN = 16  # frames that threads may run ahead
 
 
-def cached_matches(store: PairStore, n_targets: int) -> Merged:
-    """Access to merged matches, each with up to so many targets, that keeps the recent ones."""
+def cached_matches(store: PairStore, gaps: list[int]) -> Merged:
+    """Access to merged matches that keeps the recent ones, no more than are asked for again."""
     points = store.lattice.shape[0] * store.lattice.shape[1]
-    return lru_cache(maxsize=max(8, CACHE_BYTES // (9 * points * n_targets)))(store.merged)
+    per_frame = 9 * points * 2 * len(gaps)
+    within_reach = 2 * (max(gaps) + CACHE_MARGIN)
+    return lru_cache(maxsize=max(8, min(within_reach, CACHE_BYTES // per_frame)))(store.merged)
 
 
 def confirm_all(

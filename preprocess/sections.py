@@ -60,7 +60,7 @@ class _Matcher:
         self.n_frames = n_frames
         self.gaps = gaps
         self.reach = max(gaps)
-        self._cached = cached_matches(store, 2 * len(gaps))
+        self._cached = cached_matches(store, gaps)
         self._sound: set[int | tuple[int, int]] = set()  # frames merged, pairs, known to be there
 
     def match(self, section: range) -> list[float]:

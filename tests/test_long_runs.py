@@ -55,12 +55,11 @@ def test_a_run_holds_a_run_for_each_window(long_scene):
 
 
 def test_it_opens_as_one_scene(long_scene):
-    for tracker in (
-        omnimotion.load(long_scene).tracker,
-        open_clip(long_scene, long_scene / "runs/default"),
-    ):
+    for tracker in (open_clip(long_scene), open_clip(long_scene, long_scene / "runs" / "default")):
         assert isinstance(tracker, LongTracker)
         assert tracker.index.n_frames == LONG_FRAMES
+    tracks = omnimotion.load(long_scene, device="cpu").track([[3, 20, 20]])
+    assert tracks.xy.shape == (1, LONG_FRAMES, 2)
 
 
 def test_a_query_writes_tracks_of_the_whole_clip(long_scene, tmp_path):
@@ -155,7 +154,7 @@ def test_maps_are_of_one_window(long_scene, capsys, tmp_path):
     code, line = said(capsys, "query", "--scene", long_scene, "--maps", "--export", "flo", "--out",
                       tmp_path / "maps")  # fmt: skip
     assert code == 2
-    assert "one window" in line
+    assert "has 3 windows" in line
     assert not (tmp_path / "maps").exists()
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-import omnimotion
 from omnimotion import tracker as tracker_module
 from omnimotion.errors import PointsError
 from omnimotion.evaluation import evaluate
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import Frame
 from omnimotion.ground_truth import read_ground_truth
+from omnimotion.long_runs import open_clip
 from omnimotion.long_tracker import LongTracker
 from omnimotion.tracks import Tracks
 from omnimotion.windows import plan_windows
@@ -136,7 +136,7 @@ def test_the_window_in_whose_middle_a_query_is_answers_it(index):
 
 @pytest.fixture(scope="module")
 def fitted(long_scene):
-    return omnimotion.load(long_scene, device="cpu", backend="torch").tracker
+    return open_clip(long_scene, device="cpu", backend="torch")
 
 
 @pytest.fixture(scope="module")
