@@ -40,7 +40,7 @@ from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
 STEPS, WARMUP = 40, 8  # timed with the whole clip's scene, and not
-BYTES_PER_TRACK = 21 + 13  # of a query point and frame in .npz
+BYTES_PER_TRACK = 21  # of a query point and frame in .npz
 
 
 @dataclass(frozen=True)
