@@ -135,6 +135,6 @@ def test_cost_is_measured_on_the_fit_itself(tiny_store, tiny_config, tmp_path):
     from omnimotion.runs import start_fit
 
     made = start_fit(tiny_store, tmp_path, tiny_config)
-    assert 0 < budget.step_seconds(made, 60.0) < 1
-    assert 0 < budget.report_seconds(made, tiny_store) < 30
+    assert 0 < budget.step_seconds(made, 60.0) < 10
+    assert 0 < budget.report_seconds(made, tiny_store) < 60
     assert not any(tmp_path.glob("report*"))
