@@ -177,7 +177,7 @@ def _measured(
     link_s = seconds(lambda pair: store.link(*pair), linked) / len(linked)
     every, workers = list(range(n_frames)), estimator.workers
     _, merge_s = _timed(lambda: merge_all(estimator, store, every, n_frames, gaps))
-    merged = cached_matches(store, 2 * len(gaps))
+    merged = cached_matches(store, gaps)
     _, confirm_s = _timed(lambda: confirm_all(folder, store, merged, every, workers))
     return FlowCosts(
         frame=save_s / n_frames,
