@@ -72,7 +72,8 @@ def cost_of(fit: FitConfig, step_s: float, report_s: float, loading_s: float) ->
     """The cost of a fit whose parts take this long; a preview takes about as long as a report."""
     preview_s = report_s / fit.preview_every if fit.preview_every else 0.0
     starts = 1 + fit.restarts * START_SHARE
-    return Cost(step_s * starts + preview_s, report_s + fit.restarts * loading_s)
+    again = fit.restarts + 1 if fit.restarts else 0  # each start, and the one that goes on
+    return Cost(step_s * starts + preview_s, report_s + again * loading_s)
 
 
 def steps_within(seconds: float, cost: Cost) -> int:
