@@ -17,7 +17,7 @@ from pathlib import Path
 from omnimotion.config import Config, load_config
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.ground_truth import GroundTruth, read_ground_truth
 from omnimotion.runs import open_tracker, set_threads, start_fit

@@ -23,7 +23,7 @@ import numpy as np
 from omnimotion.config import load_config
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
-from omnimotion.fit import Fit, run_fit
+from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.health import measure

@@ -26,7 +26,7 @@ from omnimotion.config import Config, load_config
 from omnimotion.errors import ConfigError
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
-from omnimotion.fit import Fit
+from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.ground_truth import GroundTruth, read_ground_truth
 from omnimotion.networks import choose_backend

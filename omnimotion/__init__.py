@@ -6,10 +6,8 @@
 Coordinates are pixels of the original video, (x, y), pixel centres at integers; frames from 0.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from omnimotion.errors import OmniMotionError
@@ -53,14 +51,3 @@ def fit(
 
     folder = Path(scene) if scene is not None else None
     return fit_video(Path(video), folder, preprocess or {}, options)
-
-
-class _Package(ModuleType):
-    """Keeps `fit` the function, where an import of the module of that name would replace it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name == "fit" and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from omnimotion.config import Config, FitConfig
 from omnimotion.errors import ConfigError
-from omnimotion.fit import Fit
+from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.report import make_report
 from omnimotion.schedule import START_SHARE

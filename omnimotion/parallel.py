@@ -24,7 +24,7 @@ from torch.autograd import Function
 
 from omnimotion.config import FitConfig
 from omnimotion.errors import ConfigError
-from omnimotion.fit import Fit, run_fit
+from omnimotion.fitting import Fit, run_fit
 from omnimotion.scene import FrameMap, Snapshot
 from omnimotion.signals import StopSignal, catch_signals
 from omnimotion.volume import Look

@@ -17,7 +17,7 @@ import torch
 from omnimotion.cameras import IDENTITY
 from omnimotion.checkpoint import KEPT, build_scene
 from omnimotion.config import Config
-from omnimotion.fit import Fit, run_fit
+from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.history import read_metrics

@@ -13,7 +13,7 @@ from typing import Any
 
 from omnimotion.errors import CheckpointError
 from omnimotion.files import atomic_write, read_bytes, write_json
-from omnimotion.fit import Fit
+from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.health import MOVING_PX, SETTLED, Health, measure
 from omnimotion.images import encode_png

@@ -17,7 +17,7 @@ from omnimotion.checkpoint import checkpoints, newest_checkpoint, save_checkpoin
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError, FitDiverged
 from omnimotion.files import atomic_write, make_folder, read_bytes, read_json, write_json
-from omnimotion.fit import Fit, run_fit
+from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.health import measure
 from omnimotion.runs import FREE

@@ -23,7 +23,7 @@ from omnimotion.correspondences import build_pool
 from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.files import atomic_write
-from omnimotion.fit import Fit, Guided
+from omnimotion.fitting import Fit, Guided
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.masked import MaskedStore

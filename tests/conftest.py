@@ -10,7 +10,7 @@ import torch
 
 from omnimotion.cli import main
 from omnimotion.config import Config
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.runs import run_folder, start_fit
 from omnimotion.signals import StopSignal

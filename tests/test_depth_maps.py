@@ -7,7 +7,7 @@ from PIL import Image
 
 from omnimotion.depth_maps import ClipDepth, DepthLookup, read_depth
 from omnimotion.errors import InputError
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.geometry import Frame
 from omnimotion.runs import open_tracker, start_fit
 from omnimotion.signals import StopSignal

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from omnimotion.errors import ConfigError
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.networks import choose_backend, decoder, import_tinycudann
 from omnimotion.runs import open_tracker, start_fit
 from omnimotion.signals import StopSignal

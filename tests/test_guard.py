@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from omnimotion.fit import Fit
+from omnimotion.fitting import Fit
 from omnimotion.guard import FORGOTTEN, MAX_SKIPS, counted, round_trip, write_diagnosis
 from omnimotion.runs import start_fit
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from omnimotion.checkpoint import newest_checkpoint
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 

@@ -8,7 +8,7 @@ import pytest
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.known import KnownTracks
 from omnimotion.refit import refit_config, refit_folder

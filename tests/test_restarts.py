@@ -9,7 +9,7 @@ from omnimotion import health, restarts
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.cli import main
 from omnimotion.errors import CheckpointError, ConfigError, FitDiverged, Interrupted
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.health import measure
 from omnimotion.history import read_metrics
 from omnimotion.restarts import best_start, restarts_report

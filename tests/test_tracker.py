@@ -249,7 +249,7 @@ def test_a_run_that_is_not_there(tiny_scene, tmp_path):
 
 
 def test_the_newest_complete_run_is_taken(tiny_scene, tiny_config, tmp_path):
-    from omnimotion.fit import run_fit
+    from omnimotion.fitting import run_fit
     from omnimotion.flow import SceneStore
     from omnimotion.runs import run_folder, start_fit
     from omnimotion.signals import StopSignal

@@ -16,7 +16,7 @@ from omnimotion.errors import ConfigError
 from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
 
 if TYPE_CHECKING:
-    from omnimotion.fit import Fit
+    from omnimotion.fitting import Fit
     from omnimotion.long_runs import Part
     from omnimotion.signals import StopSignal
 
@@ -135,7 +135,7 @@ def _fit(
     ``compares``: restarts, if there are any; a refit has none.
     """
     from omnimotion.files import make_folder, remove_stale_temps
-    from omnimotion.fit import run_fit
+    from omnimotion.fitting import run_fit
     from omnimotion.history import read_metrics
     from omnimotion.parallel import share
     from omnimotion.plots import plot_metrics

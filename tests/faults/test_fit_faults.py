@@ -1,6 +1,5 @@
 """Rows 36 to 40: what goes wrong inside a fit."""
 
-import importlib
 import json
 import math
 
@@ -8,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from omnimotion import fitting
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.errors import CheckpointError, FitDiverged
-from omnimotion.fit import Fit, run_fit
+from omnimotion.fitting import Fit, run_fit
 from omnimotion.history import read_metrics
 from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 
 STEPS, AT = 30, 12
-fit_module = importlib.import_module("omnimotion.fit")
 
 
 @pytest.fixture
@@ -28,14 +27,14 @@ def fit(tiny_store, tiny_config, tmp_path):
 
 
 def poison_loss(fit, monkeypatch, value, when):
-    terms_of = fit_module.loss_terms
+    terms_of = fitting.loss_terms
 
     def poisoned(*args):
         terms = terms_of(*args)
         factor = value if when(fit.step) else 1.0
         return terms._replace(flow=terms.flow * factor, pair_px=terms.pair_px * factor)
 
-    monkeypatch.setattr(fit_module, "loss_terms", poisoned)
+    monkeypatch.setattr(fitting, "loss_terms", poisoned)
 
 
 def poison_gradient(fit, _, value, when):
@@ -85,7 +84,7 @@ def test_38_a_fit_that_stays_bad_ends_with_a_diagnosis(fit, monkeypatch, poison)
 def test_39_a_map_that_does_not_invert_is_said_and_then_refused(
     fit, monkeypatch, caplog, error, is_kept
 ):
-    monkeypatch.setattr(fit_module, "round_trip", lambda scene: error)
+    monkeypatch.setattr(fitting, "round_trip", lambda scene: error)
     if is_kept:
         assert run_fit(fit, StopSignal()).step == STEPS
     else:

@@ -12,7 +12,7 @@ from processes import experiment
 
 from omnimotion.checkpoint import checkpoints
 from omnimotion.export import load_tracks
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 

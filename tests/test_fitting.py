@@ -14,7 +14,7 @@ import pytest
 from omnimotion import budget
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.errors import CheckpointError, ConfigError, Interrupted
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.history import read_metrics
 from omnimotion.known import KnownTracks
@@ -282,7 +282,7 @@ from pathlib import Path
 import torch
 from omnimotion.config import load_config
 from omnimotion.errors import FitDiverged
-from omnimotion.fit import run_fit
+from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
