@@ -10,7 +10,7 @@ from omnimotion.config import FitConfig
 from omnimotion.errors import ResourceError
 from omnimotion.flow import SceneIndex
 
-BYTES_PER_MATCH = 140  # while the pool is made; more, 200, where it holds few millions
+BYTES_PER_MATCH = 60  # while the pool is made
 BYTES_PER_SAMPLE = 800  # of a step's rays, until its gradient is known
 _GROUP = Path("/sys/fs/cgroup")
 _MEMORY = Path("/proc/meminfo")

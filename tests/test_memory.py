@@ -14,7 +14,7 @@ from omnimotion.memory import BYTES_PER_MATCH, BYTES_PER_SAMPLE, check_memory, f
 def index(tiny_store):
     """Of 2 pairs, half and a quarter of whose 16 x 12 points have a match."""
     return dataclasses.replace(
-        tiny_store.index, size=(64, 48), stride=4, pairs=[(0, 1), (1, 0)], coverage=[0.5, 0.25]
+        tiny_store.index, size=(64, 48), stride=4, n_frames=2, gaps=[1], coverage=[0.5, 0.25]
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from omnimotion.cli import main
 from omnimotion.commands.plan import format_plan
+from omnimotion.plan import Clip
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_a_plan_is_of_the_clip_and_adds_up(words, tiny_scene, tmp_path, capsys):
     assert plan["peak_disk_mb"] > stages["preprocess"]["disk_mb"] > 0
     assert os.listdir(tmp_path) == []
     text = format_plan(plan)
-    assert "8 frames of 64x48, 56 pairs by dis, 150 steps" in text
+    assert "8 frames of 64x48, 56 pairs by dis, windows of train: 1, each 150 steps" in text
     assert "0:0" in text
 
 
@@ -58,8 +59,9 @@ def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_
 def test_hours_are_written_as_hours():
     stage = {"seconds": 3725.4, "disk_mb": 1.0}
     plan = {
-        "video": "v.mp4", "n_frames": 9, "size": [4, 3], "flow": "raft", "pairs": 2, "steps": 5,
-        "step_s": 0.5, "stages": {"train": stage}, "peak_disk_mb": 2.0, "free_disk_mb": 3.0,
+        "video": "v.mp4", "n_frames": 9, "size": [4, 3], "flow": "raft", "pairs": 2, "windows": 1,
+        "steps": 5, "step_s": 0.5, "stages": {"train": stage}, "peak_disk_mb": 2.0,
+        "free_disk_mb": 3.0,
     }  # fmt: skip
     assert "1:02:05" in format_plan(plan)
 
@@ -73,3 +75,8 @@ def test_refusals_leave_nothing_behind(capsys, tmp_path, tiny_clip):
         assert main(["plan", *map(str, words), "--folder", str(tmp_path)]) == 3
         assert said in capsys.readouterr().err
         assert os.listdir(tmp_path) == []
+
+
+def test_a_part_of_a_clip_has_its_share_of_the_pairs():
+    part = Clip(500, (64, 48), pairs=10_000, excerpt_pairs=90).part(100)
+    assert (part.n_frames, part.size, part.pairs, part.excerpt_pairs) == (100, (64, 48), 2000, 90)
