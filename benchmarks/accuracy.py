@@ -23,7 +23,8 @@ from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.patches import Around
 from omnimotion.pose_graph import Refined, refine
-from omnimotion.refine import Refiner
+from omnimotion.refine import Asked as Asking
+from omnimotion.refine import Found, Refiner
 from omnimotion.runs import open_tracker
 from omnimotion.tracker import Tracker
 from omnimotion.tracks import Tracks
@@ -84,6 +85,11 @@ def no_choice(refiner: Refiner, frames: np.ndarray, *_: np.ndarray) -> np.ndarra
     return np.zeros(len(frames), np.int64)
 
 
+def no_following(refiner: Refiner, asked: Asking, found: Found, _: np.ndarray) -> Found:
+    """The scene's own tracks, always."""
+    return found._replace(evidence=found.evidence.copy())
+
+
 def no_offsets(*arguments: Any, **more: Any) -> Refined:
     """What matches say, without moving the track."""
     found = refine(*arguments, **more)
@@ -99,6 +105,7 @@ ALONE = "the scene alone"
 VARIANTS: dict[str, Callable] = {
     "all": nullcontext,
     "surface not chosen by matches": lambda: replaced(Refiner, "choose", no_choice),
+    "matches never followed": lambda: replaced(Refiner, "_followed", no_following),
     "not drawn to matches and patches": lambda: replaced(refining, "refine", no_offsets),
     "not drawn to patches": lambda: replaced(Around, "find", no_patches),
     "visibility by the ray only": lambda: replaced(tracking, "SEEN", HIDDEN_ALONE),
