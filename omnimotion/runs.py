@@ -249,7 +249,10 @@ def _guides(
 
 
 def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:
-    """The config with what it leaves to the clip filled in: steps, and what goes by the size."""
+    """The config with what it leaves to the clip filled in: steps, and what goes by the size.
+
+    ConfigError where that leaves no step.
+    """
     fit, side = config.fit, max(size)
     cells = config.model.cells or max(MIN_CELLS, round(side / CELL_PX))
     large = min(1.0, max(0.0, math.log(side / SMALL) / math.log(LARGE / SMALL)))
@@ -260,7 +263,9 @@ def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Con
         if values[name] == -1
     }
     config = config.replace(cells=cells, **by_size)
-    steps = fit.num_iters or max(1, config.fit.steps_per_frame * n_frames)
+    steps = fit.num_iters or config.fit.steps_per_frame * n_frames
+    if steps == 0:
+        raise ConfigError("steps_per_frame: 0, expected 1 or more, or -1 for what the size needs")
     return config.replace(num_iters=steps)
 
 

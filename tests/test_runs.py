@@ -42,3 +42,9 @@ def test_steps_and_cells():
     found = resolved_config(Config().replace(steps_per_frame=50), (854, 480), 90)
     assert (found.fit.num_iters, found.model.cells) == (4500, 8)
     assert resolved_config(Config(), (64, 64), 2).model.cells == 4
+
+
+def test_a_fit_without_a_step_is_refused():
+    with pytest.raises(ConfigError, match=r"steps_per_frame: 0, expected 1 or more"):
+        resolved_config(Config().replace(steps_per_frame=0, num_iters=0), (64, 48), 8)
+    assert resolved_config(Config().replace(steps_per_frame=0, num_iters=7), (64, 48), 8)
