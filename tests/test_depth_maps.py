@@ -58,7 +58,7 @@ def write_grey8(path):
 
 def write_pickle(path):
     with path.open("wb") as file:
-        np.save(file, np.array([{}], object), allow_pickle=True)
+        np.save(file, np.array([{}], object))
 
 
 def write_numbers(values):

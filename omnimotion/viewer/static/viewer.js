@@ -100,7 +100,7 @@ export async function download(event) {
   try {
     const response = await ask("export", question);
     const link = document.createElement("a");
-    link.download = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))[1];
+    link.download = response.headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1];
     link.href = URL.createObjectURL(await response.blob());
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
