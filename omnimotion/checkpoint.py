@@ -65,9 +65,14 @@ def save_checkpoint(run: Path, state: Checkpoint) -> Path:
         meta["given"] = state.given
     write_archive(path, state.arrays, meta)
     load_checkpoint(path)
+    remove_old(run)
+    return path
+
+
+def remove_old(run: Path) -> None:
+    """Remove all checkpoints but the newest (a kill may have come just before)."""
     for old in checkpoints(run)[:-KEPT]:
         old.unlink(missing_ok=True)
-    return path
 
 
 def checkpoints(run: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def test_steps_are_a_total(tiny_store, short, tmp_path):
     assert again.step == SHORT["num_iters"]
     assert run_fit(again, StopSignal()).step == SHORT["num_iters"]
     assert newest(tmp_path).read_bytes() == before
+
+
+def test_a_kill_before_old_checkpoints_were_removed_leaves_none(tiny_store, short, tmp_path):
+    fit(tiny_store, tmp_path, short)
+    kept = checkpoints(tmp_path)
+    shutil.copy(kept[0], kept[0].with_name("step_00000001.npz"))
+    start_fit(tiny_store, tmp_path, short)
+    assert checkpoints(tmp_path) == kept
 
 
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
