@@ -16,6 +16,7 @@ from omnimotion.checkpoint import (
     copy_arrays,
     named_tensors,
     newest_checkpoint,
+    remove_old,
     save_checkpoint,
     to_arrays,
 )
@@ -170,6 +171,7 @@ class Fit:
         copy_arrays(self.tensors(), state.arrays)
         self.step = state.step
         self.skips = torch.zeros_like(self.skips)
+        remove_old(self.run)
 
 
 def run_fit(

@@ -16,7 +16,6 @@ from omnimotion.checkpoint import (
     build_scene,
     checkpoints,
     newest_checkpoint,
-    remove_old,
     restore_scene,
 )
 from omnimotion.config import Config
@@ -117,7 +116,6 @@ def start_fit(
         log.info("masks: %d of %d matches leave their object and are dropped", *matched.dropped)
     if state is not None:
         fit.restore(state)
-        remove_old(run)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
         config = config_within(fit, store, began)

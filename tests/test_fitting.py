@@ -391,12 +391,12 @@ def test_other_tracks_do_not_continue_a_run(tiny_clip, tiny_store, short, tmp_pa
 def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(
     tiny_store, short, tmp_path, monkeypatch
 ):
-    """On a machine whose steps take 0.3 s, and later less."""
-    for step_s, expected in ((0.3, range(70, 100)), (0.1, range(70, 100))):
+    """On a machine whose steps take half a minute, and later less; beside that nothing counts."""
+    for step_s in (30, 10):
         monkeypatch.setattr(budget, "step_seconds", lambda *_, step_s=step_s: step_s)
-        made = start_fit(tiny_store, tmp_path, short.replace(budget="30s", num_iters=1))
+        made = start_fit(tiny_store, tmp_path, short.replace(budget="50m", num_iters=1))
         steps = made.config.fit.num_iters
-        assert steps in expected
+        assert steps in range(90, 100)
         if not made.step:
             with pytest.raises(Interrupted):
                 run_fit(made, StopAfter(3))
@@ -404,8 +404,8 @@ def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(
 
 
 def test_half_the_pairs_of_a_short_budget_are_kept_too(tiny_store, short, tmp_path, monkeypatch):
-    config = short.replace(budget="30s", num_iters=1000)
-    monkeypatch.setattr(budget, "step_seconds", lambda *_: 0.3)
+    config = short.replace(budget="50m", num_iters=1000)
+    monkeypatch.setattr(budget, "step_seconds", lambda *_: 30)
     with pytest.raises(Interrupted):
         fit(tiny_store, tmp_path, config, StopAfter(3))
     state = load_checkpoint(newest(tmp_path))

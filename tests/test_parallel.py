@@ -47,7 +47,7 @@ def assert_close(found, expected):
     for name, array in expected.arrays.items():
         scale = np.abs(array).max() + 1e-6
         off = np.abs(found.arrays[name] - array).max() / scale
-        assert off < 1e-4, f"{name}: {off:.1e} of its largest value"
+        assert off < 3e-4, f"{name}: {off:.1e} of its largest value"
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
