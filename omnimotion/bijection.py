@@ -51,7 +51,7 @@ class Warp(NamedTuple):
         v = list((u / self.unit).unbind(-1))
         for axis, read in zip(reversed(self.axes), reversed(self.readers)):
             log_scale, shift = read(_condition(v, axis))
-            v[axis] = (v[axis] - shift) * (-log_scale).exp()
+            v[axis] = (v[axis] - shift) / log_scale.exp()
         return torch.stack(v, dim=-1) * self.unit
 
 
@@ -160,8 +160,9 @@ def _reader(grid: Tensor) -> Reader:
 
     def read(condition: Tensor) -> tuple[Tensor, Tensor]:
         found = F.grid_sample(
-            grid, condition.unsqueeze(1), padding_mode="border", align_corners=True
-        )  # (P, 2, 1, M)
+            grid.to(condition.dtype), condition.unsqueeze(1), padding_mode="border",
+            align_corners=True,
+        )  # (P, 2, 1, M)  # fmt: skip
         return found[:, 0, 0], found[:, 1, 0]
 
     return read
@@ -214,9 +215,9 @@ class MlpBijection(nn.Module):
 
     def _reader(self, layer: nn.Module, code: Tensor) -> Reader:
         def read(condition: Tensor) -> tuple[Tensor, Tensor]:
-            encoded = positional_encoding(condition, self.FREQUENCIES)
+            encoded = positional_encoding(condition.to(code.dtype), self.FREQUENCIES)
             codes = code[:, None].expand(*encoded.shape[:2], -1)
-            raw = layer(torch.cat((encoded, codes), dim=-1))
+            raw = layer(torch.cat((encoded, codes), dim=-1)).to(condition.dtype)
             log_scale = self.max_log_scale * torch.tanh(raw[..., 0] / self.max_log_scale)
             return log_scale, raw[..., 1]
 

@@ -24,13 +24,13 @@ def candidates(
 
     First the surface that is ``seen`` there, then `ALTERNATIVES` at equal steps of the ray's
     weight, and if ``around`` those at the depths of surfaces around it: near an edge a ray may
-    miss its own.
+    miss its own. In float64, in which a map inverts exactly.
     """
     depth = torch.cat((seen.depth, alternatives(seen.weights[:, 0])), dim=1)
     if around:
         beside = surface_at(now, now.at(frames), xy[:, None] + _ring().to(xy))
         depth = torch.cat((depth, beside.depth), dim=1)
-    return now.at(frames).forward(lift(xy[:, None], depth[:, None]))[:, 0]
+    return now.at(frames).forward(lift(xy[:, None], depth[:, None]).double())[:, 0]
 
 
 def _ring() -> Tensor:

@@ -42,7 +42,10 @@ def loop_threads() -> Iterator[None]:
 
 
 class Carry(Function):
-    """Points (P, M, 3) through the maps of ``frames`` (P,): see `couplings.carry`."""
+    """Points (P, M, 3) through the maps of ``frames`` (P,): see `couplings.carry`.
+
+    Grids (T, G) and cameras (T, 4) are as precise as the points.
+    """
 
     @staticmethod
     def forward(
@@ -50,9 +53,9 @@ class Carry(Function):
         layout: Layout, inverse: bool,
     ) -> Tensor:  # fmt: skip
         """The mapped points (P, M, 3)."""
-        out = torch.empty(x.shape)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
         learning = any(ctx.needs_input_grad)
-        kept = torch.empty(len(layout.axis) if learning else 0, *x.shape[:2])
+        kept = x.new_empty(len(layout.axis) if learning else 0, *x.shape[:2])
         source, where = x.contiguous().numpy(), frames.numpy()
         tables = (grids.numpy(), layout, cameras.numpy())
         target, keep = out.numpy(), kept.numpy()
@@ -70,7 +73,7 @@ class Carry(Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the points, the grids and the cameras."""
         out, grids, cameras, frames, kept = ctx.saved_tensors
-        x_g = torch.empty(out.shape)
+        x_g = torch.empty_like(out)
         gradient, where, target = g[0].contiguous().numpy(), frames.numpy(), x_g.numpy()
         tables = (grids.numpy(), ctx.layout, cameras.numpy())
         mapped, keep = out.numpy(), kept.numpy()

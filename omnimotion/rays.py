@@ -20,7 +20,7 @@ class Surface(NamedTuple):
     """What is seen on rays."""
 
     depth: Tensor  # (P, N)
-    u: Tensor  # (P, N, 3) canonical
+    u: Tensor  # (P, N, 3) canonical, float64: a track from it is as exact
     rgb: Tensor  # (P, N, 3)
     settled: Tensor  # (P, N) share of the ray's weight close to the surface
     weights: Tensor  # (P, N, S) of the ray's samples, front to back
@@ -38,22 +38,24 @@ class Located(NamedTuple):
 
 def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
     """The surfaces seen at ``xy`` (P, N, 2), normalised, in the frames of ``frame_map``."""
-    z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, xy)
-    seen = now.render(frame_map, xy, z)
+    ray = xy.float()  # as precise as the volume
+    z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, ray)
+    seen = now.render(frame_map, ray, z)
     depth, share = settle(seen.weights, z)
-    u = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
+    u = frame_map.forward(lift(xy, depth[..., None]).double())[..., 0, :]
     return Surface(depth, u, seen.rgb, share, seen.weights)
 
 
 def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
     """Where canonical points ``u`` (P, N, 3) are in the frames of ``frame_map``."""
-    local = frame_map.inverse(u)
+    exact = frame_map.inverse(u)
+    local = exact.float()
     if isinstance(frame_map, FusedFrameMap) and isinstance(now.volume, VolumeTable):
         front, settled, depth = look_fused(frame_map, now.volume, local)
     else:
         front, settled, depth = look(now, frame_map, local)
     seen = frame_map.forward(lift(local[..., :2], depth[..., None]))[..., 0, :]
-    return Located(local[..., :2], local[..., 2], front, settled, seen)
+    return Located(exact[..., :2], exact[..., 2], front, settled, seen)
 
 
 def look(now: Snapshot, frame_map: FrameMap, local: Tensor) -> tuple[Tensor, Tensor, Tensor]:

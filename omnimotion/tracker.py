@@ -159,7 +159,7 @@ class Tracker:
         is_chosen = refiner is not None and handed is None
         look = surface_at if handed is None else handed.surface_at
         u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
-        where = carried(now, u)  # (T, q, 1 + K, 2)
+        where = carried(now, u.to(own.dtype))  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
         if refiner is not None and handed is None:
             px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()

@@ -151,7 +151,7 @@ def test_candidates_beside_a_query_are_at_the_depths_seen_there(tracker):
     with torch.no_grad():
         seen = surface_at(now, now.at(frames), place[:, None])
         found = candidates(now, frames, place, seen, around=True)
-        local = now.at(frames).inverse(found)
+        local = now.at(frames).inverse(found).float()
         right = place + torch.tensor([AROUND_PX[0] / PIXELS_PER_UNIT, 0.0])
         depth = surface_at(now, now.at(frames), right[:, None]).depth
     assert found.shape == (2, 1 + ALTERNATIVES + 8 * len(AROUND_PX), 3)
@@ -166,7 +166,7 @@ def test_warps_undo_each_other(tracker):
     first, second = torch.full((3,), 1), torch.full((3,), 6)
     with torch.no_grad():
         seen = surface_at(now, now.at(first), place[:, None])
-        there = now.at(second).inverse(seen.u)[:, 0]
+        there = now.at(second).inverse(seen.u)[:, 0].float()
         go = warps(now, first, place, seen.depth[:, 0])
         back = warps(now, second, there[:, :2], there[:, 2])
     one = torch.eye(2).expand(3, 2, 2)

@@ -70,6 +70,16 @@ def test_maps_and_their_gradients_agree_with_double_precision(inverse):
 
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
+def test_what_is_given_in_double_precision_is_mapped_in_it(inverse):
+    x = 1.4 * random(2, POINTS, 3, seed=1).double()
+    maps = [scene(backend).at(torch.tensor([1, 4])) for backend in ("numba", "torch")]
+    with torch.no_grad():
+        found, expected = (at.inverse(x) if inverse else at.forward(x) for at in maps)
+    assert found.dtype == expected.dtype == torch.float64
+    assert (found - expected).abs().max() < 3e-6  # what exp is approximated to, six times
+
+
+@pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 def test_the_number_of_threads_does_not_change_what_is_mapped(inverse):
     results = []
     for threads in (1, 3):

@@ -67,6 +67,26 @@ def test_a_cycle_through_three_frames_returns(made):
     assert (there - x).abs().max() > 0.1, "the cycle under test should go somewhere"
 
 
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+@torch.no_grad()
+def test_a_bent_map_of_a_wide_frame_inverts_in_the_precision_of_queries(backend):
+    """To 1e-3 px of a 4K frame, there and back and through three frames, of many points."""
+    if backend == "numba":
+        pytest.importorskip("numba")
+    frame = Frame(3840, 2160)
+    made = Scene(frame, cameras(), ModelConfig(cells=16), backend, torch.Generator())
+    random = torch.Generator().manual_seed(1)
+    for parameter in made.bijection.parameters():
+        parameter.add_(0.05 * torch.randn(parameter.shape, generator=random))
+    first, second, third = (made.at(torch.tensor([t])) for t in (0, 3, 5))
+    x = local_points(1, 20_000, seed=2).double()
+    u = first.forward(x)
+    assert (u - x).abs().mean() > 0.1, "the map under test should bend far"
+    around = third.inverse(second.forward(second.inverse(u)))
+    for home in (first.inverse(u), first.inverse(third.forward(around))):
+        assert frame.half * float((home - x).abs().max()) < 1e-3
+
+
 @BOTH
 def test_shapes_of_points_are_kept(made):
     x = local_points(2, 24).view(2, 4, 6, 3)

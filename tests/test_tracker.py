@@ -14,6 +14,7 @@ from omnimotion.evaluation import evaluate
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import resize_xy
 from omnimotion.ground_truth import read_ground_truth
+from omnimotion.rays import locate, surface_at
 from omnimotion.refine import Asked
 from omnimotion.tracks import QueryPoints, Tracks
 
@@ -112,6 +113,20 @@ def test_round_trip_and_cycle_of_the_fitted_map(tracker):
         home = maps[0].inverse(maps[2].forward(around))
     for found in (back, home):
         assert float((found - x)[..., :2].abs().max()) * tracker.frame.half < 1e-3
+
+
+@torch.no_grad()
+def test_a_query_comes_back_exactly_from_wherever_it_goes(tracker):
+    """From its surface to each frame, and from there to its own: within rounding of float32."""
+    now, t = tracker.scene.snapshot(), torch.tensor([3])
+    xy = tracker.frame.normalise(torch.tensor([[[20.25, 11.5], [50, 40], [-0.5, 47.5]]]))
+    seen = surface_at(now, now.at(t), xy)
+    for other in range(now.n_frames):
+        there = locate(now, now.at(torch.tensor([other])), seen.u)
+        place = torch.cat((there.xy, there.depth[..., None]), dim=-1)
+        u = now.at(torch.tensor([other])).forward(place)
+        back = tracker.frame.half * (now.at(t).inverse(u)[..., :2] - xy).abs().max()
+        assert float(back) < 1e-9
 
 
 def test_a_point_that_left_the_frame_is_not_visible(tracks):

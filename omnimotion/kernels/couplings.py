@@ -1,9 +1,10 @@
 """All coupling layers of a frame's map and its camera, forward, inverse and backward.
 
-Conventions. Points are (P, M, 3) float32, frames (P,) index the rows of ``tables`` (T, G) and
-``cameras`` (T, 4). A row of ``tables`` holds every layer's grid, one after the other, each
-(nb, na, 2): log-scale and shift side by side. ``kept`` (L, P, M) is what a layer changed, before
-it did, so that the way back needs no second evaluation. Gradients are added to their arrays.
+Conventions. Points are (P, M, 3), frames (P,) index the rows of ``tables`` (T, G) and ``cameras``
+(T, 4); all are of one precision, in which everything is computed. A row of ``tables`` holds every
+layer's grid, one after the other, each (nb, na, 2): log-scale and shift side by side. ``kept``
+(L, P, M) is what a layer changed, before it did, so that the way back needs no second evaluation.
+Gradients are added to their arrays.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ def _couple(value: np.ndarray, grid: np.ndarray, na: int, inverse: bool, work: t
                 + w10 * grid[high + 1] + w11 * grid[high + 3])  # fmt: skip
     if inverse:
         for m in range(len(value)):
-            value[m] = (value[m] - t[m]) * _exp(-s[m])
+            value[m] = (value[m] - t[m]) / _exp(s[m])  # undoes what the same _exp did
     else:
         for m in range(len(value)):
             value[m] = value[m] * _exp(s[m]) + t[m]
@@ -206,7 +207,7 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
            kept: np.ndarray) -> None:  # fmt: skip
     """Map points (3, M) of one frame in place; ``kept`` (L, M), empty to keep nothing."""
     n_layers, n_points = len(layout.axis), v.shape[1]
-    place = np.empty((4, n_points), np.float32)
+    place = np.empty((4, n_points), v.dtype)
     work = (np.empty(n_points, np.int64), place[0], place[1], place[2], place[3])
     if inverse:
         _turn(v, camera, True)
@@ -231,7 +232,7 @@ def _frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: b
     """The way back through `map_frame`: each tuple holds values, and their gradient."""
     points, g = v
     n_layers, n_points = len(layout.axis), points.shape[1]
-    place, slopes = np.empty((4, n_points), np.float32), np.empty((5, n_points), np.float32)
+    place, slopes = np.empty((4, n_points), g.dtype), np.empty((5, n_points), g.dtype)
     work = (np.empty(n_points, np.int64), place[0], place[1])
     if not inverse:
         _turn_back(points, g, camera[0], camera[1], False)
@@ -263,7 +264,7 @@ def carry(x: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool,
     """
     grids, layout, cameras = tables
     out, kept = results
-    v = np.empty((3, x.shape[1]), np.float32)
+    v = np.empty((3, x.shape[1]), x.dtype)
     for p in range(len(frames)):
         t = frames[p]
         _load(x[p], v)
@@ -281,7 +282,7 @@ def carry_back(g: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool, 
     grids, layout, cameras = tables
     out, kept = results
     x_g, grids_g, cameras_g = gradients
-    v, v_g = np.empty((3, g.shape[1]), np.float32), np.empty((3, g.shape[1]), np.float32)
+    v, v_g = np.empty((3, g.shape[1]), g.dtype), np.empty((3, g.shape[1]), g.dtype)
     for p in range(len(frames)):
         t = frames[p]
         _load(out[p], v)

@@ -12,7 +12,7 @@ class Layout(NamedTuple):
     start: np.ndarray  # (L,) int64, of the grid (nb, na, 2)
     na: np.ndarray  # (L,) int64, grid points along the first of the two other axes
     nb: np.ndarray  # (L,) int64, along the second
-    unit: np.ndarray  # (3,) float32, half extents of the grids
+    unit: np.ndarray  # (3,) half extents of the grids, as precise as the table
 
 
 class DensityTable(NamedTuple):
