@@ -14,6 +14,7 @@ from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.long_runs import only_window, open_clip
 from omnimotion.long_tracker import LongTracker
 from omnimotion.masks import load_mask
+from omnimotion.propagation import Propagator
 from omnimotion.tracker import Tracker
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
@@ -57,17 +58,16 @@ class FittedScene:
     def propagate(self, mask: "np.ndarray | str | Path", frame: int, step: int = 1) -> np.ndarray:
         """The mask of a frame in every frame: labels uint8 (T, H, W), hidden parts left out.
 
-        ``mask``: bool or integers (H, W), an object each and 0 for background, or a PNG. Cells of
-        ``step`` px a side are decided by their centres. `InputError` for what is no mask,
+        ``mask``: bool or integers (H, W), an object each and 0 for background, or a PNG. Asked are
+        the centres of cells of ``step`` px a side. `InputError` for what is no mask,
         `ConfigError` for a step below 1, `PointsError` for a frame outside the clip.
         """
         self._check(frame)
         if step < 1:
             raise ConfigError(f"step {step}: expected 1 or more")
         labels = self._labels(mask)
-        return np.stack(
-            [self._carrier.propagate(labels, frame, j, step) for j in range(self.n_frames)]
-        )
+        found = dict(self._propagator.masks(labels, frame, range(self.n_frames), step))
+        return np.stack([found[j] for j in range(self.n_frames)])
 
     def render(self, frame: int) -> np.ndarray:
         """A frame in the colours that the model has learned: uint8 RGB (H, W, 3).
@@ -88,6 +88,10 @@ class FittedScene:
     @cached_property
     def _carrier(self) -> Carrier:
         return Carrier(only_window(self.tracker))
+
+    @cached_property
+    def _propagator(self) -> Propagator:
+        return Propagator(only_window(self.tracker))
 
     def _check(self, frame: int) -> None:
         if not 0 <= frame < self.n_frames:

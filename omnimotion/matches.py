@@ -33,12 +33,17 @@ class Matches:
 
         Frames that i is not paired with were not asked.
         """
-        flow = self._flow(i)
+        targets, ends = self.paired(i, xy)
         found = np.full((len(xy), self.n_frames, 2), np.nan)
-        found[:, flow.targets] = read(flow, xy, ONE_SURFACE_PX / self.px)
+        found[:, targets] = ends
         asked = np.zeros(self.n_frames, bool)
-        asked[flow.targets] = True
+        asked[targets] = True
         return found, asked
+
+    def paired(self, i: int, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The M frames that i is paired with, and where its places (N, 2) are there (N, M, 2)."""
+        flow = self._flow(i)
+        return flow.targets, read(flow, xy, ONE_SURFACE_PX / self.px)
 
     def follow(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
         """Where places (N, 2) of ``frames`` (N,) go from frame to frame, both ways: (N, T, 2).

@@ -77,10 +77,14 @@ class Patches:
             )
         return self._images
 
+    def frame(self, t: int) -> np.ndarray:
+        """A frame of the store, uint8 (h, w, 3)."""
+        return self._store.frame(t)
+
     def _grey(self, t: int) -> np.ndarray:
         import cv2
 
-        grey = cv2.cvtColor(self._store.frame(t), cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(self.frame(t), cv2.COLOR_RGB2GRAY)
         return cv2.resize(grey, self.image_size, interpolation=cv2.INTER_AREA)
 
 

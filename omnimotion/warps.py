@@ -1,4 +1,4 @@
-"""Whole frames carried to other frames: dense maps, and masks propagated through a clip.
+"""Whole frames carried to other frames by a scene: dense maps, and the labels of masks.
 
 Conventions are those of `omnimotion.tracks`; arrays are of the original size (W, H).
 """
@@ -15,7 +15,6 @@ from omnimotion.errors import ConfigError
 from omnimotion.files import atomic_folder
 from omnimotion.formats.maps import save_flo, save_stmap
 from omnimotion.geometry import resize_xy
-from omnimotion.masks import Mask, save_mask
 from omnimotion.rays import locate, surface_at
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
@@ -69,7 +68,7 @@ class Carrier:
     def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
         width, height = self.tracker.index.original_size
-        places, visible = self.carry(_lattice((width, height), 1), i, j)
+        places, visible = self.carry(lattice((width, height), 1), i, j)
         return places.reshape(height, width, 2), visible.reshape(height, width)
 
     @torch.no_grad()
@@ -77,7 +76,7 @@ class Carrier:
         """What each pixel of frame t shows: pseudo-depth float32 (H, W), RGB uint8 (H, W, 3)."""
         width, height = self.tracker.index.original_size
         frame_map = self.now.at(torch.tensor([t], device=self.tracker.device))
-        places = torch.from_numpy(_lattice((width, height), 1)).split(RAYS_AT_ONCE)
+        places = torch.from_numpy(lattice((width, height), 1)).split(RAYS_AT_ONCE)
         found = [surface_at(self.now, frame_map, self._own(part)[None]) for part in places]
         depth = torch.cat([each.depth[0] for each in found]).view(height, width)
         rgb = torch.cat([each.rgb[0] for each in found]).view(height, width, 3)
@@ -115,7 +114,7 @@ class Carrier:
         if t == j:
             return labels.copy()
         height, width = labels.shape
-        centres = _lattice((width, height), step)
+        centres = lattice((width, height), step)
         asked = np.flatnonzero(_at(self.near(labels > 0, t, j), centres))
         places, visible = self.carry(centres[asked], j, t)
         found = np.zeros(len(centres), np.uint8)
@@ -156,20 +155,6 @@ def write_maps(
             log.info("maps=%d,%d", t, j)
 
 
-def write_masks(
-    folder: Path, tracker: Tracker, mask: Mask, t: int, frames: Iterable[int], step: int
-) -> None:
-    """The mask of frame t in each of the frames, ``000007.png`` for frame 7, in a new folder.
-
-    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` does.
-    """
-    carrier = Carrier(tracker)
-    with atomic_folder(folder) as temp:
-        for j in frames:
-            labels = carrier.propagate(mask.labels, t, j, step)
-            save_mask(temp / f"{j:06d}.png", Mask(labels, mask.palette))
-
-
 def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The pixels (N,) of an image (H, W) that places (N, 2) are nearest to."""
     height, width = image.shape
@@ -178,7 +163,7 @@ def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     return found
 
 
-def _lattice(size: tuple[int, int], step: int) -> np.ndarray:
+def lattice(size: tuple[int, int], step: int) -> np.ndarray:
     """The centres (N, 2) of cells of ``step`` px a side, row by row; the last may be cut off."""
     x, y = (
         ((first := np.arange(0, side, step)) + np.minimum(first + step, side) - 1) / 2

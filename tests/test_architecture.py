@@ -31,7 +31,7 @@ LEVELS = (
     "refine",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",
-    "fitting edits",
+    "fitting edits propagation",
     "parallel report",
     "budget",
     "runs",

@@ -7,8 +7,8 @@ from PIL import Image
 import omnimotion
 from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.geometry import resize_xy
+from omnimotion.propagation import Propagator
 from omnimotion.tracks import Tracks
-from omnimotion.warps import Carrier
 
 SIZE = WIDTH, HEIGHT = 64, 48
 FRAMES = 8
@@ -43,9 +43,9 @@ def a_mask():
 def test_a_mask_goes_to_every_frame(fitted):
     found = fitted.propagate(a_mask(), 4)
     assert (found.shape, found.dtype) == ((FRAMES, HEIGHT, WIDTH), np.uint8)
-    carrier = Carrier(fitted.tracker)
+    expected = dict(Propagator(fitted.tracker).masks(a_mask(), 4, range(FRAMES)))
     for j in (0, 4, 7):
-        np.testing.assert_array_equal(found[j], carrier.propagate(a_mask(), 4, j))
+        np.testing.assert_array_equal(found[j], expected[j])
     np.testing.assert_array_equal(found[4], a_mask())
 
 

@@ -9,8 +9,7 @@ import pytest
 import omnimotion
 from omnimotion.errors import ConfigError
 from omnimotion.formats.maps import save_flo, save_stmap
-from omnimotion.masks import Mask, load_mask
-from omnimotion.warps import Carrier, check_kinds, write_maps, write_masks
+from omnimotion.warps import Carrier, check_kinds, write_maps
 
 SIZE = WIDTH, HEIGHT = 64, 48
 
@@ -151,19 +150,6 @@ def test_cells_are_decided_by_their_centres(carrier):
     assert coarse.shape == fine.shape
     np.testing.assert_array_equal(coarse[2::5, 2::5], fine[2::5, 2::5][: len(coarse[2::5])])
     assert (coarse[5:10, 25:30] == coarse[7, 27]).all()
-
-
-def test_masks_of_every_frame_keep_the_palette(tracker, tmp_path):
-    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    labels[10:30, 20:44] = 2
-    mask = Mask(labels, (0, 0, 0, 128, 0, 0, 0, 128, 0))
-    write_masks(tmp_path / "masks", tracker, mask, 4, range(3, 6), 1)
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
-        "000003.png", "000004.png", "000005.png"
-    ]  # fmt: skip
-    found = load_mask(tmp_path / "masks" / "000004.png", SIZE)
-    np.testing.assert_array_equal(found.labels, labels)
-    assert found.palette[:9] == mask.palette
 
 
 def test_a_folder_that_is_there_is_not_touched(tracker, tmp_path):

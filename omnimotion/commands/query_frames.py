@@ -84,8 +84,9 @@ def _whole_frames(args: Namespace) -> int:
     from omnimotion.files import check_new_folder
     from omnimotion.long_runs import open_window
     from omnimotion.masks import load_mask
+    from omnimotion.propagation import write_masks
     from omnimotion.runs import set_threads
-    from omnimotion.warps import check_kinds, write_maps, write_masks
+    from omnimotion.warps import check_kinds, write_maps
 
     _check_alone(args, "--maps and --propagate-mask write")
     if args.propagate_mask and args.export:

@@ -1,0 +1,176 @@
+"""Masks carried through a clip: by its scene, by matches, and along the edges of its images.
+
+A scene knows what is hidden, but it is coarser than flow, and may lose what moves by itself when
+something passes in front of it. Matches are sharp, and those of frames far apart reach over what
+hides; but at outlines they are few. Outlines are where the image's colour changes. So frames are
+labelled one after the other, away from the mask's own. In each, the share of a label ``l`` at a
+place is
+
+    P_j(l) = (SCENE S_j(l) + sum_s w_s P_s(l)) / (SCENE + sum_s w_s),
+
+``S_j`` what the scene says there, and ``P_s`` what is at the other end of its match to a frame s
+that has its labels. ``w_s`` is large where ``P_s`` rests on matches itself and is close to one
+label. Places of one colour that are close share their votes.
+
+Conventions. Shares are float32 (L, h, w) on the cells of a lattice; labels uint8 (H, W), original.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimotion.files import atomic_folder
+from omnimotion.flow import SceneIndex
+from omnimotion.geometry import resize_xy
+from omnimotion.masks import Mask, save_mask
+from omnimotion.refine import Refiner
+from omnimotion.tracker import Tracker
+from omnimotion.warps import Carrier, lattice
+
+Shares = NDArray[np.float32]
+
+CELLS = 256  # along the longer side, at most
+SCENE = 0.25  # what the scene counts, in matches
+LEAST_KNOWN, LEAST_CERTAIN = 0.1, 0.1  # what counts a place at which few matches end, or undecided
+REACH, STRIDE = 4, 2  # cells: how far votes are shared, and the steps in which
+ALIKE = 0.003  # squared difference of colours, of 1, from which they are two
+SHARPER = 0.5  # how much of the shares that go on is that after sharing
+
+
+class Labelled(NamedTuple):
+    """A frame that has its labels."""
+
+    shares: Shares
+    known: NDArray[np.float32]  # (h, w) how much of them rests on matches
+
+
+class Propagator:
+    """Carries masks of any frame through a clip."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._carrier = Carrier(tracker)
+
+    def masks(
+        self, labels: np.ndarray, t: int, frames: Iterable[int], step: int = 1
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Each of the ``frames`` with its labels (H, W), of those of frame ``t``.
+
+        First the later frames, then the earlier ones. Background where a surface is hidden in
+        frame t. Asked are the centres of cells of ``step`` px a side, or larger ones where a frame
+        has more than `CELLS`. Raises as reading the scene's flow and frames does.
+        """
+        asked = set(frames)
+        if t in asked:
+            yield t, labels.copy()
+        refiner = self._tracker.refiner
+        if refiner is None:  # of flow: the scene's own answer is all there is
+            yield from ((j, self._carrier.propagate(labels, t, j, step)) for j in asked - {t})
+            return
+        votes = _Votes(self._tracker.index, refiner, labels, step)
+        last, first = max(asked, default=t), min(asked, default=t)
+        for way in (range(t + 1, last + 1), range(t - 1, first - 1, -1)):
+            done = {t: votes.given}
+            for j in way:
+                scene = self._carrier.propagate(labels, t, j, votes.side)
+                done[j], shown = votes.count(j, done, scene)
+                if j in asked:
+                    yield j, votes.decided(shown)
+
+
+class _Votes:
+    """Counts what the cells of a lattice vote for."""
+
+    def __init__(self, index: SceneIndex, refiner: Refiner, labels: np.ndarray, step: int) -> None:
+        self.matches, self.images = refiner.matches, refiner.patches
+        self.size = index.original_size
+        self.side = max(step, -(-max(self.size) // CELLS))
+        self.shape = tuple(-(-length // self.side) for length in self.size[::-1])
+        self.places = resize_xy(lattice(self.size, self.side), self.size, index.size)
+        self.to_cells = np.divide(self.size, index.size) / self.side  # store's pixels to cells
+        self.names = np.union1d(labels, [0])
+        self.given = Labelled(self.shares(labels), np.ones(self.shape, np.float32))
+
+    def shares(self, labels: np.ndarray) -> Shares:
+        """The share of each label in each cell."""
+        found = [self.averaged((labels == name).astype(np.float32)) for name in self.names]
+        return np.stack(found)
+
+    def averaged(self, image: np.ndarray) -> np.ndarray:
+        """An image float32 (H, W) or (H, W, C), averaged over cells."""
+        mean: np.ndarray = cv2.resize(image, self.shape[::-1], interpolation=cv2.INTER_AREA)
+        return mean
+
+    def count(
+        self, j: int, done: dict[int, Labelled], scene: np.ndarray
+    ) -> tuple[Labelled, Shares]:
+        """Frame j as it goes on, and the shares to be shown; ``scene``: labels (H, W)."""
+        votes, number = SCENE * self.shares(scene), np.full(self.shape, SCENE, np.float32)
+        targets, ends = self.matches.paired(j, self.places)
+        for m in np.flatnonzero(np.isin(targets, list(done))):
+            shares, weight = self.read(done[int(targets[m])], ends[:, m])
+            votes, number = votes + weight * shares, number + weight
+        shown = shared_alike(np.concatenate((votes, number[None])), self.colours(j))
+        shown = shown[:-1] / shown[-1]
+        own = votes / number
+        known = np.maximum(LEAST_KNOWN, 1 - np.exp(-2 * (number - SCENE)))
+        return Labelled(own + SHARPER * (shown - own), known), shown
+
+    def read(self, frame: Labelled, ends: np.ndarray) -> tuple[Shares, NDArray[np.float32]]:
+        """Shares at the ends (N, 2) of matches, one a cell, and how much they count (h, w)."""
+        is_match = np.isfinite(ends[:, 0]).reshape(self.shape)
+        cells = (np.nan_to_num(ends) + 0.5) * self.to_cells - 0.5
+        x, y = cells.astype(np.float32).T.reshape(2, *self.shape)
+        *shares, known = (
+            cv2.remap(each, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in (*frame.shares, frame.known)
+        )
+        certain = np.maximum(LEAST_CERTAIN, 2 * np.max(shares, axis=0) - 1)
+        return np.stack(shares), is_match * known * certain
+
+    def colours(self, j: int) -> np.ndarray:
+        """Colours (h, w, 3) of a frame's cells, in [0, 1]."""
+        return self.averaged(self.images.frame(j).astype(np.float32) / 255)
+
+    def decided(self, shares: Shares) -> np.ndarray:
+        """The label (H, W) of which each pixel has most."""
+        large = [cv2.resize(each, self.size, interpolation=cv2.INTER_LINEAR) for each in shares]
+        found: np.ndarray = self.names[np.argmax(large, axis=0)].astype(np.uint8)
+        return found
+
+
+def shared_alike(votes: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Votes (L, h, w) summed over the cells around, as far as ``colours`` (h, w, 3) are alike.
+
+    A joint bilateral filter (Petschnigg et al., "Digital photography with flash and no-flash image
+    pairs", 2004), not normalised.
+    """
+    height, width = colours.shape[:2]
+    around = (REACH, REACH), (REACH, REACH)
+    votes_around = np.pad(votes, ((0, 0), *around), mode="edge")
+    colours_around = np.pad(colours, (*around, (0, 0)), mode="edge")
+    total = np.zeros_like(votes)
+    for dy, dx in product(range(-REACH, REACH + 1, STRIDE), repeat=2):
+        rows = slice(REACH + dy, REACH + dy + height)
+        columns = slice(REACH + dx, REACH + dx + width)
+        off = np.square(colours_around[rows, columns] - colours).sum(-1)
+        near = 2 * (dx * dx + dy * dy) / REACH**2
+        total += np.exp(-off / ALIKE - near) * votes_around[:, rows, columns]
+    return total
+
+
+def write_masks(
+    folder: Path, tracker: Tracker, mask: Mask, t: int, frames: Iterable[int], step: int
+) -> None:
+    """The mask of frame t in each of the frames, ``000007.png`` for frame 7, in a new folder.
+
+    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` and `Propagator.masks` do.
+    """
+    with atomic_folder(folder) as temp:
+        for j, labels in Propagator(tracker).masks(mask.labels, t, frames, step):
+            save_mask(temp / f"{j:06d}.png", Mask(labels, mask.palette))
