@@ -4,7 +4,9 @@
 """
 
 import io
+import json
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from omnimotion.checkpoint import load_checkpoint
 from omnimotion.config import load_config
 from omnimotion.errors import OmniMotionError
 from omnimotion.export import load_tracks, save_tracks
+from omnimotion.files import CHECKSUM
 from omnimotion.flow import SceneIndex, flow_path, read_flow
 from omnimotion.ground_truth import read_ground_truth, read_tapvid
 from omnimotion.history import read_metrics
@@ -89,13 +92,22 @@ def samples(folder, scene, clip):
     yield "tapvid", pickle_file(), "clips.pkl", lambda path: list(read_tapvid(path))
     truth = (clip / "gt.npz").read_bytes()
     yield "truth", truth, "gt.npz", lambda path: read_ground_truth(path.parent)
+    yield SEALED[0], newest.read_bytes(), "step_00000001.npz", load_checkpoint
+    yield SEALED[1], flow_path(scene, 1).read_bytes(), "000001.npz", read_flow
+    yield SEALED[2], tracks_file(folder, ".npz"), "t.npz", load_tracks
+    plain = json.dumps({k: v for k, v in json.loads(index).items() if k != CHECKSUM}).encode()
+    yield "index, no checksum", plain, "scene.json", lambda path: SceneIndex.load(path.parent)
 
 
+SEALED = ["checkpoint, sealed", "flow, sealed", "tracks, sealed"]
+"""Damaged within, in an archive that is whole: as a program would make it, or an enemy."""
 READERS = [
     *("checkpoint", "flow", "index", "job", "metrics", "config"),
     *("tracks.npz", "tracks.csv", "tracks.json", "points.csv", "points.json", "points.npz"),
     *("image PNG RGB", "image PNG P", "image JPEG CMYK", "image TIFF RGB", "image WEBP RGBA"),
     *("image BMP RGB", "image PPM L", "mask", "tapvid", "truth"),
+    *SEALED,
+    "index, no checksum",
 ]
 
 
@@ -120,8 +132,23 @@ def damaged(data, rng):
     return bytes(found)
 
 
+def sealed(data, rng):
+    """The archive with one of its members damaged: the object, mostly, or a header."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = "meta.json" if rng.random() < 0.6 else str(rng.choice(list(members)))
+    split = len(members[name]) if name == "meta.json" else 128  # of an .npy file: the header
+    members[name] = damaged(members[name][:split], rng) + members[name][split:]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return file.getvalue()
+
+
 def fuzz(sample, folder, rng, count=None, seconds=None):
     name, data, file_name, read = sample
+    damage = sealed if name in SEALED else damaged
     folder = folder / name.replace(" ", "_")
     folder.mkdir()
     path = folder / file_name
@@ -129,7 +156,7 @@ def fuzz(sample, folder, rng, count=None, seconds=None):
     refused = k = 0
     while k < count if count else time.monotonic() - begun < seconds:
         k += 1
-        path.write_bytes(damaged(data, rng))
+        path.write_bytes(damage(data, rng))
         start = time.monotonic()
         try:
             read(path)
