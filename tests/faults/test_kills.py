@@ -61,7 +61,7 @@ def test_32_a_fit_goes_on_to_the_same_bytes(tiny_store, tiny_config, tmp_path, k
     run_fit(start_fit(tiny_store, whole, config), StopSignal())
     words = ("train", "--config", whole / "config.txt", "--run", tmp_path / "run{}",
              "--scene", tiny_store.folder)  # fmt: skip
-    runs, _ = killed(words, kills, 1.0)
+    runs, _ = killed(words, kills, 2.0)
     for number in range(runs):
         found = files(tmp_path / f"run{number}" / "checkpoints")
         assert found == files(whole / "checkpoints")
@@ -76,7 +76,7 @@ def test_32_a_query_leaves_the_old_files_or_the_new_ones(tiny_scene, tmp_path, k
     new = files(tmp_path)
     for name in new:
         (tmp_path / name).write_bytes(b"old")
-    _, seen = killed(words, kills, 1.5, [tmp_path / name for name in new])
+    _, seen = killed(words, kills, 4.0, [tmp_path / name for name in new])
     assert seen <= {hashlib.sha256(data).hexdigest() for data in (*new.values(), b"old")}
     assert files(tmp_path) == new
 
