@@ -26,6 +26,7 @@ _MEMBER_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no part begins
 _MAX_NAME = 200
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 _MAX_HEADER = 10_000  # of a .npy file: numpy's own bound
+_MAX_EMPTY = 1 << 24  # product of the other sides of an array that has none in one
 _CHUNK = 16 << 20
 _ENTRY_BYTES = 30  # of a zip's local header, before its name
 
@@ -69,15 +70,31 @@ def read_members(
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """A JSON object from UTF-8 bytes; ValueError for another value, NaN or infinity."""
+    """A JSON object from UTF-8 bytes; ValueError for another value, and for a number that is not
+    finite or no 64-bit integer: whoever reads it may convert numbers without another look.
+    """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"holds {constant}")
 
-    obj = json.loads(data.decode("utf-8"), parse_constant=refuse)
+    text = data.decode("utf-8")
+    obj = json.loads(text, parse_constant=refuse, parse_float=_finite, parse_int=_int64)
     if not isinstance(obj, dict):
         raise ValueError(f"holds {type(obj).__name__}, expected an object")
     return obj
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"holds {text[:20]}")
+    return value
+
+
+def _int64(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
+        raise ValueError(f"holds an integer of {len(text)} digits")
+    return value
 
 
 def _is_wanted(name: str, names: Container[str]) -> bool:
@@ -153,4 +170,6 @@ def _array(name: str, data: bytearray) -> np.ndarray:
     expected = header.tell() + math.prod(shape) * dtype.itemsize
     if expected != len(data) or any(side < 0 for side in shape):
         raise ValueError(f"member {name!r} of shape {shape} has {len(data)} bytes, not {expected}")
+    if dtype.itemsize == 0 or (0 in shape and math.prod(filter(None, shape)) > _MAX_EMPTY):
+        raise ValueError(f"member {name!r} has shape {shape} of nothing")
     return np.ndarray(shape, dtype, buffer=data, offset=header.tell())

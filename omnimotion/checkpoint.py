@@ -6,8 +6,10 @@ and step only, so there is no generator to save. Its meta ties it to a video and
 """
 
 import logging
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from omnimotion.config import Config, config_from_values
 from omnimotion.errors import CheckpointError, ConfigError
-from omnimotion.files import read_archive, write_archive
+from omnimotion.files import read_archive, shown, write_archive
 from omnimotion.geometry import Frame
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose, generator
@@ -77,14 +79,16 @@ def remove_old(run: Path) -> None:
 
 def checkpoints(run: Path) -> list[Path]:
     """Checkpoint files of a run, oldest first."""
-    return sorted((run / "checkpoints").glob("step_*.npz"))
+    folder = run / "checkpoints"
+    names = os.listdir(folder) if folder.is_dir() else []  # glob would hide that it cannot look
+    return sorted(folder / name for name in names if fnmatchcase(name, "step_*.npz"))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint; CheckpointError naming the file when it is damaged or not one."""
     arrays, meta = read_archive(path, error=CheckpointError)
     if meta.get("kind") != KIND or meta.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no omnimotion checkpoint of format {FORMAT}")
+        raise CheckpointError(f"{shown(path)}: no omnimotion checkpoint of format {FORMAT}")
     try:
         return Checkpoint(
             int(meta["step"]), arrays, str(meta["fingerprint"]),
@@ -92,13 +96,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             {str(name): str(value) for name, value in dict(meta.get("given", {})).items()},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"{path}: damaged meta ({error})") from error
+        raise CheckpointError(f"{shown(path)}: damaged meta ({error})") from error
 
 
 def newest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest sound checkpoint of a run, None where there is none.
 
-    A damaged one is set aside as ``*.corrupt`` and said so; CheckpointError when all are damaged.
+    A damaged one is set aside as ``*.corrupt`` and said so; CheckpointError when all are damaged,
+    ResourceError when one cannot be read just now: it stays as it is.
     """
     found = checkpoints(run)
     for path in reversed(found):
@@ -109,7 +114,7 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
                 path.rename(path.with_suffix(".corrupt"))
             log.warning("%s; set aside, trying the one before", error)
     if found:
-        raise CheckpointError(f"{run}: all {len(found)} checkpoints are damaged: fit again")
+        raise CheckpointError(f"{shown(run)}: all {len(found)} checkpoints are damaged: fit again")
     return None
 
 

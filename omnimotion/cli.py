@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, is_out_of_memory
+from omnimotion.files import shown
 
 COMMANDS = (
     "preprocess", "train", "query", "view", "batch", "plan", "evaluate", "demo", "doctor",
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_arguments(parser)
         return command.main(parser.parse_args(words[1:]))
     except OmniMotionError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # who reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
-        print(f"error: {_resource(error, words[0])}", file=sys.stderr)
+        print(f"error: {shown(_resource(error, words[0]))}", file=sys.stderr)
         return ResourceError.exit_code
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)

@@ -2,8 +2,7 @@
 
 Convention. Every output goes to a temporary file beside its target, is synced, and is renamed over
 it; whatever goes wrong, the old file stays and the temporary one goes. What is read is bounded and
-must be a regular file. Sizes are in bytes; 1 MB in a message is 10**6 bytes. POSIX only
-(``fcntl``, directory sync).
+must be a regular file. Sizes are in bytes, 1 MB in a message is 10**6 bytes. POSIX only (`fcntl`).
 """
 
 import errno
@@ -30,6 +29,7 @@ MAX_JSON_BYTES = 64 << 20
 CHECKSUM = "sha256"  # key of a JSON object: of the others, as compact sorted JSON
 
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_UNREADABLE_NOW = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
 _TEMP_NAME = re.compile(r"\.omnimotion-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
 
 
@@ -121,14 +121,11 @@ def remove_stale_temps(folder: Path) -> None:
 
 
 def read_bytes(
-    path: Path,
-    error: type[OmniMotionError],
-    max_bytes: int = MAX_ARCHIVE_BYTES,
+    path: Path, error: type[OmniMotionError], max_bytes: int = MAX_ARCHIVE_BYTES
 ) -> bytes:
     """The bytes of a regular file, of which at most `max_bytes` are accepted.
 
-    Raises `error` when it is missing, no regular file (a pipe would block), unreadable, too large,
-    or when its size changes while it is read.
+    Raises `error` where it is missing, no regular file, unreadable, too large or still growing.
     """
     size = regular_size(path, error)
     if size > max_bytes:
@@ -197,7 +194,7 @@ def read_archive(
 
     Raises `error`, naming the file, when it is missing, larger than `max_bytes`, or is anything
     that `write_archive` could not have written (see `omnimotion.archive`), and ResourceError when
-    memory is short.
+    memory or open files are short, or the disk fails.
     """
     size = regular_size(path, error)
     if size > max_bytes:
@@ -205,9 +202,10 @@ def read_archive(
     try:
         with open(path, "rb") as file:
             return read_members(file, size, names)
-    except MemoryError as problem:
-        raise ResourceError(f"not enough memory to read {shown(path)} ({_mb(size)})") from problem
     except Exception as problem:  # whatever a damaged or hostile file makes the parsers raise
+        says = f"cannot read {shown(path)} ({_mb(size)}): {_reason(problem)}"
+        if isinstance(problem, MemoryError) or getattr(problem, "errno", 0) in _UNREADABLE_NOW:
+            raise ResourceError(says) from problem  # the file may be sound
         raise error(f"{shown(path)} is damaged: {_reason(problem)}") from problem
 
 
@@ -276,6 +274,8 @@ def _writing(path: Path) -> Iterator[None]:
 
 def _create_temp(path: Path) -> Path:
     """A new empty file beside `path`; its name is short, since `path`'s may be of 255 bytes."""
+    if path.exists() and not (path.is_symlink() or path.is_file() or path.is_dir()):
+        raise ConfigError(f"{shown(path)} is a pipe or a device: choose another name")
     suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= 16 else ""
     temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
     os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))

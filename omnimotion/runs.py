@@ -94,8 +94,7 @@ def start_fit(
     else:
         config = resolved_config(config, index.size, index.n_frames)
     if state is not None:
-        config = _resumed(run, state, index, config)
-        _check_given(run, state.given, supervision.fingerprints)
+        config = _resumed(run, state, index, config, supervision)
     check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
@@ -186,7 +185,9 @@ def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
     raise CheckpointError(f"no complete checkpoint in {run or folder}: train it to its end first")
 
 
-def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) -> Config:
+def _resumed(
+    run: Path, state: Checkpoint, index: SceneIndex, config: Config, supervision: Supervision
+) -> Config:
     """The config to continue with; it must agree with the run's on all that is fitted."""
     if state.fingerprint != index.identity:
         raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
@@ -200,6 +201,7 @@ def _resumed(run: Path, state: Checkpoint, index: SceneIndex, config: Config) ->
             f"{run} was started with {name} = {before[name]}, now {now[name]}: "
             "use the same, or another --run"
         )
+    _check_given(run, state.given, supervision.fingerprints)
     return config.replace(**{name: now[name] for name in BUDGETED})
 
 

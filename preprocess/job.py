@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from omnimotion.errors import ConfigError, FlowError, SceneError
-from omnimotion.files import read_json, write_json
+from omnimotion.files import read_json, shown, write_json
 from omnimotion.flow import INDEX_NAME, SceneIndex
 
 JOB_NAME = "preprocess.json"
 LOCK_NAME = "lock"
 PRODUCTS = ("frames", "flow", "pairs")
+_NONE = type(None)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "settings": (dict,), "fingerprint": (str, _NONE), "flow": (dict, _NONE), "grown": (list,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,13 @@ def find_job(folder: Path) -> Job | None:
         return None
     data = read_json(path, SceneError)
     try:
-        return Job(**data)
+        job = Job(**data)
     except TypeError as error:
-        raise SceneError(f"{path} is damaged ({error}): use overwrite") from error
+        raise SceneError(f"{shown(path)} is damaged ({error}): use overwrite") from error
+    wrong = [name for name, kinds in _KINDS.items() if not isinstance(getattr(job, name), kinds)]
+    if wrong:
+        raise SceneError(f"{shown(path)} is damaged ({', '.join(wrong)}): use overwrite")
+    return job
 
 
 def is_complete(folder: Path) -> bool:

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from omnimotion.archive import parse_object, read_members
 from omnimotion.errors import CheckpointError
 from omnimotion.files import read_archive, write_archive
 
@@ -246,3 +247,31 @@ def test_a_member_hidden_by_a_flipped_length_is_missed(tmp_path):
     assert len(zipfile.ZipFile(path).namelist()) == 2  # of 3
     with pytest.raises(CheckpointError, match="2 members, expected 3"):
         read_archive(path)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 19, "-" + "9" * 400, "9" * 5000])
+def test_numbers_that_others_cannot_convert_are_refused(number):
+    with pytest.raises(ValueError, match="holds"):
+        parse_object(f'{{"step": [{number}]}}'.encode())
+
+
+def test_numbers_of_64_bits_are_read():
+    numbers = [2**63 - 1, -(2**63), 1.5e308, -0.0, 1e-999]
+    text = f'{{"a": [{", ".join(map(str, numbers))}]}}'
+    assert parse_object(text.encode())["a"] == numbers
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"), [("<U0", (1 << 40,)), ("<f4", (1 << 40, 0)), ("<f4", (0, 1 << 30))]
+)
+def test_shapes_of_nothing_are_refused(descr, shape):
+    """They take no byte of the file, and all memory of whoever goes through them."""
+    member = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(member, header)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("meta.json", "{}")
+        archive.writestr("a.npy", member.getvalue())
+    with pytest.raises(ValueError, match="of nothing"):
+        read_members(file, file.tell())

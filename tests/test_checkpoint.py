@@ -1,11 +1,14 @@
 """Checkpoints: whole, checked, portable, and never half written."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from omnimotion import files
 from omnimotion.checkpoint import (
     KEPT,
     Checkpoint,
@@ -19,7 +22,7 @@ from omnimotion.checkpoint import (
     to_arrays,
 )
 from omnimotion.config import Config
-from omnimotion.errors import CheckpointError
+from omnimotion.errors import CheckpointError, ResourceError
 from omnimotion.files import write_archive
 from omnimotion.geometry import Frame
 from omnimotion.runs import run_folder
@@ -88,6 +91,35 @@ def test_damage_is_noticed_and_the_one_before_is_taken(tmp_path, caplog, how):
 def test_when_all_are_damaged_it_is_said(tmp_path):
     damage(save_checkpoint(tmp_path, state(1)), "cut")
     with pytest.raises(CheckpointError, match="damaged"):
+        newest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), OSError(errno.EMFILE, "Too many open files"),
+                                     OSError(errno.EIO, "Input/output error")])  # fmt: skip
+def test_what_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch, problem):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, state(step))
+
+    def fail(*_):
+        raise problem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_members", fail)
+        with pytest.raises(ResourceError, match=r"cannot read .*step_00000002\.npz"):
+            newest_checkpoint(tmp_path)
+    assert newest_checkpoint(tmp_path).step == 2
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_an_empty_one(tmp_path, monkeypatch):
+    """Or the fit would begin again."""
+    save_checkpoint(tmp_path, state(1))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "listdir", fail)
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(OSError, match="Input/output"):
         newest_checkpoint(tmp_path)
 
 

@@ -268,3 +268,12 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot make"), atomic_folder(tmp_path / "file" / "d"):
         pass
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    """Nor would a device be, which a name of the user's may be."""
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(ConfigError, match=r"t\.csv is a pipe or a device"):
+        atomic_write(tmp_path / "t.csv", b"tracks")
+    assert (tmp_path / "t.csv").is_fifo()
+    assert os.listdir(tmp_path) == ["t.csv"]

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from omnimotion.errors import ConfigError, FlowError, ResourceError
+from omnimotion.errors import ConfigError, FlowError, ResourceError, SceneError
+from omnimotion.files import write_json
 from omnimotion.flow import CHAINED, DIRECT, NONE, SceneStore
 from omnimotion.video import save_png
 from preprocess import sections
 from preprocess.compute import preprocess
+from preprocess.job import JOB_NAME, find_job
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
 
@@ -184,6 +186,19 @@ def test_another_video_is_refused_and_overwrite_starts_afresh(clip, tmp_path):
         preprocess(PreprocessOptions(other, folder, flow="dis", frames=":3"))
     preprocess(PreprocessOptions(other, folder, flow="dis", overwrite=True))
     assert SceneStore.open(folder).index.source == "other"
+
+
+@pytest.mark.parametrize(
+    "change", [{"settings": [1]}, {"settings": None}, {"flow": "dis"}, {"fingerprint": 3},
+               {"grown": {}}, {"grown": None}, {"other": 1}],
+)  # fmt: skip
+def test_the_file_of_a_job_that_is_none_is_refused(tmp_path, change):
+    job = {"settings": {}, "fingerprint": None, "flow": None, "grown": []}
+    write_json(tmp_path / JOB_NAME, job)
+    assert find_job(tmp_path).settings == {}
+    write_json(tmp_path / JOB_NAME, job | change)
+    with pytest.raises(SceneError, match=JOB_NAME):
+        find_job(tmp_path)
 
 
 def test_a_folder_of_the_users_is_not_touched(clip, tmp_path):

@@ -331,6 +331,7 @@ def test_text_that_is_no_question_is_refused(client, text):
         ({"format": "../../x"}, "unknown format"),
         ({"format": "trc"}, "give --scale"),
         ({"format": "csv", "start_frame": 1001}, "count from 0"),
+        ({"format": "nuke", "start_frame": 10**30}, "expected 0 to"),
         ({"format": "csv", "points": []}, "points"),
     ],
 )
@@ -346,6 +347,34 @@ def test_frames_that_are_none_are_refused(client, path):
     response = client.get(path)
     assert response.status_code in (400, 422)
     assert said(response)
+
+
+STRANGE = ["NaN", "-Infinity", "1e999", "1" * 400, "1" * 5000, "null", '"\\ud800"',
+           "[" * 3000 + "]" * 3000, "{}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=lambda value: value[:9])
+@pytest.mark.parametrize(
+    ("path", "question"),
+    [
+        ("tracks", '{"points": [[%s, 1, 1]]}'),
+        ("tracks", '{"points": [[0, 1, %s]]}'),
+        ("tracks", '{"points": %s}'),
+        ("export", '{"points": [[0, 1, 1]], "format": %s}'),
+        ("export", '{"points": [[0, 1, 1]], "format": "nuke", "start_frame": -%s}'),
+        ("export", '{"points": [[0, 1, 1]], "format": "trc", "scale": %s}'),
+        ("refit", '{"pins": [%s, %s]}'),
+        ("refit", '{"pins": [{"track": %s, "t": 0, "x": 1, "y": 1}, '
+                  '{"track": %s, "t": 1, "x": 1, "y": %s}]}'),
+    ],
+)  # fmt: skip
+def test_a_strange_value_is_refused_in_one_line(client, path, question, value):
+    text = question.replace("%s", value)
+    response = client.post(f"/api/{path}", content=text.encode(),
+                           headers={"Content-Type": "application/json"})  # fmt: skip
+    assert response.status_code in (400, 422)
+    assert said(response)
+    assert client.get("/api/refit").json() == {"state": "none"}
 
 
 # the page ---------------------------------------------------------------------------------------

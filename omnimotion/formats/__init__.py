@@ -43,6 +43,7 @@ _ALL = (
     Format("colmap", ".db", "COLMAP", save_colmap),
 )  # fmt: skip
 FORMATS = {each.name: each for each in _ALL}
+MAX_START = 10**9  # as a number of a frame: of 32 bits in most programs
 
 
 def outputs(out: Path, names: Sequence[str] | None, overwrite: bool) -> list[tuple[Format, Path]]:
@@ -80,8 +81,8 @@ def check_options(
         raise ConfigError("--motion adds columns to csv, json and npz: export one of them")
     if start_frame is not None and not any(each.numbered for each in formats):
         raise ConfigError("--start-frame is for other programs: csv, json and npz count from 0")
-    if start_frame is not None and start_frame < 0:
-        raise ConfigError(f"--start-frame {start_frame}: expected 0 or more")
+    if start_frame is not None and not 0 <= start_frame <= MAX_START:
+        raise ConfigError(f"--start-frame is {start_frame}, expected 0 to {MAX_START}")
 
 
 def save(each: Format, path: Path, sheet: Sheet) -> None:

@@ -13,11 +13,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from omnimotion.errors import ConfigError, OmniMotionError
+from omnimotion.viewer import patience
 from omnimotion.viewer.answers import Answers, as_json
 from omnimotion.viewer.guard import Guard
 from omnimotion.viewer.refits import Refits
 
 HOST = "127.0.0.1"
+CLIENTS = 128  # connections at a time; a page takes six, and slow ones are cut off
+SHUTDOWN_SECONDS = 5  # that Ctrl-C waits for answers on their way
 API = "/api"
 PAGE = {
     "": ("index.html", "text/html"),
@@ -130,11 +133,19 @@ def listen(port: int) -> socket.socket:
         raise ConfigError(f"port {port}: {problem}; choose another --port") from problem
 
 
+def server_of(app: Guard) -> uvicorn.Server:
+    """What answers; at most ``CLIENTS`` at a time, none of them for ever."""
+    config = uvicorn.Config(
+        app, http=patience.Connection, ws="none", log_config=None, log_level="error",
+        server_header=False, limit_concurrency=CLIENTS,
+        timeout_keep_alive=patience.ANSWER_SECONDS, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
 def serve(app: Guard, listener: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM."""
-    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_keep_alive=30,
-                            limit_concurrency=32, server_header=False)  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listener])
+    server_of(app).run(sockets=[listener])
 
 
 def _file(name: str, kind: str) -> Any:

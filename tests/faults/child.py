@@ -4,6 +4,7 @@ Importing takes seconds, so the experiments share it. ``python child.py EXPERIME
 one JSON object.
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,29 +41,54 @@ def code_of(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def kill_until_done(words, kills, seed, longest_s):
-    """Run a command again and again, killed after random times, at last left alone.
+def kill_until_done(words, delays, watched):
+    """Run a command, killed after each of some delays, until it ends; then once more, left alone.
 
-    The times are drawn log-uniformly, since the first moments of a resume are as likely to break.
+    How many kills hit it, its code at the end, and what the watched files were after the kills.
     """
-    rng = np.random.default_rng(seed)
-    killed = 0
-    for delay_s in longest_s * 10 ** rng.uniform(-2, 0, kills):
-        pid = forked(lambda: cli.main(words))
-        time.sleep(delay_s)
-        os.kill(pid, signal.SIGKILL)
-        code = code_of(pid)
+    killed, seen = 0, set()
+    for cpu_s in delays:
+        code = killed_after(forked(lambda: cli.main(words)), cpu_s)
+        seen |= {digest(path) for path in watched}
         if code == 0:
             break
         assert code == -signal.SIGKILL, code
         killed += 1
-    return killed, code_of(forked(lambda: cli.main(words)))
+    return killed, code_of(forked(lambda: cli.main(words))), seen
 
 
-def kills(words, kills, seed, longest_s):
-    """JSON of a command's words; how many kills hit it, and its exit code at the end."""
-    hit, code = kill_until_done(json.loads(words), int(kills), int(seed), float(longest_s))
-    return {"killed": hit, "code": code}
+def killed_after(pid, cpu_s):
+    """Kill a child when it has had so much CPU time, however busy the machine is; how it ended."""
+    clock = (~pid << 3) | 2  # Linux: that of all threads of another process
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while os.waitid(os.P_PID, pid, ended) is None and time.clock_gettime(clock) < cpu_s:
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    return code_of(pid)
+
+
+def kills(words, kills, seed, longest_s, watched="[]"):
+    """Runs of a command, its words as JSON, until so many kills hit them; {} is a run's number.
+
+    The kills and the code of each, and SHA-256 of what the watched files ever were. Delays, in
+    CPU time, are drawn log-uniformly: the first moments of a resume are as likely to break. One
+    that is drawn too long hits nothing and does not count.
+    """
+    rng = np.random.default_rng(int(seed))
+    left, found, seen = int(kills), [], set()
+    while left > 0:
+        assert len(found) <= int(kills), "hardly anything was killed"
+        numbered = [word.replace("{}", str(len(found))) for word in json.loads(words)]
+        delays = float(longest_s) * 10 ** rng.uniform(-2, 0, left)
+        killed, code, more = kill_until_done(numbered, delays, json.loads(watched))
+        found.append([killed, code])
+        seen |= more
+        left -= killed
+    return {"runs": found, "seen": sorted(seen)}
+
+
+def digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def limited(words, size):

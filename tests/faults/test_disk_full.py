@@ -66,13 +66,15 @@ def test_34_a_fit_keeps_its_old_checkpoint(tiny_scene, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def answers(tiny_scene, tmp_path_factory):
+def answers(tiny_scene, tiny_clip, tmp_path_factory):
     """Every kind of answer, written where there is room for hardly anything."""
     folder = tmp_path_factory.mktemp("full")
     mask = folder / "mask.png"
     image = Image.new("1", (64, 48))
     image.paste(1, (10, 10, 40, 30))
     image.save(mask)
+    logo = folder / "logo.png"
+    Image.merge("RGBA", [image.convert("L")] * 4).save(logo)
     base = ["query", "--scene", tiny_scene, *ON_CPU]
     outs = {}
     for name, each in FORMATS.items():
@@ -92,6 +94,11 @@ def answers(tiny_scene, tmp_path_factory):
     outs["flo"] = [*base, "--maps", "--export", "flo", "--out", "flo"]
     outs["masks"] = [*base, "--propagate-mask", mask, "--step", "8", "--out", "masks"]
     outs["video"] = [*base, "--grid", "3", "--video", "overlay.mp4"]
+    outs["sheet"] = [*base, "--grid", "3", "--sheet", "sheet.png"]
+    outs["volume"] = [*base, "--canonical", "--out", "volume.ply"]
+    outs["edit"] = [*base, "--edit", logo, "--frame", "2", "--out", "layers"]
+    outs["scores"] = ["evaluate", tiny_clip, "--scene", tiny_scene, *ON_CPU[:2],
+                      "--out", "scores.json"]  # fmt: skip
     for words in outs.values():
         words[-1] = folder / words[-1]
     limit = {"masks": 40}
@@ -107,4 +114,4 @@ def test_49_every_answer_is_refused_with_code_6(answers):
 
 def test_49_nothing_half_written_is_left(answers):
     folder, _, _ = answers
-    assert [path.name for path in folder.iterdir()] == ["mask.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["logo.png", "mask.png"]
