@@ -11,13 +11,12 @@ point is visible. What is there already is not done again.
 import argparse
 import json
 import os
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from spent import Spent, spent
 
 from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
@@ -31,13 +30,6 @@ HEAD = (
     "| frames | stage | peak memory, MB | CPU s a frame | disk, kB a frame |\n"
     "| --- | --- | --- | --- | --- |"
 )
-
-
-class Cost(NamedTuple):
-    """What a stage took."""
-
-    peak_mb: float
-    cpu_s: float
 
 
 def main() -> None:
@@ -81,21 +73,13 @@ def by_length(args: argparse.Namespace, length: int) -> list[str]:
     return lines
 
 
-def measured(path: Path, words: tuple) -> Cost:
-    """The cost of a command, run now unless ``path`` has it from an earlier call."""
+def measured(path: Path, words: tuple) -> Spent:
+    """What a command took, run now unless ``path`` has it from an earlier call."""
     if path.is_file():
-        return Cost(**json.loads(path.read_text()))
+        return Spent(**json.loads(path.read_text()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "omnimotion", *map(str, words)], cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stderr is not None
-    said = child.stderr.read()
-    _, status, used = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(map(str, words))}: {said[-2000:]}")
-    cost = Cost(used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime)
+    command = [sys.executable, "-m", "omnimotion", *map(str, words)]
+    cost = spent(command, os.environ | {"PYTHONPATH": str(ROOT)}, quiet=True)
     path.write_text(json.dumps(cost._asdict()))
     return cost
 

@@ -10,11 +10,11 @@ import argparse
 import contextlib
 import io
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from spent import spent
 
 from omnimotion.cli import main as omnimotion
 from omnimotion.files import atomic_write
@@ -37,7 +37,7 @@ def main() -> None:
         stages = planned(video, args.config, folder)["stages"]
         for stage, words in commands(video, args.config, folder).items():
             before = size_mb(folder)
-            seconds = measured([stage, *words])
+            seconds = spent([sys.executable, "-m", "omnimotion", stage, *words]).cpu_s
             found, plan = size_mb(folder) - before, stages[stage]
             cells = [name, stage, *compared(plan["seconds"], seconds),
                      *compared(plan["disk_mb"], found)]  # fmt: skip
@@ -75,15 +75,6 @@ def commands(video: str, config: Path, folder: Path) -> dict[str, list[str]]:
         "train": [*scene, "--config", str(config)],
         "query": [*scene, "--grid", "16", "--out", str(folder / "tracks.npz"), "--threads", "1"],
     }
-
-
-def measured(words: list[str]) -> float:
-    """CPU seconds of a command. Ends the program when it fails."""
-    process = subprocess.Popen([sys.executable, "-m", "omnimotion", *words])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"failed: {' '.join(words)}")
-    return usage.ru_utime + usage.ru_stime
 
 
 def size_mb(folder: Path) -> float:
