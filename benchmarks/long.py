@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--lengths", default="300,1000", help="frames of the clips")
     parser.add_argument("--size", default="96x96", help="of the frames")
     parser.add_argument("--steps", type=int, default=3, help="a frame, of the fits by length")
+    parser.add_argument("--flags", default="", help="more words of preprocess")
     parser.add_argument("--compared", type=int, default=300, help="frames of the clip compared")
     parser.add_argument("--compared-steps", type=int, default=10, help="a frame, of its fits")
     parser.add_argument("--windows", default="100:16", help="window:overlap,... to compare")
@@ -56,7 +57,8 @@ def by_length(args: argparse.Namespace, length: int) -> list[str]:
     clip, scene = args.work / f"clip_{length}", args.work / f"scene_{length}"
     stages = {
         "render": ("demo", clip, "--length", length, "--size", args.size),
-        "preprocess": ("preprocess", clip / "frames", "--scene", scene, "--flow", "dis"),
+        "preprocess": ("preprocess", clip / "frames", "--scene", scene, "--flow", "dis",
+                       *args.flags.split()),
         "train": ("train", "--config", CONFIG, "--scene", scene, "--preview_every", 0,
                   "--steps_per_frame", args.steps),
         "query": ("query", "--scene", scene, "--grid", 8, "--frame", length // 2, "--overwrite",
