@@ -17,6 +17,8 @@ from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_json, write_json
 from omnimotion.flow import SceneIndex, SceneStore, flow_path
+from omnimotion.long_report import NAME as REPORT_NAME
+from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
 from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
@@ -95,6 +97,8 @@ def start_windows(
     for window in todo.values():
         window.require_files()
     _discard(run, changed, before, plan)
+    if todo:  # what the run's report says is of another fit
+        (run / REPORT_NAME).unlink(missing_ok=True)
     replace(plan, complete=not todo).save(run)
     if config.fit.budget:
         seconds = parse_seconds(config.fit.budget) / len(windows)
@@ -130,6 +134,8 @@ def finish_windows(run: Path) -> bool:
     if not all(_is_fitted(window_folder(run, k)) for k in range(len(plan.spans))):
         log.info("run=%s is complete when the windows of other shards are fitted", run)
         return False
+    folders = [window_folder(run, k) for k in range(len(plan.spans))]
+    save_windows_report(run, plan.windows, folders)
     replace(plan, complete=True).save(run)
     return True
 

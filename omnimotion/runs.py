@@ -120,8 +120,7 @@ def start_fit(
         remove_old(run)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
-        config = config_within(fit, store, began)
-        fit = replace(fit, scene=scene(), config=config)
+        fit = replace(fit, config=config_within(fit, store, began), scene=scene())
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit

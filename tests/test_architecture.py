@@ -33,7 +33,7 @@ LEVELS = (
     "previews clouds depth_pictures health long_tracker steady warps",
     "fitting edits",
     "parallel report",
-    "budget",
+    "budget long_report",
     "runs",
     "restarts plan long_runs",
     "fitted",

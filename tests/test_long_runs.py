@@ -56,6 +56,19 @@ def test_a_run_holds_a_run_for_each_window(long_scene):
         assert (window_folder(run, k) / "config.txt").is_file()
 
 
+def test_the_report_of_a_run_is_that_of_its_worst_windows(long_scene):
+    run = long_scene / "runs" / "default"
+    whole = json.loads((run / "report.json").read_text())
+    parts = [json.loads((window_folder(run, k) / "report.json").read_text()) for k in range(3)]
+    assert (whole["n_frames"], whole["size"]) == (LONG_FRAMES, [64, 48])
+    assert [each["frames"] for each in whole["windows"]] == [[0, 11], [8, 19], [16, 29]]
+    for name, worst in (("held_out_under_2_px", min), ("order_conflicts", max)):
+        values = [part["figures"][name]["value"] for part in parts]
+        assert whole["figures"][name]["value"] == worst(values)
+        assert values[whole["figures"][name]["window"]] == worst(values)
+        assert [each["figures"][name] for each in whole["windows"]] == values
+
+
 def test_it_opens_as_one_scene(long_scene):
     for tracker in (open_clip(long_scene), open_clip(long_scene, long_scene / "runs" / "default")):
         assert isinstance(tracker, LongTracker)
