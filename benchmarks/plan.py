@@ -1,4 +1,4 @@
-"""``omnimotion plan`` against what the stages then take, in CPU seconds and on disk.
+"""``omnimotion plan`` against what the stages then take: CPU seconds, disk and memory.
 
     python benchmarks/plan.py --data DIR --config configs/cpu.txt --work DIR --out plan.md
 
@@ -28,8 +28,9 @@ def main() -> None:
     time.perf_counter = time.process_time
     lines = [
         f"`python benchmarks/plan.py {' '.join(sys.argv[1:])}`", "",
-        "| clip | stage | CPU s planned | measured | ratio | MB planned | measured | ratio |",
-        "|" + " --- |" * 8,
+        "| clip | stage | CPU s planned | measured | ratio | disk, MB planned | measured | ratio "
+        "| memory, MB planned | measured | ratio |",
+        "|" + " --- |" * 11,
     ]  # fmt: skip
     for name in args.clips:
         video, folder = str(args.data / name / "frames"), args.work / name
@@ -37,10 +38,11 @@ def main() -> None:
         stages = planned(video, args.config, folder)["stages"]
         for stage, words in commands(video, args.config, folder).items():
             before = size_mb(folder)
-            seconds = spent([sys.executable, "-m", "omnimotion", stage, *words]).cpu_s
+            took = spent([sys.executable, "-m", "omnimotion", stage, *words])
             found, plan = size_mb(folder) - before, stages[stage]
-            cells = [name, stage, *compared(plan["seconds"], seconds),
-                     *compared(plan["disk_mb"], found)]  # fmt: skip
+            cells = [name, stage, *compared(plan["seconds"], took.cpu_s),
+                     *compared(plan["disk_mb"], found),
+                     *compared(plan["memory_mb"], took.peak_mb)]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
             print(lines[-1], flush=True)
     atomic_write(args.out, ("\n".join(lines) + "\n").encode())
