@@ -27,6 +27,7 @@ from preprocess.pairs import (
     Lattice,
     choose_pairs,
     disk_bytes,
+    held_frames,
     is_log_gap,
 )
 from preprocess.sections import checked_pair
@@ -196,9 +197,13 @@ def _measured(
 
 
 def _held(store: PairStore, gaps: list[int], n_frames: int) -> int:
-    """Bytes of matches in memory: those that are merged at once, and those that are confirmed."""
+    """Bytes of matches in memory: those that are merged at once, and those that are confirmed.
+
+    The latter are also there while the next section is merged, if there is one.
+    """
     merged = source_bytes(store, gaps) * min(n_frames, block_size(store, gaps))
-    return merged + matches_bytes(store, gaps) * min(n_frames, cached_sources(store, gaps))
+    kept = matches_bytes(store, gaps) * min(n_frames, cached_sources(store, gaps))
+    return merged + kept if held_frames(n_frames, gaps) < n_frames else max(merged, kept)
 
 
 def _timed(function: Callable[[], Result]) -> tuple[Result, float]:

@@ -72,9 +72,8 @@ def test_the_excerpt_has_the_gaps_of_the_whole_clip(tiny_clip, tmp_path, monkeyp
     assert SceneStore.open(options.scene).index.gaps == [1, 2, 3, 4]
     assert plan.excerpt.ordered == 2 * (5 + 4 + 3 + 2)
     assert plan.work.ordered == 2 * (7 + 6 + 5 + 4 + 2)
-    # 9 bytes a match, of 5 or 4 gaps both ways, merged and confirmed; 13 a chain, of 9 frames
-    of_frame, of_shorter = 2 * 9 * 10 + 13 * 9, 2 * 9 * 8 + 13 * 9
-    assert plan.held_bytes == 64 * 48 * (8 * of_frame - 6 * of_shorter)
+    # 9 bytes a match, of 5 or 4 gaps both ways; 13 a chain, of 9 frames
+    assert plan.held_bytes == 64 * 48 * (8 * (9 * 10 + 13 * 9) - 6 * (9 * 8 + 13 * 9))
 
 
 def test_every_other_frame_of_a_part(tiny_clip, tmp_path):
