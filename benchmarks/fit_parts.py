@@ -8,12 +8,12 @@ time with another setting, and writes ``fit_parts.md``: accuracy and CPU seconds
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from accuracy import SCORES, Asked
+from spent import spent
 
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
@@ -84,11 +84,7 @@ def fit(args: argparse.Namespace, scene: Path, run: Path, flags: tuple[str, ...]
     command = [sys.executable, str(ROOT / "train.py"), f"--config={args.config}",
                f"--scene={scene}", f"--run={run}", f"--num_iters={args.steps}",
                "--preview_every=0", *flags]  # fmt: skip
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"failed ({os.waitstatus_to_exitcode(status)}): {' '.join(command)}")
-    return usage.ru_utime + usage.ru_stime
+    return spent(command, os.environ | {"PYTHONPATH": str(ROOT)}).cpu_s
 
 
 if __name__ == "__main__":

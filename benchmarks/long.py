@@ -11,13 +11,12 @@ point is visible. What is there already is not done again.
 import argparse
 import json
 import os
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from spent import Spent, spent
 
 from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
@@ -33,13 +32,6 @@ HEAD = (
 )
 
 
-class Cost(NamedTuple):
-    """What a stage took."""
-
-    peak_mb: float
-    cpu_s: float
-
-
 def main() -> None:
     """Run what is asked and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -48,6 +40,7 @@ def main() -> None:
     parser.add_argument("--lengths", default="300,1000", help="frames of the clips")
     parser.add_argument("--size", default="96x96", help="of the frames")
     parser.add_argument("--steps", type=int, default=3, help="a frame, of the fits by length")
+    parser.add_argument("--flags", default="", help="more words of preprocess")
     parser.add_argument("--compared", type=int, default=300, help="frames of the clip compared")
     parser.add_argument("--compared-steps", type=int, default=10, help="a frame, of its fits")
     parser.add_argument("--windows", default="100:16", help="window:overlap,... to compare")
@@ -64,7 +57,8 @@ def by_length(args: argparse.Namespace, length: int) -> list[str]:
     clip, scene = args.work / f"clip_{length}", args.work / f"scene_{length}"
     stages = {
         "render": ("demo", clip, "--length", length, "--size", args.size),
-        "preprocess": ("preprocess", clip / "frames", "--scene", scene, "--flow", "dis"),
+        "preprocess": ("preprocess", clip / "frames", "--scene", scene, "--flow", "dis",
+                       *args.flags.split()),
         "train": ("train", "--config", CONFIG, "--scene", scene, "--preview_every", 0,
                   "--steps_per_frame", args.steps),
         "query": ("query", "--scene", scene, "--grid", 8, "--frame", length // 2, "--overwrite",
@@ -81,21 +75,13 @@ def by_length(args: argparse.Namespace, length: int) -> list[str]:
     return lines
 
 
-def measured(path: Path, words: tuple) -> Cost:
-    """The cost of a command, run now unless ``path`` has it from an earlier call."""
+def measured(path: Path, words: tuple) -> Spent:
+    """What a command took, run now unless ``path`` has it from an earlier call."""
     if path.is_file():
-        return Cost(**json.loads(path.read_text()))
+        return Spent(**json.loads(path.read_text()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "omnimotion", *map(str, words)], cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stderr is not None
-    said = child.stderr.read()
-    _, status, used = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(map(str, words))}: {said[-2000:]}")
-    cost = Cost(used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime)
+    command = [sys.executable, "-m", "omnimotion", *map(str, words)]
+    cost = spent(command, os.environ | {"PYTHONPATH": str(ROOT)}, quiet=True)
     path.write_text(json.dumps(cost._asdict()))
     return cost
 

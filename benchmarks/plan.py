@@ -1,4 +1,4 @@
-"""``omnimotion plan`` against what the stages then take, in CPU seconds and on disk.
+"""``omnimotion plan`` against what the stages then take: CPU seconds, disk and memory.
 
     python benchmarks/plan.py --data DIR --config configs/cpu.txt --work DIR --out plan.md
 
@@ -10,11 +10,11 @@ import argparse
 import contextlib
 import io
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from spent import spent
 
 from omnimotion.cli import main as omnimotion
 from omnimotion.files import atomic_write
@@ -28,8 +28,9 @@ def main() -> None:
     time.perf_counter = time.process_time
     lines = [
         f"`python benchmarks/plan.py {' '.join(sys.argv[1:])}`", "",
-        "| clip | stage | CPU s planned | measured | ratio | MB planned | measured | ratio |",
-        "|" + " --- |" * 8,
+        "| clip | stage | CPU s planned | measured | ratio | disk, MB planned | measured | ratio "
+        "| memory, MB planned | measured | ratio |",
+        "|" + " --- |" * 11,
     ]  # fmt: skip
     for name in args.clips:
         video, folder = str(args.data / name / "frames"), args.work / name
@@ -37,10 +38,11 @@ def main() -> None:
         stages = planned(video, args.config, folder)["stages"]
         for stage, words in commands(video, args.config, folder).items():
             before = size_mb(folder)
-            seconds = measured([stage, *words])
+            took = spent([sys.executable, "-m", "omnimotion", stage, *words])
             found, plan = size_mb(folder) - before, stages[stage]
-            cells = [name, stage, *compared(plan["seconds"], seconds),
-                     *compared(plan["disk_mb"], found)]  # fmt: skip
+            cells = [name, stage, *compared(plan["seconds"], took.cpu_s),
+                     *compared(plan["disk_mb"], found),
+                     *compared(plan["memory_mb"], took.peak_mb)]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
             print(lines[-1], flush=True)
     atomic_write(args.out, ("\n".join(lines) + "\n").encode())
@@ -75,15 +77,6 @@ def commands(video: str, config: Path, folder: Path) -> dict[str, list[str]]:
         "train": [*scene, "--config", str(config)],
         "query": [*scene, "--grid", "16", "--out", str(folder / "tracks.npz"), "--threads", "1"],
     }
-
-
-def measured(words: list[str]) -> float:
-    """CPU seconds of a command. Ends the program when it fails."""
-    process = subprocess.Popen([sys.executable, "-m", "omnimotion", *words])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"failed: {' '.join(words)}")
-    return usage.ru_utime + usage.ru_stime
 
 
 def size_mb(folder: Path) -> float:

@@ -13,12 +13,11 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
+from spent import spent
 
 from omnimotion.evaluation import evaluate_scene
 from omnimotion.files import atomic_write
@@ -98,14 +97,9 @@ def script(name: str) -> list[str]:
 
 
 def stage(command: list[str]) -> dict[str, float]:
-    """Run a command; its wall seconds and peak memory in MB. Ends the program when it fails."""
-    began = time.perf_counter()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"failed ({os.waitstatus_to_exitcode(status)}): {' '.join(command)}")
-    return {"s": round(time.perf_counter() - began, 1), "mb": round(usage.ru_maxrss / 1024)}
+    """Run a command; its wall seconds and peak memory in MB, as `spent` does."""
+    cost = spent(command, os.environ | {"PYTHONPATH": str(ROOT)})
+    return {"s": round(cost.seconds, 1), "mb": cost.peak_mb}
 
 
 def write(args: argparse.Namespace, results: list[dict], command: str | None = None) -> None:

@@ -129,21 +129,31 @@ class SceneStore:
         self.index = index
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open a complete scene folder; SceneError when a part of it is missing."""
+    def open(cls, folder: Path, matches: bool = True) -> Self:
+        """Open a complete scene folder; raises as `require_files`."""
         store = cls(folder, SceneIndex.load(folder))
-        store.require_files()
+        store.require_files(matches)
         return store
 
-    def require_files(self, start: int = 0) -> None:
-        """SceneError unless all files are there, of the store's frames counted from ``start``."""
-        frames = range(start, start + self.index.n_frames)
-        paths = (where(self.folder, t) for t in frames for where in (frame_path, flow_path))
-        missing = [path for path in paths if not path.is_file()]
+    @property
+    def span(self) -> range:
+        """The numbers that the store's frames have in the names of files."""
+        return range(self.index.n_frames)
+
+    def missing(self, matches: bool = True) -> list[Path]:
+        """Files that are not there: frames, and their ``matches``."""
+        kinds = (frame_path, flow_path) if matches else (frame_path,)
+        paths = (where(self.folder, t) for t in self.span for where in kinds)
+        return [path for path in paths if not path.is_file()]
+
+    def require_files(self, matches: bool = True) -> None:
+        """SceneError where a frame is missing, or its ``matches``."""
+        missing = self.missing(matches)
         if missing:
             raise SceneError(
-                f"{missing[0]} is missing ({len(missing)} of {2 * len(frames)} files): "
-                "preprocess the video with --repair"
+                f"{missing[0]} is missing ({len(missing)} of {(1 + matches) * len(self.span)} "
+                "files): preprocess the video with --repair"
+                + " (train --keep-flow no deletes matches)" * (missing[-1].suffix == ".npz")
             )
 
     def frame(self, t: int) -> np.ndarray:

@@ -20,7 +20,7 @@ def images(scene: Path, source: Path | None, frames: Sequence[int]) -> Iterator[
 
     Raises `VideoError` where the source is not the scene's video.
     """
-    store = SceneStore.open(scene)
+    store = SceneStore.open(scene, matches=False)
     if source is None:
         yield from (store.frame(int(t)) for t in frames)
         return

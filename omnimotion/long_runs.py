@@ -6,6 +6,7 @@ window is fitted, and marked complete after the last. ``window_0000`` and so on 
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +16,11 @@ from omnimotion.checkpoint import checkpoints, newest_checkpoint
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_json, write_json
-from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.flow import SceneIndex, SceneStore, flow_path
+from omnimotion.long_report import NAME as REPORT_NAME
+from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
-from omnimotion.runs import FREE, open_run, open_tracker
+from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
 from omnimotion.tracker import Tracker
 from omnimotion.window_store import WindowStore
@@ -80,24 +83,40 @@ def start_windows(
     """What is left to fit of a clip in several windows; says how it is cut.
 
     ConfigError when the run was started with other windows or settings, CheckpointError when it
-    is of another video.
+    is of another video, SceneError when files of what is left are missing.
     """
     if checkpoints(run):
         raise ConfigError(f"{run} fits one window, now {len(windows)}: choose another --run")
     plan = Plan([[each.start, each.stop] for each in windows], store.index.identity,
                 config.values())  # fmt: skip
-    if (run / PLAN_NAME).is_file():
-        before = Plan.load(run)
-        _check_plan(run, before, plan, store.index)
-        _discard_changed(run, before, plan)
-    plan.save(run)
+    before = Plan.load(run) if (run / PLAN_NAME).is_file() else plan
+    _check_plan(run, before, plan, store.index)
+    changed = [k for k, (old, new) in enumerate(zip(before.spans, plan.spans)) if old != new]
+    todo = {k: WindowStore(store, window) for k, window in enumerate(windows)
+            if k in changed or not _is_fitted(window_folder(run, k))}  # fmt: skip
+    for window in todo.values():
+        window.require_files()
+    _discard(run, changed, before, plan)
+    if todo:  # what the run's report says is of another fit
+        (run / REPORT_NAME).unlink(missing_ok=True)
+    replace(plan, complete=not todo).save(run)
     if config.fit.budget:
         seconds = parse_seconds(config.fit.budget) / len(windows)
         config = config.replace(budget=f"{seconds:g}s")
-    todo = [k for k in range(len(windows)) if not _is_fitted(window_folder(run, k))]
     log.info("windows=%d of %d to %d frames, %d are fitted", len(windows),
              min(map(len, windows)), max(map(len, windows)), len(windows) - len(todo))  # fmt: skip
-    return [Part(WindowStore(store, windows[k]), window_folder(run, k), config) for k in todo]
+    return [Part(window, window_folder(run, k), config) for k, window in todo.items()]
+
+
+def drop_flow(store: SceneStore, left: Sequence[Part]) -> None:
+    """Delete the matches of a clip's frames but for those of the parts ``left`` to fit."""
+    needed = {flow_path(store.folder, t) for part in left for t in part.store.span}
+    gone = set((store.folder / "flow").glob("*.npz")) - needed
+    for path in gone:
+        path.unlink()
+    if gone:
+        log.info("matches of %d frames are deleted: queries will not refine tracks there",
+                 len(gone))  # fmt: skip
 
 
 def check_whole(run: Path) -> None:
@@ -109,10 +128,16 @@ def check_whole(run: Path) -> None:
         )
 
 
-def finish_windows(run: Path) -> None:
-    """Mark a run in windows as complete."""
+def finish_windows(run: Path) -> bool:
+    """Mark a run as complete where all its windows are fitted; whether they are."""
     plan = Plan.load(run)
-    Plan(plan.spans, plan.fingerprint, plan.settings, complete=True).save(run)
+    if not all(_is_fitted(window_folder(run, k)) for k in range(len(plan.spans))):
+        log.info("run=%s is complete when the windows of other shards are fitted", run)
+        return False
+    folders = [window_folder(run, k) for k in range(len(plan.spans))]
+    save_windows_report(run, plan.windows, folders)
+    replace(plan, complete=True).save(run)
+    return True
 
 
 def open_clip(
@@ -128,6 +153,8 @@ def open_clip(
         raise CheckpointError(f"{run} was fitted to another video or flow than {folder}")
     if not plan.complete:
         raise CheckpointError(f"{run}: not all windows are fitted: give train the same command")
+
+    warn_unrefined(store)
 
     @lru_cache(maxsize=1)
     def open_one(k: int) -> Tracker:
@@ -193,10 +220,11 @@ def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
             )
 
 
-def _discard_changed(run: Path, before: Plan, now: Plan) -> None:
+def _discard(run: Path, changed: list[int], before: Plan, now: Plan) -> None:
     """Remove the fit of a last window that is longer now; says so."""
-    for k, (old, new) in enumerate(zip(before.spans, now.spans)):
-        if old != new and window_folder(run, k).is_dir():
+    for k in changed:
+        old, new = before.spans[k], now.spans[k]
+        if window_folder(run, k).is_dir():
             log.info("window=%d is fitted again: its frames were %d to %d, now %d to %d", k,
                      old[0], old[1] - 1, new[0], new[1] - 1)  # fmt: skip
             shutil.rmtree(window_folder(run, k))

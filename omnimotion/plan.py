@@ -2,7 +2,8 @@
 
 Conventions. The excerpt is a preprocessed scene of the clip's first frames. Steps are timed with a
 scene of the whole clip's length, whose matches are the excerpt's, spread over it. Seconds are of
-the wall, sizes in bytes; a stage's seconds hold those that its process takes to start.
+the wall, sizes in bytes; a stage's seconds hold those that its process takes to start. Memory is
+the peak of this process, and what a clip holds more than its excerpt.
 """
 
 import math
@@ -18,9 +19,11 @@ from omnimotion.cameras import IDENTITY
 from omnimotion.checkpoint import KEPT, build_scene
 from omnimotion.config import Config
 from omnimotion.fitting import Fit, run_fit
-from omnimotion.flow import SceneStore
+from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.history import read_metrics
+from omnimotion.matches import KEPT_BYTES
+from omnimotion.memory import BYTES_PER_MATCH, forget_peak, peak_memory
 from omnimotion.networks import choose_backend
 from omnimotion.plots import plot_metrics
 from omnimotion.points import grid_points
@@ -36,11 +39,13 @@ from omnimotion.runs import (
 )
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
+from omnimotion.tracker import BYTES_PER_RAY, RAYS_AT_ONCE
 from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
 STEPS, WARMUP = 40, 8  # timed with the whole clip's scene, and not
 BYTES_PER_TRACK = 21  # of a query point and frame in .npz
+BYTES_PER_PLACE = 9  # of a lattice point and target, flow and state
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Stage:
 
     seconds: float
     bytes: float  # on disk, that stay
+    memory: float | None  # bytes at its peak, None where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     set_threads(config.fit.threads)
     windows = plan_windows(clip.n_frames)
     clip = clip.part(max(map(len, windows)))
+    forget_peak()
     store, run = SceneStore.open(folder), run_folder(folder, None)
     short = config.replace(num_iters=EXCERPT_STEPS, preview_every=0, budget="")
     fit, read_s = _timed(lambda: start_fit(store, run, short))
@@ -109,13 +116,16 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
         seconds = parse_seconds(settings.budget)
         steps = max(1, int(seconds / len(windows) / step_s))
     kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews + _bytes_of(run)
-    stage = Stage(seconds, len(windows) * kept)
+    own = len(fit.pool.xy_i)
+    matches = min(settings.pool, own * clip.pairs // clip.excerpt_pairs)
+    stage = Stage(seconds, len(windows) * kept, _peak(BYTES_PER_MATCH * (matches - own)))
     return FitPlan(stage, len(windows), steps, step_s, compile_s)
 
 
 def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:
     """A query for a grid of points, from one of the excerpt; see `plan_fit`, which comes first."""
     fit = config.fit
+    forget_peak()
     tracker, open_s = _timed(lambda: open_tracker(folder, None, fit.device, fit.backend))
     points = grid_points(grid, 0, tracker.index.original_size)
     _, first_s = _timed(lambda: tracker.track(points[:1]))
@@ -124,7 +134,24 @@ def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: flo
     frames = clip.n_frames / tracker.index.n_frames
     pairs = clip.pairs / clip.excerpt_pairs
     seconds = start_s + open_s + first_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
-    return Stage(seconds, len(points) * clip.n_frames * BYTES_PER_TRACK)
+    answer = len(points) * clip.n_frames * BYTES_PER_TRACK
+    window = clip.part(max(map(len, plan_windows(clip.n_frames))))
+    more = _query_bytes(tracker.index, len(points), window.n_frames, window.pairs)
+    more -= _query_bytes(tracker.index, len(points), tracker.index.n_frames, clip.excerpt_pairs)
+    return Stage(seconds, answer, _peak(answer + more))
+
+
+def _query_bytes(index: SceneIndex, n_points: int, n_frames: int, n_pairs: int) -> int:
+    """What a query holds in memory that grows with the clip: rays, and matches that it read."""
+    width, height = (side // index.stride for side in index.size)
+    rays = min(RAYS_AT_ONCE, n_points * n_frames) * BYTES_PER_RAY
+    return rays + min(KEPT_BYTES, n_pairs * width * height * BYTES_PER_PLACE)
+
+
+def _peak(more: int) -> int | None:
+    """The peak of this process since it was last forgotten, and more."""
+    peak = peak_memory()
+    return None if peak is None else peak + more
 
 
 def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:

@@ -117,8 +117,7 @@ def start_fit(
         fit.restore(state)
         log.info("run=%s continues at step %d of %d", run, fit.step, config.fit.num_iters)
     elif config.fit.budget:
-        config = config_within(fit, store, began)
-        fit = replace(fit, scene=scene(), config=config)
+        fit = replace(fit, config=config_within(fit, store, began), scene=scene())
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
@@ -137,13 +136,15 @@ def open_tracker(
     ``run``: a run's folder; by default the scene's newest complete one. SceneError when the scene
     has no run, CheckpointError when the run has no complete checkpoint.
     """
-    return open_run(SceneStore(folder, SceneIndex.load(folder)), run, device, backend)
+    store = SceneStore(folder, SceneIndex.load(folder))
+    warn_unrefined(store)
+    return open_run(store, run, device, backend)
 
 
 def open_run(
     store: SceneStore, run: Path | None, device: str = "auto", backend: str = "auto"
 ) -> Tracker:
-    """`open_tracker` of a store that is open, or of a window of one."""
+    """`open_tracker` of a store that is open, or of a window of one; it warns of nothing."""
     index = store.index
     state, run = _complete_run(store.folder, run)
     if state.fingerprint != index.identity:
@@ -156,17 +157,16 @@ def open_run(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return Tracker(scene, index, meta, _whole(store), stored_pins(state.arrays))
+    whole = None if store.missing() else store
+    return Tracker(scene, index, meta, whole, stored_pins(state.arrays))
 
 
-def _whole(store: SceneStore) -> SceneStore | None:
-    """The store; None, and a warning, where a part of it has been deleted."""
+def warn_unrefined(store: SceneStore) -> None:
+    """Say in one line that queries will be answered by the scene alone where files are missing."""
     try:
         store.require_files()
     except SceneError as problem:
-        log.warning("tracks are not refined: %s", problem)
-        return None
-    return store
+        log.warning("tracks are not refined where files are missing: %s", problem)
 
 
 def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:

@@ -30,7 +30,7 @@ from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.volume import GridVolume
 
-RAYS_AT_ONCE = 32768  # bounds memory: about 20 kB a ray
+RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is about
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 
 

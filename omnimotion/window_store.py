@@ -20,9 +20,10 @@ class WindowStore(SceneStore):
         ))  # fmt: skip
         self._store, self._start = store, start
 
-    def require_files(self, start: int = 0) -> None:
+    @property
+    def span(self) -> range:
         """See `SceneStore`."""
-        super().require_files(self._start + start)
+        return range(self._start, self._start + self.index.n_frames)
 
     def frame(self, t: int) -> np.ndarray:
         """See `SceneStore`."""

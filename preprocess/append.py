@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimotion.errors import FlowError
-from omnimotion.flow import INDEX_NAME, SceneIndex, frame_path
+from omnimotion.flow import INDEX_NAME, SceneStore, frame_path
 from omnimotion.video import save_png
 from preprocess.job import PRODUCTS, Job
 from preprocess.repair import is_frame
@@ -28,7 +28,8 @@ def append(
     ``frames``: all ``n_frames`` of that, uint8 RGB at the working size; ``gaps`` of its pairs.
     FlowError where it does not begin with the frames of the scene; then nothing has changed.
     """
-    index = SceneIndex.load(folder)
+    store = SceneStore.open(folder, matches=False)
+    index = store.index
     if n_frames <= index.n_frames:
         raise FlowError(
             f"{folder} has {index.n_frames} frames, the video {n_frames}: nothing to append"
@@ -44,6 +45,8 @@ def append(
     grown = [*index.grown, (index.n_frames, index.fingerprint)] if gaps == index.gaps else []
     if not grown:
         log.info("pairs of a longer clip have other gaps: all matches are made again")
+    elif missing := store.missing():
+        log.info("matches of %d frames were deleted and are made again", len(missing))
     job = Job(index.settings, fingerprint, index.flow, grown)
     job.save(folder)
     (folder / INDEX_NAME).unlink()

@@ -17,9 +17,9 @@ from omnimotion.video import Video, open_video, save_png
 from preprocess.compute import at_size, gaps_of, one_cv2_thread, preprocess
 from preprocess.estimator import FlowEstimator, cached_frames
 from preprocess.job import PRODUCTS, Job
-from preprocess.merge import block_size, merge_all
+from preprocess.merge import block_size, merge_all, source_bytes
 from preprocess.methods import choose_estimator
-from preprocess.mutual import cached_matches, confirm_all
+from preprocess.mutual import cached_matches, cached_sources, confirm_all, matches_bytes
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
 from preprocess.pairs import (
@@ -27,6 +27,7 @@ from preprocess.pairs import (
     Lattice,
     choose_pairs,
     disk_bytes,
+    held_frames,
     is_log_gap,
 )
 from preprocess.sections import checked_pair
@@ -105,6 +106,7 @@ class FlowPlan:
     costs: FlowCosts
     start_s: float  # to find the method's weights
     peak_bytes: float  # on disk, while it runs
+    held_bytes: int  # in memory, of matches, more than of the excerpt's
     method: str
 
     @property
@@ -127,9 +129,11 @@ def plan_flow(options: PreprocessOptions, video: Video) -> FlowPlan:
     count = min(EXCERPT, len(video))
     first, step = int(video.source_indices[0]), int(video.source_indices[1])
     step -= first
-    part = replace(options, frames=f"{first}:{first + (count - 1) * step + 1}:{step}")
-    excerpt = open_video(part.video, part.frames, allow_truncated=part.allow_truncated)
     folder, gaps = options.scene, gaps_of(options, len(video))
+    mode = "all" if gaps == list(range(1, max(gaps) + 1)) else "log"  # of a short clip: all
+    frames_of_part = f"{first}:{first + (count - 1) * step + 1}:{step}"
+    part = replace(options, frames=frames_of_part, pairs=mode)
+    excerpt = open_video(part.video, part.frames, allow_truncated=part.allow_truncated)
     store = PairStore(folder / "pairs", Lattice.for_size(options.working_size(video.size)))
     for name in PRODUCTS:
         (folder / name).mkdir(parents=True)
@@ -143,8 +147,10 @@ def plan_flow(options: PreprocessOptions, video: Video) -> FlowPlan:
     peak = costs.frame_bytes * len(video) + disk_bytes(len(video), gaps, store.lattice) - bound
     block = block_size(store, gaps)
     work = Work.of(len(video), gaps, block)
-    done = Work.of(count, [gap for gap in gaps if gap < count], block)
-    return FlowPlan(work, done, costs, start_s, peak, str(estimator.info["method"]))
+    short = [gap for gap in gaps if gap < count]
+    done = Work.of(count, short, block)
+    held = _held(store, gaps, len(video)) - _held(store, short, count)
+    return FlowPlan(work, done, costs, start_s, peak, held, str(estimator.info["method"]))
 
 
 def _measured(
@@ -188,6 +194,16 @@ def _measured(
         frame_bytes=_bytes(frame_path(folder, t) for t in range(n_frames)) / n_frames,
         flow_bytes=_bytes(flow_path(folder, t) for t in range(n_frames)) / work.ordered,
     )
+
+
+def _held(store: PairStore, gaps: list[int], n_frames: int) -> int:
+    """Bytes of matches in memory: those that are merged at once, and those that are confirmed.
+
+    The latter are also there while the next section is merged, if there is one.
+    """
+    merged = source_bytes(store, gaps) * min(n_frames, block_size(store, gaps))
+    kept = matches_bytes(store, gaps) * min(n_frames, cached_sources(store, gaps))
+    return merged + kept if held_frames(n_frames, gaps) < n_frames else max(merged, kept)
 
 
 def _timed(function: Callable[[], Result]) -> tuple[Result, float]:

@@ -132,8 +132,12 @@ class _Merger:
         )
 
 
+def source_bytes(store: PairStore, gaps: list[int]) -> int:
+    """Of the matches and chains of a source frame, while it is merged."""
+    points = store.lattice.shape[0] * store.lattice.shape[1]
+    return points * (9 * 2 * len(gaps) + 13 * (max(LINK_GAPS) + 1))
+
+
 def block_size(store: PairStore, gaps: list[int]) -> int:
     """How many source frames are merged at once."""
-    points = store.lattice.shape[0] * store.lattice.shape[1]
-    per_frame = points * (9 * 2 * len(gaps) + 13 * (max(LINK_GAPS) + 1))
-    return int(np.clip(BLOCK_BYTES // per_frame, 1, MAX_BLOCK))
+    return int(np.clip(BLOCK_BYTES // source_bytes(store, gaps), 1, MAX_BLOCK))

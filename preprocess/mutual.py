@@ -25,10 +25,18 @@ CACHE_MARGIN = 16  # frames that threads may run ahead
 
 def cached_matches(store: PairStore, gaps: list[int]) -> Merged:
     """Access to merged matches that keeps the recent ones, no more than are asked for again."""
-    points = store.lattice.shape[0] * store.lattice.shape[1]
-    per_frame = 9 * points * 2 * len(gaps)
+    return lru_cache(maxsize=cached_sources(store, gaps))(store.merged)
+
+
+def matches_bytes(store: PairStore, gaps: list[int]) -> int:
+    """Of the merged matches of a frame, in memory."""
+    return 9 * store.lattice.shape[0] * store.lattice.shape[1] * 2 * len(gaps)
+
+
+def cached_sources(store: PairStore, gaps: list[int]) -> int:
+    """Of how many frames merged matches are kept."""
     within_reach = 2 * (max(gaps) + CACHE_MARGIN)
-    return lru_cache(maxsize=max(8, min(within_reach, CACHE_BYTES // per_frame)))(store.merged)
+    return max(8, min(within_reach, CACHE_BYTES // matches_bytes(store, gaps)))
 
 
 def confirm_all(

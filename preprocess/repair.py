@@ -35,9 +35,12 @@ def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
         return False
     Job(index.settings, index.fingerprint, index.flow, index.grown).save(folder)
     (folder / INDEX_NAME).unlink()
-    for i in damaged:
-        log.info("damaged=%s", flow_path(folder, i))
-        flow_path(folder, i).unlink(missing_ok=True)
+    there = [path for i in damaged if (path := flow_path(folder, i)).exists()]
+    if len(there) < len(damaged):
+        log.info("matches of %d frames are missing and made again", len(damaged) - len(there))
+    for path in there:
+        log.info("damaged=%s", path)
+        path.unlink()
     for name in PRODUCTS:
         (folder / name).mkdir(exist_ok=True)
     return True

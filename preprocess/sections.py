@@ -19,6 +19,7 @@ from omnimotion.errors import FlowError
 from omnimotion.flow import NONE, flow_path, read_flow
 from preprocess.estimator import FlowEstimator
 from preprocess.filter import HIDDEN_GAP, check_flow, targets
+from preprocess.heap import give_back
 from preprocess.merge import merge_all
 from preprocess.mutual import cached_matches, confirm_all
 from preprocess.pair_store import CheckedPair, PairStore
@@ -41,6 +42,7 @@ def match_all(
     for start in range(0, n_frames, length):
         section = range(start, min(start + length, n_frames))
         coverage += matcher.match(section)
+        give_back()
         if length < n_frames:
             left = (time.perf_counter() - began) / section.stop * (n_frames - section.stop)
             log.info("frames=%d of %d estimated_s=%.0f", section.stop, n_frames, left)

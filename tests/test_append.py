@@ -80,6 +80,15 @@ def test_frames_to_an_earlier_end_are_known_by_the_earlier_fingerprint(clip, sce
     assert index.fingerprint_to(BEFORE + 1) == index.fingerprint
 
 
+def test_matches_that_a_fit_deleted_are_made_again(clip, scene, long, whole, caplog):
+    shutil.rmtree(scene / "flow")
+    grow(clip, long)
+    with caplog.at_level("INFO"):
+        preprocess(options(clip, scene, append=True))
+    assert f"matches of {BEFORE} frames were deleted and are made again" in caplog.text
+    assert contents(scene) == contents(whole)
+
+
 @pytest.mark.parametrize("at", [0, 3, 7])
 def test_one_that_dies_goes_on_without_being_told(clip, scene, long, whole, monkeypatch, at):
     grow(clip, long)

@@ -24,8 +24,8 @@ LEVELS = (
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
-    "batch flow checkpoint rays pins refit",
-    "cameras correspondences evidence handover matches masked patches asking footage memory "
+    "flow checkpoint rays pins refit",
+    "batch cameras correspondences evidence handover matches masked patches asking footage memory "
     "window_store",
     "guard history losses pose_graph supervision",
     "refine",
@@ -33,7 +33,7 @@ LEVELS = (
     "previews clouds depth_pictures health long_tracker steady warps",
     "fitting edits propagation",
     "parallel report",
-    "budget",
+    "budget long_report",
     "runs",
     "restarts plan long_runs",
     "fitted",

@@ -63,6 +63,19 @@ def test_of_the_first_frames_the_disk_of_all_is_told(tiny_clip, tiny_store, tmp_
     assert plan.seconds > 0
 
 
+def test_the_excerpt_has_the_gaps_of_the_whole_clip(tiny_clip, tmp_path, monkeypatch):
+    """Which, by itself, is short enough for all."""
+    monkeypatch.setattr("preprocess.pairs.ALL_PAIRS_UP_TO", 7)
+    monkeypatch.setattr("preprocess.calibrate.EXCERPT", 6)
+    options = PreprocessOptions(tiny_clip / "frames", tmp_path / "scene", flow="dis")
+    plan = plan_flow(options, open_video(options.video))
+    assert SceneStore.open(options.scene).index.gaps == [1, 2, 3, 4]
+    assert plan.excerpt.ordered == 2 * (5 + 4 + 3 + 2)
+    assert plan.work.ordered == 2 * (7 + 6 + 5 + 4 + 2)
+    # 9 bytes a match, of 5 or 4 gaps both ways; 13 a chain, of 9 frames
+    assert plan.held_bytes == 64 * 48 * (8 * (9 * 10 + 13 * 9) - 6 * (9 * 8 + 13 * 9))
+
+
 def test_every_other_frame_of_a_part(tiny_clip, tmp_path):
     options = PreprocessOptions(tiny_clip / "frames", tmp_path / "scene", "dis", frames="1:8:3")
     plan = plan_flow(options, open_video(options.video, options.frames))

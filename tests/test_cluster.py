@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 
 from omnimotion.batch import cluster
+from omnimotion.batch import work as work_module
 from omnimotion.batch.cluster import Needs, run_on_ray
+from omnimotion.batch.stage import Ended
+from omnimotion.batch.task import STAGES, Record, Task
 from omnimotion.cli import main
 from omnimotion.errors import ConfigError, ResourceError
 from omnimotion.export import load_tracks
+from omnimotion.files import write_json
+from omnimotion.flow import SceneIndex
 from omnimotion.signals import StopSignal
 from omnimotion.synthetic import render_clip, write_clip
 
@@ -48,6 +53,114 @@ def test_what_no_machine_has_is_refused():
     for needs in (Needs(2, 2.0, "auto"), Needs(1, 1.0, "cuda"), Needs(9, 1.0, "cpu")):
         with pytest.raises(ResourceError, match="no machine of the cluster has"):
             cluster._options(Ray, needs)
+
+
+class FakeRay:
+    """Does each job when it is asked for, in this process; those of ``lost`` end as lost do."""
+
+    class exceptions:
+        class RayError(Exception):
+            """A worker was lost."""
+
+    def __init__(self, lost=()):
+        self.lost, self.jobs, self.given = lost, [], []
+
+    def remote(self, **_):
+        ray = self
+
+        def decorated(function):
+            class Job:
+                @staticmethod
+                def remote(task, *words, **more):
+                    ray.given.append((function.__name__, task.name, *words))
+                    ray.jobs.append(lambda: function(task, *words, **more))
+                    return len(ray.jobs) - 1
+
+            return Job
+
+        return decorated
+
+    def wait(self, jobs, num_returns, timeout):
+        return jobs[:1], jobs[1:]
+
+    def get(self, job):
+        if self.given[job] in self.lost:
+            raise self.exceptions.RayError
+        return self.jobs[job]()
+
+    @staticmethod
+    def cluster_resources():
+        return {"CPU": 1.0, "memory": 9e9}
+
+    @staticmethod
+    def nodes():
+        return [{"Alive": True, "Resources": {"CPU": 1.0, "memory": 9e9}}]
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Stages that take no time and leave a file; what they were given, as words."""
+    ran = []
+
+    def run(words, log, place, stop, held=None):
+        ran.append(words)
+        product = Path(words[words.index("--scene" if words[0] != "query" else "--out") + 1])
+        if words[0] == "preprocess":
+            n_frames = 200 if "long" in product.name else 100
+            write_index(product, n_frames)
+        elif words[0] == "train":
+            write_json(product / "runs" / "default" / "report.json", {})
+        else:
+            product.touch()
+        return Ended(0, 1.0, 100.0 + 50 * ("--shard" in words))
+
+    monkeypatch.setattr(work_module, "run_stage", run)
+    return ran
+
+
+def write_index(scene, n_frames):
+    (scene / "runs" / "default").mkdir(parents=True)
+    SceneIndex(
+        name=scene.name, source="video.mp4", fingerprint="0", original_size=(64, 48),
+        size=(64, 48), n_frames=n_frames, fps=10.0, times=[t / 10 for t in range(n_frames)],
+        source_indices=list(range(n_frames)), flow={}, stride=1, gaps=[1],
+        coverage=[1.0] * 2 * (n_frames - 1), settings={}, grown=[],
+    ).save(scene)  # fmt: skip
+
+
+def task_of(name, tmp_path):
+    video = tmp_path / f"{name}.mp4"
+    video.touch()
+    empty = {stage: [] for stage in STAGES}
+    return Task(name, video, tmp_path / "out", asked=empty, how=empty)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_windows_of_a_long_clip_are_jobs_of_their_own(stages, tmp_path, is_lost):
+    window = ("fit_window", "long", "1/2")
+    ray = FakeRay(lost=[window] if is_lost else [])
+    tasks = [task_of(name, tmp_path) for name in ("long", "short")]
+    found = cluster._run(ray, tasks, Needs(1, 1.0, "cpu"), lambda _: None, StopSignal())
+    assert [record.is_done(task) for record, task in zip(found, tasks)] == [True, True]
+    of_long = [given for given in ray.given if given[1] == "long"]
+    assert of_long == [("work", "long"), ("fit_window", "long", "0/2"), window, ("work", "long")]
+    assert [given for given in ray.given if given[1] == "short"] == [("work", "short")]
+    words = [each for each in stages if str(tasks[0].scene) in each]
+    fits = [each[-2:] if "--shard" in each else each[0] for each in words]
+    shards = [["--shard", "0/2"], ["--shard", "1/2"]][: 1 if is_lost else 2]
+    assert fits == ["preprocess", *shards, "train", "query"]
+    made = Record.load(tasks[0]).stages["train"]
+    assert (made["s"], made["mb"]) == (pytest.approx(1.0, abs=0.5), 150)
+
+
+def test_a_long_clip_that_fails_before_its_fit_is_not_spread(stages, tmp_path, monkeypatch):
+    monkeypatch.setattr(work_module, "run_stage", lambda *_: Ended(3, 1.0, 100.0))
+    ray, task = FakeRay(), task_of("long", tmp_path)
+    (tmp_path / "out" / "logs").mkdir(parents=True)
+    task.log.write_text("error: no video\n")
+    (found,) = cluster._run(ray, [task], Needs(1, 1.0, "cpu"), lambda _: None, StopSignal())
+    assert (found.failure.stage, found.failure.exit_code) == ("preprocess", 3)
+    assert ray.given == [("work", "long")]
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +241,27 @@ def test_a_worker_is_killed_and_all_videos_are_done(address, videos, config, tmp
     for path in (out / "tracks").iterdir():
         other = serial / "tracks" / f"{path.stem[:-1]}0.npz"
         np.testing.assert_array_equal(load_tracks(path).xy, load_tracks(other).xy)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_windows_of_a_long_clip_are_spread(address, tiny_config, tmp_path):
+    clip, path = tmp_path / "long", tmp_path / "tiny.txt"
+    write_clip(render_clip(5, 160, (48, 32), n_sprites=1, n_queries=8), clip)
+    path.write_text(tiny_config.replace(num_iters=20).to_text())
+    words = ["batch", clip / "frames", *FLOW, "--config", path, "--out"]
+    serial, out = tmp_path / "serial", tmp_path / "out"
+    assert main([*map(str, words), str(serial)]) == 0
+    ray = [sys.executable, "-m", "omnimotion", *map(str, [*words, out, "--ray", address])]
+    done = subprocess.run([*ray, "--memory", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (out / "logs").iterdir()) == [
+        "long.0_of_2.log", "long.1_of_2.log", "long.log"
+    ]  # fmt: skip
+    for k in (0, 1):
+        said = (out / "logs" / f"long.{k}_of_2.log").read_text()
+        assert f"window_000{k}" in said
+        assert f"window_000{1 - k}" not in said
+    assert json.loads((out / "summary.json").read_text())["counts"]["done"] == 1
+    found, alone = (load_tracks(each / "tracks" / "long.npz") for each in (out, serial))
+    np.testing.assert_array_equal(found.xy, alone.xy)

@@ -3,16 +3,18 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import LONG_FLAGS, LONG_FRAMES
 
 import omnimotion
 from omnimotion.cli import main
 from omnimotion.config import Config
-from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.export import load_tracks
+from omnimotion.files import lock
 from omnimotion.flow import SceneStore
-from omnimotion.long_runs import Plan, open_clip, start_windows, window_folder
+from omnimotion.long_runs import Plan, drop_flow, open_clip, start_windows, window_folder
 from omnimotion.long_tracker import LongTracker
 from omnimotion.runs import open_run
 from omnimotion.tracker import Tracker
@@ -54,6 +56,19 @@ def test_a_run_holds_a_run_for_each_window(long_scene):
         assert (window_folder(run, k) / "config.txt").is_file()
 
 
+def test_the_report_of_a_run_is_that_of_its_worst_windows(long_scene):
+    run = long_scene / "runs" / "default"
+    whole = json.loads((run / "report.json").read_text())
+    parts = [json.loads((window_folder(run, k) / "report.json").read_text()) for k in range(3)]
+    assert (whole["n_frames"], whole["size"]) == (LONG_FRAMES, [64, 48])
+    assert [each["frames"] for each in whole["windows"]] == [[0, 11], [8, 19], [16, 29]]
+    for name, worst in (("held_out_under_2_px", min), ("order_conflicts", max)):
+        values = [part["figures"][name]["value"] for part in parts]
+        assert whole["figures"][name]["value"] == worst(values)
+        assert values[whole["figures"][name]["window"]] == worst(values)
+        assert [each["figures"][name] for each in whole["windows"]] == values
+
+
 def test_it_opens_as_one_scene(long_scene):
     for tracker in (open_clip(long_scene), open_clip(long_scene, long_scene / "runs" / "default")):
         assert isinstance(tracker, LongTracker)
@@ -76,6 +91,93 @@ def test_what_is_fitted_is_not_fitted_again(long_scene, caplog):
         assert call("train", "--scene", long_scene, *LONG_FLAGS) == 0
     assert "windows=3 of 12 to 14 frames, 3 are fitted" in caplog.text
     assert newest == {path: path.stat().st_mtime_ns for path in newest}
+
+
+def flow_of(scene):
+    """The frames whose matches are there."""
+    return {int(path.stem) for path in (scene / "flow").iterdir()}
+
+
+def test_flow_is_kept_as_long_as_a_window_needs_it(scene, tiny_config, tmp_path):
+    store = SceneStore.open(scene)
+    parts = start_windows(store, tmp_path, tiny_config, [range(12), range(8, 20), range(16, 30)])
+    for left, first in (parts, 0), (parts[1:], 8), (parts[2:], 16), ([], 30):
+        drop_flow(store, left)
+        assert flow_of(scene) == set(range(first, 30))
+    drop_flow(store, [])
+
+
+def test_flow_that_is_not_kept_is_gone_when_all_windows_are_fitted(scene, long_scene, caplog):
+    words = ["train", "--scene", scene, *WINDOWS, *ONE_STEP, "--keep-flow", "no"]
+    assert call(*words) == 0
+    assert flow_of(scene) == set()
+    assert [path.stat().st_size for path in scene.glob("runs/*/window_*/report.json")]
+    with caplog.at_level("INFO"):
+        assert call(*words) == 0
+    assert "3 are fitted" in caplog.text
+    assert flow_of(long_scene) == set(range(LONG_FRAMES))  # the default keeps it
+
+
+def test_without_flow_queries_are_answered_by_the_scene_alone(long_scene, tmp_path, caplog):
+    scene, out = shutil.copytree(long_scene, tmp_path / "long"), tmp_path / "tracks.npz"
+    drop_flow(SceneStore.open(scene), [])
+    words = ["--scene", scene, "--grid", 4, "--frame", 20, "--device", "cpu"]
+    assert call("query", *words, "--out", out, "--sheet", tmp_path / "sheet.png") == 0
+    warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "not refined" in warnings[0].getMessage()
+    found = load_tracks(out)
+    own = open_clip(long_scene, device="cpu").track(found.queries, refine=False)
+    np.testing.assert_array_equal(found.xy, own.xy)
+
+
+def test_what_needs_flow_that_was_deleted_is_refused_in_one_line(long_scene, capsys, tmp_path):
+    scene = shutil.copytree(long_scene, tmp_path / "long")
+    drop_flow(SceneStore.open(scene), [])
+    other = ["--run", scene / "runs" / "other", *ONE_STEP]
+    for words in (other, [*other, *WINDOWS]):
+        code, line = said(capsys, "train", "--scene", scene, *words)
+        assert code == SceneError.exit_code
+        assert "--repair" in line
+        assert "--keep-flow no" in line
+        assert not list((scene / "runs" / "other").glob("*.json"))
+
+
+def test_shards_fit_windows_of_their_own_and_the_last_completes_the_run(
+    scene, long_scene, tmp_path
+):
+    words = ["train", "--scene", scene, *WINDOWS, *ONE_STEP, "--keep-flow", "no"]
+    run = scene / "runs" / "default"
+    assert call(*words, "--shard", "1/2") == 0
+    assert [path.parent.name for path in run.glob("*/report.json")] == ["window_0001"]
+    assert not Plan.load(run).complete
+    assert flow_of(scene) == set(range(LONG_FRAMES)) - set(range(12, 16))  # of no window to fit
+    assert call(*words, "--shard", "0/2") == 0
+    assert Plan.load(run).complete
+    assert flow_of(scene) == set()
+    assert call("train", "--scene", long_scene, "--run", tmp_path, *WINDOWS, *ONE_STEP) == 0
+    alone, found = (open_clip(long_scene, tmp_path), open_clip(scene, run))
+    points = np.array([[3, 20, 20]])
+    np.testing.assert_array_equal(*(each.track(points, False).xy for each in (alone, found)))
+
+
+def test_a_window_that_another_process_fits_is_refused(scene, capsys):
+    folder = window_folder(scene / "runs" / "default", 0)
+    folder.mkdir(parents=True)
+    with lock(folder / "lock"):
+        code, line = said(capsys, "train", "--scene", scene, *WINDOWS, *ONE_STEP)
+    assert code == ConfigError.exit_code
+    assert "window_0000" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [(["--shard", "0/2"], "has one window"), ([*WINDOWS, "--shard", "2/2"], "expected I/N")],
+)
+def test_shards_that_cannot_be_are_refused(scene, capsys, flags, found):
+    code, line = said(capsys, "train", "--scene", scene, *flags, *ONE_STEP)
+    assert code == ConfigError.exit_code
+    assert found in line
 
 
 def test_the_newest_run_is_opened_in_windows_or_not(long_scene, tmp_path):

@@ -2,12 +2,20 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from omnimotion import memory
 from omnimotion.cli import main
 from omnimotion.errors import ResourceError
-from omnimotion.memory import BYTES_PER_MATCH, BYTES_PER_SAMPLE, check_memory, free_memory
+from omnimotion.memory import (
+    BYTES_PER_MATCH,
+    BYTES_PER_SAMPLE,
+    check_memory,
+    forget_peak,
+    free_memory,
+    peak_memory,
+)
 
 
 @pytest.fixture
@@ -61,3 +69,20 @@ def test_free_memory_is_the_lesser_of_the_machine_and_the_group(tmp_path, monkey
     assert free_memory() == 512_000
     (tmp_path / "memory.max").write_text("100000\n")
     assert free_memory() == 70_000
+
+
+def test_a_peak_is_known_until_it_is_forgotten():
+    if not memory._SELF.is_dir():
+        pytest.skip("the system does not tell")
+    forget_peak()
+    before = peak_memory()
+    np.ones(1 << 24)  # 128 MB, given back at once
+    assert 128 << 20 <= peak_memory() - before + (8 << 20) < 160 << 20
+    forget_peak()
+    assert peak_memory() - before < 64 << 20
+
+
+def test_where_the_system_tells_no_peak_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_SELF", tmp_path / "none")
+    forget_peak()
+    assert peak_memory() is None

@@ -38,8 +38,12 @@ def test_a_plan_is_of_the_clip_and_adds_up(words, tiny_scene, tmp_path, capsys):
     kept = sum(path.stat().st_size for path in checkpoints.iterdir()) / 1e6
     assert kept < stages["train"]["disk_mb"] < 3 * kept  # and pictures
     assert plan["peak_disk_mb"] > stages["preprocess"]["disk_mb"] > 0
+    held = {name: stage["memory_mb"] for name, stage in stages.items()}
+    assert held["preprocess"] > 50
+    assert max(held["train"], held["query"]) < plan["free_memory_mb"]
     assert os.listdir(tmp_path) == []
     text = format_plan(plan)
+    assert f"{held['train']:.0f} MB" in text
     assert "8 frames of 64x48, 56 pairs by dis, windows of train: 1, each 150 steps" in text
     assert "0:0" in text
 
@@ -56,14 +60,25 @@ def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_
     assert plan["steps"] * plan["step_s"] == pytest.approx(600, rel=0.01)
 
 
-def test_hours_are_written_as_hours():
-    stage = {"seconds": 3725.4, "disk_mb": 1.0}
+def test_a_clip_with_fewer_pairs_than_its_excerpt_by_itself_can_be_planned(
+    long_clip, words, capsys, monkeypatch
+):
+    monkeypatch.setattr("preprocess.pairs.ALL_PAIRS_UP_TO", 9)  # fewer than the excerpt has
+    plan = planned(capsys, long_clip / "frames", *words[1:])
+    assert plan["n_frames"] == 30
+    assert plan["pairs"] == 2 * sum(30 - gap for gap in (1, 2, 3, 4, 6, 8, 12, 16, 24))
+
+
+def test_hours_are_written_as_hours_and_what_is_not_told_is_left_out():
+    stage = {"seconds": 3725.4, "disk_mb": 1.0, "memory_mb": None}
     plan = {
         "video": "v.mp4", "n_frames": 9, "size": [4, 3], "flow": "raft", "pairs": 2, "windows": 1,
         "steps": 5, "step_s": 0.5, "stages": {"train": stage}, "peak_disk_mb": 2.0,
-        "free_disk_mb": 3.0,
+        "free_disk_mb": 3.0, "free_memory_mb": None,
     }  # fmt: skip
-    assert "1:02:05" in format_plan(plan)
+    lines = format_plan(plan).splitlines()
+    assert lines[-3].split() == ["all", "1:02:05", "1", "MB", "-"]
+    assert not lines[-1].startswith("memory")
 
 
 def test_refusals_leave_nothing_behind(capsys, tmp_path, tiny_clip):

@@ -47,6 +47,14 @@ def test_damaged_files_are_made_again_to_the_same_bytes(tiny_store, tiny_clip, c
     assert times == {t: flow_path(copy, t).stat().st_mtime_ns for t in (0, 4)}
 
 
+def test_matches_that_a_fit_deleted_are_made_again(tiny_store, tiny_clip, copy, caplog):
+    shutil.rmtree(copy / "flow")
+    with caplog.at_level("INFO"):
+        mend(tiny_clip, copy)
+    assert "matches of 8 frames are missing and made again" in caplog.text
+    assert contents(copy) == contents(tiny_store.folder)
+
+
 def test_a_sound_scene_is_left_alone(tiny_clip, copy, caplog):
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*")}
     with caplog.at_level("INFO"):

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from omnimotion.batch.stage import LOOK_S, Place, last_words, run_stage
+from omnimotion.batch.stage import LOOK_S, Ended, Place, last_words, run_stage
 from omnimotion.batch.task import STAGES, Failure, Record, Task
 from omnimotion.errors import ConfigError, OmniMotionError, ResourceError, SceneError
 from omnimotion.files import lock, make_folder
+from omnimotion.flow import SceneIndex
 from omnimotion.signals import StopSignal
+from omnimotion.windows import plan_windows
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +20,13 @@ ANYWHERE = Place()
 PATIENCE_S = 90.0  # for a lock: what a killed worker has begun saves its work first
 
 
-def work(task: Task, place: Place = ANYWHERE, stop: StopSignal | None = None) -> Record:
+def work(
+    task: Task, place: Place = ANYWHERE, stop: StopSignal | None = None, spreads: bool = False
+) -> Record:
     """Do what is left of a task; the record, also on disk, says how far it came.
 
-    An error ends this task only: it is the record's failure. A stop leaves a stage ``begun``.
+    An error ends this task only: it is the record's failure. A stop leaves a stage ``begun``, and
+    so is the fit of a clip in several windows left where that ``spreads``: see `fit_window`.
     """
     record = Record(task.name, str(task.video))
     try:
@@ -29,7 +34,7 @@ def work(task: Task, place: Place = ANYWHERE, stop: StopSignal | None = None) ->
             make_folder(path.parent)
         with waiting_lock(task.lock) as held:
             record = found_record(task)
-            _stages(task, record, place, stop or StopSignal(), held)
+            _stages(task, record, place, stop or StopSignal(), held, spreads)
     except OmniMotionError as error:
         record.failure = Failure(record.begun or STAGES[0], error.exit_code, str(error))
     except OSError as error:
@@ -37,6 +42,17 @@ def work(task: Task, place: Place = ANYWHERE, stop: StopSignal | None = None) ->
             record.begun or STAGES[0], ResourceError.exit_code, error.strerror or str(error)
         )
     return record
+
+
+def n_windows(task: Task) -> int:
+    """In how many windows a task's clip is fitted; SceneError where it is not preprocessed."""
+    return len(plan_windows(SceneIndex.load(task.scene).n_frames))
+
+
+def fit_window(task: Task, shard: str) -> Ended:
+    """Fit the windows ``I/N`` of a task's clip; what is not done is left to the task's own fit."""
+    said = task.log.with_name(f"{task.name}.{shard.replace('/', '_of_')}.log")
+    return run_stage([*task.command("train"), "--shard", shard], said, ANYWHERE, StopSignal())
 
 
 @contextmanager
@@ -65,13 +81,17 @@ def found_record(task: Task) -> Record:
     return record or Record(task.name, str(task.video))
 
 
-def _stages(task: Task, record: Record, place: Place, stop: StopSignal, held: int) -> None:
+def _stages(
+    task: Task, record: Record, place: Place, stop: StopSignal, held: int, spreads: bool
+) -> None:
     for stage in STAGES:
         if record.has(task, stage):
             continue
         if stop.number:
             return
         record.begin(task, stage)
+        if stage == "train" and spreads and n_windows(task) > 1:
+            return
         ended = run_stage(task.command(stage), task.log, place, stop, held)
         if ended.code and stop.number:
             return

@@ -1,4 +1,4 @@
-"""``omnimotion plan VIDEO``: what preprocess, train and query would take, in time and disk.
+"""``omnimotion plan VIDEO``: what preprocess, train and query would take: time, disk, memory.
 
 Measured: some frames of the video go through all stages here and now, in a temporary folder.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omnimotion.video import Video
     from preprocess.options import PreprocessOptions
 
-SUMMARY = "time and disk that a video would take here"
+SUMMARY = "time, disk and memory that a video would take here"
 KIND = "omnimotion-plan"
 
 
@@ -54,6 +54,7 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
     """What all stages take, as a JSON object."""
     from omnimotion.errors import PointsError
     from omnimotion.files import free_bytes
+    from omnimotion.memory import forget_peak, free_memory, peak_memory
 
     if args.grid < 1:
         raise PointsError(f"--grid {args.grid}: expected 1 or more")
@@ -61,7 +62,9 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
     with _quiet(), tempfile.TemporaryDirectory(prefix="omnimotion-plan-", dir=args.folder) as temp:
         folder = Path(temp)
         video, read_s, options = _opened(args, config, folder)
+        forget_peak()
         flow = calibrate.plan_flow(options, video)
+        peak = peak_memory()
         plan, heavy_s = _imported("omnimotion.plan")  # torch: only now, as in the stages
         start_s = light_s + flow.start_s + heavy_s
         size, work = options.working_size(video.size), flow.work
@@ -69,7 +72,10 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
         fit = plan.plan_fit(folder, clip, config, start_s)
         query = plan.plan_query(folder, clip, config, args.grid, start_s + fit.compile_s)
     stages = {
-        "preprocess": plan.Stage(light_s + 2 * read_s + flow.seconds, flow.costs.bytes(work)),
+        "preprocess": plan.Stage(
+            light_s + 2 * read_s + flow.seconds, flow.costs.bytes(work),
+            peak and peak + flow.held_bytes,
+        ),
         "train": fit.stage, "query": query,
     }  # fmt: skip
     return {
@@ -77,11 +83,14 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
         "flow": flow.method, "pairs": work.ordered, "windows": fit.windows, "steps": fit.steps,
         "step_s": round(fit.step_s, 5),
         "stages": {
-            name: {"seconds": round(stage.seconds, 1), "disk_mb": round(stage.bytes / 1e6, 1)}
+            name: {
+                "seconds": round(stage.seconds, 1), "disk_mb": _mb(stage.bytes),
+                "memory_mb": stage.memory and _mb(stage.memory),
+            }
             for name, stage in stages.items()
         },
-        "peak_disk_mb": round(flow.peak_bytes / 1e6, 1),
-        "free_disk_mb": round(free_bytes(args.folder) / 1e6, 1),
+        "peak_disk_mb": _mb(flow.peak_bytes), "free_disk_mb": _mb(free_bytes(args.folder)),
+        "free_memory_mb": (free := free_memory()) and _mb(free),
     }  # fmt: skip
 
 
@@ -92,15 +101,29 @@ def format_plan(plan: dict[str, Any]) -> str:
         f"{plan['video']}: {plan['n_frames']} frames of {width}x{height}, {plan['pairs']} pairs "
         f"by {plan['flow']}, windows of train: {plan['windows']}, each {plan['steps']} steps of "
         f"{1e3 * plan['step_s']:.1f} ms",
-        "", f"{'':<12}{'time':>10}{'disk':>12}",
+        "", f"{'':<12}{'time':>10}{'disk':>12}{'memory':>12}",
     ]  # fmt: skip
     stages = plan["stages"]
     total = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "disk_mb")}
+    known = [stage["memory_mb"] for stage in stages.values() if stage["memory_mb"] is not None]
+    total["memory_mb"] = max(known, default=None)  # one stage after the other
     for name, stage in [*stages.items(), ("all", total)]:
-        lines.append(f"{name:<12}{_clock(stage['seconds']):>10}{stage['disk_mb']:>9.0f} MB")
+        lines.append(f"{name:<12}{_clock(stage['seconds']):>10}{stage['disk_mb']:>9.0f} MB"
+                     f"{_memory(stage['memory_mb']):>12}")  # fmt: skip
     peak, free = plan["peak_disk_mb"], plan["free_disk_mb"]
     lines += ["", f"disk: {peak:.0f} MB at its peak while preprocessing; {free:.0f} MB are free"]
+    if plan["free_memory_mb"] is not None:
+        lines.append(f"memory: {plan['free_memory_mb']:.0f} MB are free")
     return "\n".join(lines)
+
+
+def _mb(count: float) -> float:
+    return round(count / 1e6, 1)
+
+
+def _memory(mb: float | None) -> str:
+    """At the peak of a stage, where that is known."""
+    return "-" if mb is None else f"{mb:.0f} MB"
 
 
 def _clock(seconds: float) -> str:

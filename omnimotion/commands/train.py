@@ -62,6 +62,17 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--overlap", type=int, default=OVERLAP, metavar="N",
                         help="frames that windows share, to hand tracks over in")  # fmt: skip
+    parser.add_argument(
+        "--shard", metavar="I/N",
+        help="only every N-th window, from the I-th on, counted from 0: for processes and "
+        "machines that share the scene's folder; the last one to end completes the run",
+    )
+    parser.add_argument(
+        "--keep-flow", choices=("yes", "no"), default="yes",
+        help="no: delete the matches of frames once every window that they are in is fitted; "
+        "queries then give the scene's own tracks, not refined, and preprocess --repair makes "
+        "the matches again",
+    )  # fmt: skip
     add_settings(parser)
 
 
@@ -81,24 +92,22 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import lock, make_folder
     from omnimotion.flow import SceneStore
-    from omnimotion.long_runs import Part, check_whole, finish_windows, start_windows
+    from omnimotion.long_runs import Part, check_whole, drop_flow
     from omnimotion.parallel import check_divided, help_fit
     from omnimotion.refit import refit_folder
     from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
-    store = SceneStore.open(args.scene)
+    store = SceneStore.open(args.scene, matches=False)
     windows = plan_windows(store.index.n_frames, args.window, args.overlap)
+    if len(windows) == 1:
+        store.require_files()
     check_divided(config.fit, len(windows))
     supervision = read_supervision(
         store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
     )
-    if len(windows) > 1 and supervision.fingerprints:
-        raise ConfigError(
-            f"--{min(supervision.fingerprints)} goes with clips of one window, this one has "
-            f"{len(windows)}: give --window {store.index.n_frames}, or cut the clip"
-        )
+    _check_given(args, store.index.n_frames, len(windows), sorted(supervision.fingerprints))
     set_threads(config.fit.threads)
     base, run = None, run_folder(args.scene, args.run)
     if supervision.pin:
@@ -107,24 +116,61 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     whole = Part(store, run, config)
 
     def begin(part: Part) -> "Fit":
-        return start_fit(part.store, part.run, part.config, supervision, base, began)
+        since = began if part.store is store else None  # a budget's share starts with its window
+        return start_fit(part.store, part.run, part.config, supervision, base, since)
 
     if rank:
         help_fit(lambda copy: begin(whole._replace(run=copy)), run)
         return
     make_folder(run)
-    with lock(run / "lock"), catch_signals() as stop:
-        if len(windows) == 1:
-            check_whole(run)
-            _fit(whole, begin, stop, compares=base is None)
+    with catch_signals() as stop:
+        if len(windows) > 1:
+            _fit_windows(args, whole, windows, lambda part: _fit(part, begin, stop))
         else:
-            for part in start_windows(store, run, config, windows):
-                began = time.perf_counter()
-                _fit(part, begin, stop)
-                gc.collect()  # a fit is part of a cycle, and holds its window's matches
-            finish_windows(run)
+            with lock(run / "lock"):
+                check_whole(run)
+                _fit(whole, begin, stop, compares=base is None)
+                if args.keep_flow == "no":
+                    drop_flow(store, [])
     log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
              run, args.scene)  # fmt: skip
+
+
+def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str]) -> None:
+    """Refuse what does not go with so many windows."""
+    if n_windows == 1 and args.shard:
+        raise ConfigError(f"--shard {args.shard}: the clip has one window: leave it out")
+    if n_windows > 1 and given:
+        raise ConfigError(
+            f"--{given[0]} goes with clips of one window, this one has {n_windows}: give "
+            f"--window {n_frames}, or cut the clip"
+        )
+
+
+def _fit_windows(
+    args: Namespace, whole: "Part", windows: list[range], fit: Callable[["Part"], None]
+) -> None:
+    """Fit the windows of a clip that are left, or this shard's part of them."""
+    from omnimotion.batch.task import parse_shard
+    from omnimotion.batch.work import waiting_lock
+    from omnimotion.files import lock, make_folder
+    from omnimotion.long_runs import drop_flow, finish_windows, start_windows
+
+    store, run, config = whole
+    shard, n_shards = parse_shard(args.shard)
+    with waiting_lock(run / "lock"):  # which another shard may hold for a moment
+        left = start_windows(store, run, config, windows)
+    mine = [part for part in left if windows.index(part.store.span) % n_shards == shard]
+    for part in mine:
+        make_folder(part.run)
+        with lock(part.run / "lock"):
+            fit(part)
+        left.remove(part)
+        gc.collect()  # a fit is part of a cycle, and holds its window's matches
+        if args.keep_flow == "no":
+            drop_flow(store, left)
+    if finish_windows(run) and args.keep_flow == "no":
+        drop_flow(store, [])
 
 
 def _fit(

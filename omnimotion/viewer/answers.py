@@ -183,8 +183,8 @@ class Answers:
 
 
 def open_answers(scene: FittedScene, folder: Path) -> Answers:
-    """`Answers` of a scene whose files are all there; raises as `SceneStore.open` does."""
-    return Answers(scene, SceneStore.open(folder).folder)
+    """`Answers` of a scene whose frames are all there; raises as `SceneStore.open` does."""
+    return Answers(scene, SceneStore.open(folder, matches=False).folder)
 
 
 def as_json(tracks: Tracks) -> dict[str, Any]:
