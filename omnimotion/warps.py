@@ -13,14 +13,14 @@ import torch
 
 from omnimotion.errors import ConfigError
 from omnimotion.files import atomic_folder
-from omnimotion.formats.maps import save_flo, save_stmap
+from omnimotion.formats.maps import import_openexr, save_exr, save_flo, save_stmap
 from omnimotion.geometry import resize_xy
 from omnimotion.rays import locate, surface_at
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
 log = logging.getLogger(__name__)
 
-MAPS = {"stmap": (".tif", save_stmap), "flo": (".flo", save_flo)}
+MAPS = {"stmap": (".tif", save_stmap), "exr": (".exr", save_exr), "flo": (".flo", save_flo)}
 """Kinds of maps: the suffix of a file, and what writes it."""
 
 RAYS_AT_ONCE = 32768
@@ -124,14 +124,17 @@ class Carrier:
 
 
 def check_kinds(kinds: Sequence[str] | None, step: int | None) -> None:
-    """Raise `ConfigError` unless there are kinds of maps, all known, and a step of 1 px or more.
+    """Raise `ConfigError` unless there are kinds of maps, all known and what they need is
+    installed, and a step of 1 px or more.
 
     ``None`` is no maps, but masks.
     """
     if kinds is not None and (not kinds or not set(kinds) <= MAPS.keys()):
         raise ConfigError(
-            f"maps: --export {','.join(kinds)}, expected {' or '.join(MAPS)}, or both"
+            f"maps: --export {','.join(kinds)}, expected one or more of {', '.join(MAPS)}"
         )
+    if kinds and "exr" in kinds:
+        import_openexr()
     if step is not None and step < 1:
         raise ConfigError(f"--step {step}: expected 1 or more")
 

@@ -159,9 +159,9 @@ def test_a_folder_that_is_there_is_not_touched(tracker, tmp_path):
     assert not any((tmp_path / "maps").iterdir())
 
 
-@pytest.mark.parametrize("kinds", [[], ["nuke"], ["stmap", "exr"]])
+@pytest.mark.parametrize("kinds", [[], ["nuke"], ["stmap", "png"]])
 def test_unknown_kinds_of_maps_are_refused(kinds):
-    with pytest.raises(ConfigError, match="expected stmap or flo"):
+    with pytest.raises(ConfigError, match="expected one or more of stmap, exr, flo"):
         check_kinds(kinds, None)
     with pytest.raises(ConfigError, match="--step 0"):
         check_kinds(None, 0)

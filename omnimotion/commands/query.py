@@ -57,8 +57,8 @@ def _add_questions(parser: Parser) -> None:
              "confidence, occlusion, depth, visible; [t, y, x] is what becomes of pixel (x, y) in "
              "frame t")  # fmt: skip
     add("--maps", action="store_true",
-        help="every pixel of --frame, to and from each frame: --export stmap, flo or both, and "
-             "--out is a new folder")  # fmt: skip
+        help="every pixel of --frame, to and from each frame: --export stmap, exr, flo or more, "
+             "and --out is a new folder")  # fmt: skip
     add("--propagate-mask", type=Path, metavar="PNG",
         help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
     add("--edit", type=Path, metavar="PNG",

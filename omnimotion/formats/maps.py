@@ -1,14 +1,17 @@
-"""Maps of a whole frame as files: ST maps (float TIFF) and optical flow (.flo).
+"""Maps of a whole frame as files: ST maps (float TIFF or EXR) and optical flow (.flo).
 
 A map says of each pixel of one frame where it is in another: ``xy`` float32 (H, W, 2) in pixels,
 y down, centres at integers, and ``visible`` bool (H, W).
 """
 
+import io
 import struct
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
+from omnimotion.errors import ConfigError
 from omnimotion.files import atomic_write
 from omnimotion.formats.coordinates import share_up
 
@@ -22,11 +25,34 @@ def save_stmap(path: Path, xy: np.ndarray, visible: np.ndarray) -> None:
 
     The map of no motion is the identity of Nuke's STMap node. Uncompressed TIFF of float32.
     """
-    height, width = visible.shape
-    pixels = np.zeros((height, width, _SAMPLES), "<f4")
-    pixels[..., :2] = share_up(xy, (width, height))
-    pixels[..., 3] = visible
-    atomic_write(path, _tiff(pixels))
+    atomic_write(path, _tiff(_shares(xy, visible)))
+
+
+def save_exr(path: Path, xy: np.ndarray, visible: np.ndarray) -> None:
+    """The same ST map as OpenEXR: float32 channels R, G, B and A, of scan lines, ZIP.
+
+    `ConfigError` where the extra ``exr`` is not installed.
+    """
+    exr, data = import_openexr(), io.BytesIO()
+    pixels = _shares(xy, visible)
+    header = {"type": exr.scanlineimage, "compression": exr.ZIP_COMPRESSION}
+    channels = {name: np.ascontiguousarray(pixels[..., k]) for k, name in enumerate("RGBA")}
+    with exr.File(header, channels) as file:
+        file.write(data)  # to memory: on a full disk the library says nothing
+    atomic_write(path, data.getvalue())
+
+
+def import_openexr() -> ModuleType:
+    """OpenEXR's own package; `ConfigError` where it is not installed."""
+    try:
+        import OpenEXR
+    except ImportError as problem:
+        raise ConfigError(
+            f'maps of the kind exr need {problem.name}: pip install "omnimotion[exr]", or take '
+            "stmap, the same values as TIFF"
+        ) from problem
+    module: ModuleType = OpenEXR
+    return module
 
 
 def save_flo(path: Path, xy: np.ndarray, visible: np.ndarray) -> None:
@@ -35,6 +61,15 @@ def save_flo(path: Path, xy: np.ndarray, visible: np.ndarray) -> None:
     own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
     flow = (xy.astype(np.float64) - own).astype("<f4")
     atomic_write(path, struct.pack("<fii", _FLO_MAGIC, width, height) + flow.tobytes())
+
+
+def _shares(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """The pixels of an ST map, float32 (H, W, 4)."""
+    height, width = visible.shape
+    pixels = np.zeros((height, width, _SAMPLES), "<f4")
+    pixels[..., :2] = share_up(xy, (width, height))
+    pixels[..., 3] = visible
+    return pixels
 
 
 def _tiff(pixels: np.ndarray) -> bytes:
