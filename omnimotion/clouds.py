@@ -15,6 +15,7 @@ from omnimotion.files import atomic_write, make_folder
 from omnimotion.rays import surface_at
 from omnimotion.tracker import RAYS_AT_ONCE, Tracker
 
+BESIDE_TRACKS = 4  # px between rays, where the volume is shown with tracks
 PLY_POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 
 

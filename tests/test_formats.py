@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import format_readers
@@ -24,9 +25,15 @@ from omnimotion.formats.coordinates import (
 from omnimotion.measure import PIXELS, Scale
 from omnimotion.restricted_pickle import load_plain_pickle
 
+EVERY = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(not find_spec("rerun"), reason="the extra rerun is missing")
+    ) if name == "rerun" else name
+    for name in FORMATS
+]  # fmt: skip
 GOLDEN = Path(__file__).parent / "golden"
 OWN = ("npz", "csv", "json")
-OTHERS = tuple(name for name in FORMATS if name not in OWN)
+OTHERS = tuple(name for name in FORMATS if name not in (*OWN, "rerun"))  # see test_rerun.py
 MARKED = ("ae", "blender", "deeplabcut", "tapvid")
 """These hold hidden frames too, and say that they are hidden; the others leave them out."""
 FIRST = {"nuke": 1, "shake": 1, "3de": 1, "syntheyes": 0, "pftrack": 0, "ae": 0, "blender": 1,
@@ -193,7 +200,7 @@ def test_confidence_goes_along(tmp_path):
     np.testing.assert_allclose(scores, tracks.confidence[seen], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EVERY)
 def test_tracks_that_are_never_seen_and_no_tracks(tmp_path, name):
     unseen = small_tracks().at(range(3, 4))  # of three tracks, the second is hidden there
     written(tmp_path / "unseen", name, unseen, 1)
@@ -223,7 +230,7 @@ def test_a_pickle_is_plain_and_read_by_the_restricted_reader(tmp_path):
     assert not (tmp_path / "b.pkl").exists()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_full_disk_leaves_nothing(tmp_path, name):
     import resource
 

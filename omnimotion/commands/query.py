@@ -6,6 +6,7 @@ format that the name of --out ends in, or to all that --export names (see docs/f
 
 import logging
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from omnimotion.errors import ConfigError
 if TYPE_CHECKING:
     from omnimotion.flow import SceneIndex
     from omnimotion.formats import Format
+    from omnimotion.long_tracker import LongTracker
     from omnimotion.tracker import Tracker
     from omnimotion.tracks import Tracks
 
@@ -64,8 +66,11 @@ def _add_questions(parser: Parser) -> None:
     add("--edit", type=Path, metavar="PNG",
         help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
              "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
-    add("--canonical", action="store_true",
-        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply")
+    add(
+        "--canonical",
+        action="store_true",
+        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply",
+    )
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
@@ -78,11 +83,15 @@ def _add_answers(parser: Parser) -> None:
     add("--out", type=Path, metavar="FILE", help="tracks, in the format that its name ends in")
     add("--export", type=lambda text: text.split(","), metavar="FORMAT[,FORMAT...]",
         help="formats of --out: csv, json, npz, nuke, shake, 3de, syntheyes, pftrack, ae, "
-             "blender, napari, deeplabcut, trc, tapvid, colmap; several add their endings "
-             "to it")  # fmt: skip
+             "blender, napari, deeplabcut, trc, tapvid, colmap, rerun; several add their "
+             "endings to it")  # fmt: skip
     add("--frames", metavar="A:B:STEP", help="frames that come out; default all")
-    add("--no-refine", dest="refine", action="store_false",
-        help="the scene's own tracks, not drawn to the matches along them: faster, smoother")
+    add(
+        "--no-refine",
+        dest="refine",
+        action="store_false",
+        help="the scene's own tracks, not drawn to the matches along them: faster, smoother",
+    )
     add("--start-frame", type=int, metavar="N",
         help="number of the clip's first frame in other programs; default theirs")  # fmt: skip
     add("--scale", metavar="LENGTH",
@@ -130,7 +139,7 @@ def main(args: Namespace) -> int:
         check_motion(len(frames))
     tracks = tracker.track(_asked(args, index), args.refine).at(frames)
     for each, path in files:
-        _export(args, tracks, each, path)
+        _export(args, tracks, each, path, tracker)
         log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
     _draw(args, tracks, whole)
     return 0
@@ -167,18 +176,26 @@ def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
     return points_on_grid(args.grid, t, *clip)
 
 
-def _export(args: Namespace, tracks: "Tracks", each: "Format", path: Path) -> None:
+def _export(
+    args: Namespace, tracks: "Tracks", each: "Format", path: Path, tracker: "Tracker | LongTracker"
+) -> None:
+    from omnimotion.clouds import BESIDE_TRACKS, canonical_cloud
     from omnimotion.footage import images
     from omnimotion.formats import Sheet, save
     from omnimotion.measure import PIXELS, Scale
+    from omnimotion.tracker import Tracker
 
+    numbers, volume = tracks.frames.tolist(), None
+    if isinstance(tracker, Tracker):  # windows have no volume of the whole clip
+        volume = partial(canonical_cloud, tracker, numbers, BESIDE_TRACKS)
     first = each.first_frame if args.start_frame is None else args.start_frame
     sheet = Sheet(
         tracks=tracks,
         numbers=(tracks.frames + first).tolist(),
         scale=PIXELS if args.scale is None else Scale.parse(args.scale),
         motion=args.motion,
-        images=images(args.scene, args.source, tracks.frames.tolist()),
+        images=images(args.scene, args.source, numbers),
+        volume=volume,
     )
     save(each, path, sheet)
 

@@ -13,6 +13,7 @@ from omnimotion.files import make_folder, shown
 from omnimotion.formats.compositing import write_after_effects, write_blender
 from omnimotion.formats.matchmove import write_3de, write_pftrack, write_syntheyes
 from omnimotion.formats.nuke import write_shake, write_tracker
+from omnimotion.formats.rerun import import_rerun, save_rerun
 from omnimotion.formats.sheet import Format, Sheet, as_text
 from omnimotion.formats.tables import write_deeplabcut, write_napari, write_trc
 from omnimotion.formats.training import save_colmap, save_tapvid
@@ -41,6 +42,7 @@ _ALL = (
     Format("trc", ".trc", "OpenSim and others", as_text(write_trc), 1, units=("m", "mm")),
     Format("tapvid", ".pkl", "TAP-Vid", save_tapvid, numbered=False),
     Format("colmap", ".db", "COLMAP", save_colmap),
+    Format("rerun", ".rrd", "Rerun", save_rerun, needed=import_rerun),
 )  # fmt: skip
 FORMATS = {each.name: each for each in _ALL}
 MAX_START = 10**9  # as a number of a frame: of 32 bits in most programs
@@ -67,9 +69,14 @@ def outputs(out: Path, names: Sequence[str] | None, overwrite: bool) -> list[tup
 def check_options(
     formats: Sequence[Format], scale: str | None, motion: bool, start_frame: int | None
 ) -> None:
-    """Raise `ConfigError` for an option that none of the formats can hold, or that one lacks."""
+    """Raise `ConfigError` for an option that none of the formats can hold, or that one lacks.
+
+    Also where a format needs an extra that is not installed; to be called before long work.
+    """
     unit = Scale.parse(scale).unit if scale is not None else None
     for each in formats:
+        if each.needed:
+            each.needed()
         if each.units and unit not in each.units:
             raise ConfigError(
                 f"{each.name} holds lengths in {' or '.join(each.units)}: give --scale, the "

@@ -26,6 +26,7 @@ class Sheet:
     scale: Scale = PIXELS
     motion: bool = False
     images: Iterable[np.ndarray] = ()  # the same frames, uint8 RGB (H, W, 3), of any one size
+    volume: Callable[[], np.ndarray] | None = None  # records (N,) of xyz, y up, and uint8 rgb
 
     def seen(self, q: int) -> np.ndarray:
         """Columns of the frames in which track ``q`` is visible."""
@@ -55,6 +56,7 @@ class Format:
     units: tuple[str, ...] = ()  # of its lengths, where they are not pixels
     measured: bool = False  # whether it can hold measured columns
     numbered: bool = True  # whether its frames can begin at any number
+    needed: Callable[[], object] | None = None  # `ConfigError` where that is not installed
 
     @property
     def suffix(self) -> str:

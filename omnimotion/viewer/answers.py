@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimotion.clouds import BESIDE_TRACKS, canonical_cloud
 from omnimotion.depth_pictures import DepthPictures
 from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.files import read_bytes
@@ -152,12 +153,16 @@ class Answers:
         sheet = Sheet(
             tracks=tracks, numbers=(tracks.frames + first).tolist(),
             scale=PIXELS if scale is None else Scale.parse(scale),
-            images=images(self.folder, None, tracks.frames.tolist()),
+            images=images(self.folder, None, tracks.frames.tolist()), volume=self._volume,
         )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="omnimotion-") as folder:
             path = Path(folder) / f"tracks{each.ending}"
             save(each, path, sheet)
             return path.name, path.read_bytes()
+
+    def _volume(self) -> np.ndarray:
+        with self._lock:
+            return canonical_cloud(self._tracker, range(self.scene.n_frames), BESIDE_TRACKS)
 
     def _check_frame(self, t: int) -> None:
         if not 0 <= t < self.scene.n_frames:
