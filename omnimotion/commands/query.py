@@ -66,11 +66,8 @@ def _add_questions(parser: Parser) -> None:
     add("--edit", type=Path, metavar="PNG",
         help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
              "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
-    add(
-        "--canonical",
-        action="store_true",
-        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply",
-    )
+    add("--canonical", action="store_true",
+        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply")
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
@@ -86,12 +83,8 @@ def _add_answers(parser: Parser) -> None:
              "blender, napari, deeplabcut, trc, tapvid, colmap, rerun; several add their "
              "endings to it")  # fmt: skip
     add("--frames", metavar="A:B:STEP", help="frames that come out; default all")
-    add(
-        "--no-refine",
-        dest="refine",
-        action="store_false",
-        help="the scene's own tracks, not drawn to the matches along them: faster, smoother",
-    )
+    add("--no-refine", dest="refine", action="store_false",
+        help="the scene's own tracks, not drawn to the matches along them: faster, smoother")
     add("--start-frame", type=int, metavar="N",
         help="number of the clip's first frame in other programs; default theirs")  # fmt: skip
     add("--scale", metavar="LENGTH",
