@@ -30,6 +30,7 @@ from omnimotion.viewer.answers import MAX_POINTS, open_answers
 from omnimotion.viewer.guard import MAX_BODY_BYTES
 from omnimotion.viewer.refits import Refits
 from omnimotion.viewer.server import PAGE, build_app, listen
+from omnimotion.viewer.shown import Shown
 from omnimotion.warps import Carrier
 
 PORT = 8765
@@ -45,7 +46,7 @@ def scene(tiny_scene):
 @pytest.fixture(scope="module")
 def client(scene, tiny_scene):
     refits = Refits(tiny_scene, run_folder(tiny_scene, None), lambda run: None)
-    app = build_app(open_answers(scene, tiny_scene), refits, PORT)
+    app = build_app(Shown(open_answers(scene, tiny_scene), refits), PORT)
     with closing(refits), TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
         yield client
 
@@ -166,7 +167,7 @@ def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
         answers.adopt(omnimotion.load(copy, run, device="cpu", backend="torch"))
 
     refits = Refits(copy, run_folder(copy, None), adopt, words)
-    app = build_app(answers, refits, PORT)
+    app = build_app(Shown(answers, refits), PORT)
     with closing(refits), TestClient(app, base_url=OWN) as client:
         assert client.get("/api/refit").json() == {"state": "none"}
         started = client.post("/api/refit", json={"pins": PINS}).json()
@@ -194,7 +195,7 @@ def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
         assert process.poll() is not None
         assert refits.progress()["state"] == "failed"
     refits = Refits(copy, copy / "runs" / "none", answers.adopt)
-    with closing(refits), TestClient(build_app(answers, refits, PORT), base_url=OWN) as client:
+    with closing(refits), TestClient(build_app(Shown(answers, refits), PORT), base_url=OWN) as client:
         client.post("/api/refit", json={"pins": PINS})
         found = wait(client)
         assert found["state"] == "failed"

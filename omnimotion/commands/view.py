@@ -1,4 +1,6 @@
-"""``omnimotion view SCENE``: look at a fitted scene in the browser; click a pixel, see its track.
+"""``omnimotion view [SCENE]``: click a pixel of a video in the browser, see its track.
+
+Without a fitted scene the page takes a video, and makes one.
 
 Needs the extra ``view``: pip install "omnimotion[view]".
 """
@@ -6,22 +8,27 @@ Needs the extra ``view``: pip install "omnimotion[view]".
 import logging
 import webbrowser
 from argparse import Namespace
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from omnimotion.config import Parser
-from omnimotion.errors import ConfigError
+from omnimotion.config import Parser, load_config
+from omnimotion.errors import ConfigError, SceneError
 
 SUMMARY = "click in the video, in the browser"
 PORT = 8765
+SCENES = Path("scenes")
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("scene", type=Path, metavar="SCENE", help="a preprocessed and fitted scene")
+    add("scene", type=Path, nargs="?", metavar="SCENE",
+        help="a preprocessed and fitted scene; or a folder of scenes, or a new one, to which the "
+             "page adds scenes of videos that are dropped on it; default scenes")  # fmt: skip
     add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
+    add("--config", type=Path, metavar="FILE",
+        help="settings of the fits of new videos, as train has them")  # fmt: skip
     add("--port", type=int, default=PORT, metavar="N",
         help="of this machine, which alone can reach it; 0 is any free one")  # fmt: skip
     add("--browser", action="store_true", help="open the page in the browser")
@@ -39,25 +46,38 @@ def main(args: Namespace) -> int:
         raise ConfigError(
             f'the viewer needs {problem.name}: pip install "omnimotion[view]"'
         ) from problem
-    from omnimotion.fitted import open_fitted
+    from omnimotion.files import shown as shown_name
+    from omnimotion.flow import INDEX_NAME
     from omnimotion.runs import set_threads
-    from omnimotion.viewer.answers import open_answers
-    from omnimotion.viewer.refits import Refits
+    from omnimotion.viewer.shelf import Shelf
+    from omnimotion.viewer.shown import Shown
+    from omnimotion.viewer.studio import Studio
 
     set_threads(args.threads)
-    where = {"device": args.device, "backend": args.backend}
-    answers = open_answers(open_fitted(args.scene, args.run, **where), args.scene)
-    base = args.run or args.scene / "runs" / str(answers.scene.meta["run"])
-    words = [f"--{name}={value}" for name, value in {**where, "threads": args.threads}.items()]
-    refits = Refits(
-        args.scene, base, lambda run: answers.adopt(open_fitted(args.scene, run, **where)), words
-    )
-    with closing(refits), listen(args.port) as listener:
+    if args.config:
+        load_config(args.config)  # said now, not after a video was sent
+    folder = args.scene or SCENES
+    if args.scene and not folder.is_dir():
+        raise SceneError(f"no folder {shown_name(folder)}: make it, or give a scene")
+    shown = Shown(device=args.device, backend=args.backend, threads=args.threads)
+    with ExitStack() as stack:
+        stack.callback(shown.close)
+        if (folder / INDEX_NAME).is_file():
+            if args.config:
+                raise ConfigError("--config is of new videos: give a folder of scenes, not one")
+            shown.open(folder, args.run)
+            studio = None
+        elif args.run:
+            raise ConfigError("--run is of a scene: give the scene, too")
+        else:
+            words = [f"--config={args.config}"] if args.config else []
+            studio = stack.enter_context(closing(Studio(Shelf.open(folder), shown, words)))
+        listener = stack.enter_context(listen(args.port))
         port = listener.getsockname()[1]
-        answers.warm()
+        app = build_app(shown, port, studio)
         log.info("view=http://%s:%d (Ctrl-C ends it)", HOST, port)
         if args.browser:
             webbrowser.open(f"http://{HOST}:{port}")
         with suppress(KeyboardInterrupt):
-            serve(build_app(answers, refits, port), listener)
+            serve(app, listener)
     return 0

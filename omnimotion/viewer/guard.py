@@ -7,7 +7,7 @@ point a name of its own at 127.0.0.1 (DNS rebinding). So a request must name thi
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -27,10 +27,13 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses what is foreign, large or endless, in one line of JSON."""
+    """ASGI middleware: refuses what is foreign, large or endless, in one line of JSON.
 
-    def __init__(self, app: App, port: int) -> None:
-        self.app = app
+    ``streamed``: addresses whose bodies are left to the application, which bounds them itself.
+    """
+
+    def __init__(self, app: App, port: int, streamed: Collection[str] = ()) -> None:
+        self.app, self.streamed = app, streamed
         self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -44,7 +47,11 @@ class Guard:
     async def _request(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1")
                    for name, value in scope["headers"]}  # fmt: skip
-        refusal = self._foreign(headers) or _too_large(headers)
+        is_streamed = scope.get("method") == "POST" and scope.get("path") in self.streamed
+        refusal = self._foreign(headers) or _length(headers, is_streamed)
+        if refusal is None and is_streamed:
+            await self.app(scope, receive, _with_headers(send))
+            return
         body = b""
         if refusal is None:
             try:
@@ -76,12 +83,12 @@ class _TooLarge(Exception):
 _LARGE = 413, f"the request is larger than {MAX_BODY_BYTES} bytes"
 
 
-def _too_large(headers: dict[str, str]) -> tuple[int, str] | None:
-    """By what the request says of itself."""
+def _length(headers: dict[str, str], is_streamed: bool) -> tuple[int, str] | None:
+    """Whether the length that the request says of itself is none, or too large to keep."""
     said = headers.get("content-length", "0")
     if not (said.isascii() and said.isdigit()):
         return 400, "the length of the request is no number"
-    return _LARGE if int(said) > MAX_BODY_BYTES else None
+    return _LARGE if int(said) > MAX_BODY_BYTES and not is_streamed else None
 
 
 async def _body(receive: Receive) -> bytes:

@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 
 from omnimotion.errors import ConfigError, OmniMotionError
 from omnimotion.viewer import patience
-from omnimotion.viewer.answers import Answers, as_json
+from omnimotion.viewer.answers import as_json
 from omnimotion.viewer.guard import Guard
-from omnimotion.viewer.refits import Refits
+from omnimotion.viewer.shown import Shown
+from omnimotion.viewer.studio import VIDEOS, Studio, add_studio
 
 HOST = "127.0.0.1"
 CLIENTS = 128  # connections at a time; a page takes six, and slow ones are cut off
@@ -25,12 +26,14 @@ API = "/api"
 PAGE = {
     "": ("index.html", "text/html"),
     "viewer.css": ("viewer.css", "text/css"),
+    "studio.css": ("studio.css", "text/css"),
     "viewer.js": ("viewer.js", "text/javascript"),
     "draw.js": ("draw.js", "text/javascript"),
     "server.js": ("server.js", "text/javascript"),
     "mask.js": ("mask.js", "text/javascript"),
     "controls.js": ("controls.js", "text/javascript"),
     "refit.js": ("refit.js", "text/javascript"),
+    "studio.js": ("studio.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """Everything that the page is made of, by its address: no name from a request opens a file."""
@@ -70,59 +73,68 @@ class ExportQuestion(BaseModel):
     scale: str | None = None
 
 
-def build_app(answers: Answers, refits: Refits, port: int) -> Guard:
-    """The ASGI application that shows a scene at 127.0.0.1 and that port."""
+def build_app(shown: Shown, port: int, studio: Studio | None = None) -> Guard:
+    """The ASGI application that answers at 127.0.0.1 and that port; makes scenes in a studio."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _say_errors(app)
     for address, (name, kind) in PAGE.items():
         app.add_api_route(f"/{address}", _file(name, kind), methods=["GET"])
 
+    @app.get(f"{API}/start")
+    def start() -> dict[str, bool]:
+        return {"open": shown.is_open, "studio": studio is not None}
+
+    _add_answers(app, shown)
+    _add_refits(app, shown)
+    if studio:
+        add_studio(app, studio)
+    return Guard(app, port, streamed=(VIDEOS,) if studio else ())
+
+
+def _add_answers(app: FastAPI, shown: Shown) -> None:
     @app.get(f"{API}/scene")
     def scene() -> dict[str, Any]:
-        return answers.about()
+        return shown.answers.about()
 
     @app.get(f"{API}/frames/{{layer}}/{{t}}")
     def frame(layer: str, t: int) -> Response:
-        return Response(answers.picture(layer, t), media_type="image/png")
+        return Response(shown.answers.picture(layer, t), media_type="image/png")
 
     @app.post(f"{API}/tracks")
     def tracks(question: Question) -> dict[str, Any]:
-        return as_json(answers.tracks(question.points, question.refine))
+        return as_json(shown.answers.tracks(question.points, question.refine))
 
     @app.post(f"{API}/masks/{{t}}")
     async def new_mask(t: int, request: Request) -> dict[str, int]:
-        return {"mask": await run_in_threadpool(answers.set_mask, t, await request.body())}
+        return {"mask": await run_in_threadpool(shown.answers.set_mask, t, await request.body())}
 
     @app.get(f"{API}/masks/{{number}}/{{t}}")
     def mask(number: int, t: int) -> Response:
-        return Response(answers.mask(number, t), media_type="image/png")
+        return Response(shown.answers.mask(number, t), media_type="image/png")
 
     @app.post(f"{API}/export")
     def export(question: ExportQuestion) -> Response:
-        name, data = answers.export(
+        name, data = shown.answers.export(
             question.points, question.format, question.start_frame, question.scale
         )
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
-    _add_refits(app, refits)
-    return Guard(app, port)
 
-
-def _add_refits(app: FastAPI, refits: Refits) -> None:
+def _add_refits(app: FastAPI, shown: Shown) -> None:
     @app.post(f"{API}/refit")
     def refit(question: RefitQuestion) -> dict[str, Any]:
         rows = [(pin.track, pin.t, pin.x, pin.y, int(pin.visible)) for pin in question.pins]
-        return refits.start(rows)
+        return shown.refits.start(rows)
 
     @app.get(f"{API}/refit")
     def progress() -> dict[str, Any]:
-        return refits.progress()
+        return shown.refits.progress()
 
     @app.delete(f"{API}/refit")
     def stop() -> dict[str, Any]:
-        refits.stop()
-        return refits.progress()
+        shown.refits.stop()
+        return shown.refits.progress()
 
 
 def listen(port: int) -> socket.socket:

@@ -25,6 +25,7 @@ document.addEventListener("keydown", (event) => {
   const isPressing = event.key === " "
     && event.target.matches("button, [type=checkbox], [type=radio], summary");
   const act = KEYS[event.key];
+  if (!part("studio").hidden) return;
   if (!act || isTyping || isPressing || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   act(event);

@@ -4,6 +4,7 @@ import { cleared, drawFrame, drawStrip, drawTrack, pointColour } from "./draw.js
 import { Mask } from "./mask.js";
 import { pinsOf, refit } from "./refit.js";
 import { ask, Pictures } from "./server.js";
+import { showStudio } from "./studio.js";
 
 const AHEAD = 150, FAR = 4;
 export const part = (id) => document.getElementById(id);
@@ -234,6 +235,14 @@ export function remove(points) {
 }
 
 async function start() {
+  const { open, studio } = await (await ask("start")).json();
+  part("all-videos").hidden = !studio;
+  part("all-videos").onclick = () => showStudio(true);
+  if (open) await startScene();
+  else await showStudio(false);
+}
+
+async function startScene() {
   const scene = await (await ask("scene")).json();
   Object.assign(state, { frames: scene.frames, size: scene.size, fps: scene.fps });
   state.mask = new Mask(scene.size, scene.mask_step);
