@@ -195,7 +195,10 @@ def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
         assert process.poll() is not None
         assert refits.progress()["state"] == "failed"
     refits = Refits(copy, copy / "runs" / "none", answers.adopt)
-    with closing(refits), TestClient(build_app(Shown(answers, refits), PORT), base_url=OWN) as client:
+    with (
+        closing(refits),
+        TestClient(build_app(Shown(answers, refits), PORT), base_url=OWN) as client,
+    ):
         client.post("/api/refit", json={"pins": PINS})
         found = wait(client)
         assert found["state"] == "failed"
