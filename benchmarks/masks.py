@@ -17,7 +17,7 @@ import torch
 
 from omnimotion.files import atomic_write
 from omnimotion.masks import load_mask
-from omnimotion.propagation import CELLS, Propagator
+from omnimotion.propagation import CELLS, Propagation
 from omnimotion.runs import open_tracker
 from omnimotion.tracker import Tracker
 from omnimotion.warps import Carrier
@@ -61,7 +61,8 @@ def annotated(clip: Path, tracker: Tracker) -> np.ndarray:
 
 def voted(tracker: Tracker, masks: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
     """As ``query.py --propagate-mask`` carries the first mask."""
-    return Propagator(tracker).masks(masks[0].astype(np.uint8), 0, range(len(masks)))
+    found = Propagation(tracker, masks[0].astype(np.uint8), 0)
+    return ((j, found.at(j)) for j in range(len(masks)))
 
 
 def alone(tracker: Tracker, masks: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:

@@ -37,6 +37,7 @@ from omnimotion.viewer.answers import open_answers
 from omnimotion.viewer.guard import MAX_BODY_BYTES
 from omnimotion.viewer.refits import Refits
 from omnimotion.viewer.server import HOST, build_app, listen, serve
+from omnimotion.viewer.shown import Shown
 
 SIZE, FRAMES = (96, 72), 12
 BATCH = ["--pairs=24", "--points=16", "--samples=12", "--log_every=10", "--device=cpu",
@@ -107,7 +108,7 @@ def soak(work: Path, seconds: float, seed: int, log: Path) -> list[dict[str, flo
     random = np.random.default_rng(seed)
     with closing(refits), listen(0) as listener, log.open("w") as file:
         port = listener.getsockname()[1]
-        app = build_app(answers, refits, port)
+        app = build_app(Shown(answers, refits), port)
         threading.Thread(target=serve, args=(app, listener), daemon=True).start()
         began = time.monotonic()
         while time.monotonic() - began < seconds:

@@ -16,9 +16,8 @@ from PIL import Image
 from omnimotion.errors import InputError
 from omnimotion.files import atomic_folder, atomic_write, read_bytes, shown
 from omnimotion.images import PNG_DEPTH, check_size, encode_png
-from omnimotion.tracker import Tracker
 from omnimotion.video_writer import write_video
-from omnimotion.warps import Carrier
+from omnimotion.warps import Carrier, Windowed, relay
 
 MAX_EDIT_BYTES = 512 << 20
 
@@ -75,7 +74,7 @@ def painted(frame: np.ndarray, layer: np.ndarray) -> np.ndarray:
 
 
 def write_edit(
-    tracker: Tracker, layer: np.ndarray, t: int, frames: Iterable[int],
+    tracker: Windowed, layer: np.ndarray, t: int, frames: Iterable[int],
     folder: Path | None = None, video: tuple[Path, Iterable[np.ndarray], float] | None = None,
 ) -> None:  # fmt: skip
     """The layer of frame t in each of the frames: as a new folder, a video, or both.
@@ -84,12 +83,12 @@ def write_edit(
     the original size, and their rate. Raises as `atomic_folder` and `write_video` do; what was
     asked for is there altogether, or nothing is.
     """
-    carrier = Carrier(tracker)
+    carried = relay(tracker, carried_layer, layer, t)
     with atomic_folder(folder) if folder else nullcontext() as temp:
 
         def layers() -> Iterator[np.ndarray]:
             for j in frames:
-                found = carried_layer(carrier, layer, t, j)
+                found = carried.at(j)
                 if temp:
                     atomic_write(temp / f"{j:06d}.png", encode_png(found))
                 yield found

@@ -4,20 +4,20 @@ Conventions are those of `omnimotion.tracks`; arrays are of the original size (W
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omnimotion.errors import ConfigError, InputError, PointsError
-from omnimotion.long_runs import only_window, open_clip
+from omnimotion.long_runs import open_clip
 from omnimotion.long_tracker import LongTracker
 from omnimotion.masks import load_mask
-from omnimotion.propagation import Propagator
+from omnimotion.propagation import propagated
 from omnimotion.tracker import Tracker
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
+from omnimotion.windows import homes
 
 
 class FittedScene:
@@ -65,9 +65,8 @@ class FittedScene:
         self._check(frame)
         if step < 1:
             raise ConfigError(f"step {step}: expected 1 or more")
-        labels = self._labels(mask)
-        found = dict(self._propagator.masks(labels, frame, range(self.n_frames), step))
-        return np.stack([found[j] for j in range(self.n_frames)])
+        carried = propagated(self.tracker, self._labels(mask), frame, step)
+        return np.stack([carried.at(j) for j in range(self.n_frames)])
 
     def render(self, frame: int) -> np.ndarray:
         """A frame in the colours that the model has learned: uint8 RGB (H, W, 3).
@@ -75,7 +74,7 @@ class FittedScene:
         `PointsError` for a frame outside the clip.
         """
         self._check(frame)
-        return self._carrier.seen(frame)[1]
+        return self._seen(frame)[1]
 
     def depth(self, frame: int) -> np.ndarray:
         """Pseudo-depth of what a frame shows: float32 (H, W), small in front.
@@ -83,15 +82,13 @@ class FittedScene:
         `PointsError` for a frame outside the clip.
         """
         self._check(frame)
-        return self._carrier.seen(frame)[0]
+        return self._seen(frame)[0]
 
-    @cached_property
-    def _carrier(self) -> Carrier:
-        return Carrier(only_window(self.tracker))
-
-    @cached_property
-    def _propagator(self) -> Propagator:
-        return Propagator(only_window(self.tracker))
+    def _seen(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """As the window shows it in which the frame is farthest from the ends."""
+        windows = self.tracker.windows
+        k = int(homes(windows, np.array([frame]))[0])
+        return Carrier(self.tracker.window(k)).seen(frame - windows[k].start)
 
     def _check(self, frame: int) -> None:
         if not 0 <= frame < self.n_frames:

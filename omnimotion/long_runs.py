@@ -182,7 +182,7 @@ def only_window(tracker: Tracker | LongTracker) -> Tracker:
     if isinstance(tracker, LongTracker):
         raise ConfigError(
             f"the run has {len(tracker.windows)} windows, and no canonical volume of the whole "
-            "clip: ask for points or --dense, or fit part of the video"
+            "clip: ask for points, masks or edits, or fit part of the video"
         )
     return tracker
 

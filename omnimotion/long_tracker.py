@@ -24,6 +24,7 @@ from omnimotion.geometry import resize_xy
 from omnimotion.handover import Handed
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker, checked_queries, rows_of_pixels
 from omnimotion.tracks import QueryPoints, Tracks
+from omnimotion.windows import homes
 
 UNSEEN = 0.1  # what a frame in which the point is hidden counts against one in which it is seen
 AT_AN_END = 0.5  # what the ends of an overlap count against its middle
@@ -65,26 +66,26 @@ class LongTracker:
     """A scene fitted in windows that answers queries in pixels of the original video."""
 
     def __init__(
-        self, index: SceneIndex, windows: Sequence[range], open_window: Callable[[int], Tracker],
+        self, index: SceneIndex, windows: Sequence[range], window: Callable[[int], Tracker],
         meta: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """``open_window`` gives the tracker of a window, by its number."""
+        """``window`` gives the tracker of a window, by its number."""
         self.index = index
         self.windows = windows
         self.meta = meta or {}
-        self._open = open_window
+        self.window = window
 
     def track(self, points: "QueryPoints | np.ndarray", refine: bool = True) -> Tracks:
         """Tracks over the whole clip, in the order of the points; see `Tracker.track`."""
         queries, index = checked_queries(points, self.index), self.index
         answer = Answer(len(queries), index.n_frames, index.original_size)
-        homes = self._homes(queries.t)
-        for k in range(homes.min(initial=len(self.windows)), len(self.windows)):
-            tracker = self._open(k)
-            self._answer(answer, queries, np.flatnonzero(homes == k), k, tracker, refine)
-            self._take(answer, np.flatnonzero(homes < k), k - 1, k, tracker, refine)
-        for k in range(homes.max(initial=0) - 1, -1, -1):
-            self._take(answer, np.flatnonzero(homes > k), k + 1, k, self._open(k), refine)
+        home = homes(self.windows, queries.t)
+        for k in range(home.min(initial=len(self.windows)), len(self.windows)):
+            tracker = self.window(k)
+            self._answer(answer, queries, np.flatnonzero(home == k), k, tracker, refine)
+            self._take(answer, np.flatnonzero(home < k), k - 1, k, tracker, refine)
+        for k in range(home.max(initial=0) - 1, -1, -1):
+            self._take(answer, np.flatnonzero(home > k), k + 1, k, self.window(k), refine)
         visible = answer.visible(slice(None), slice(None))
         own = np.arange(len(queries)), queries.t
         answer.xy[own], visible[own], answer.confidence[own] = queries.xy, True, 1
@@ -97,11 +98,6 @@ class LongTracker:
     def dense(self, t: int) -> Iterator[Tracks]:
         """Tracks of every pixel of frame t, some rows of it at a time; see `Tracker.dense`."""
         return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
-
-    def _homes(self, t: np.ndarray) -> np.ndarray:
-        """The windows (Q,) in which frames t (Q,) are farthest from the ends."""
-        within = [np.minimum(t - each.start, each.stop - 1 - t) for each in self.windows]
-        return np.argmax(within, axis=0)
 
     def _answer(
         self, answer: Answer, queries: QueryPoints, rows: np.ndarray, k: int, tracker: Tracker,

@@ -15,7 +15,7 @@ label. Places of one colour that are close share their votes.
 Conventions. Shares are float32 (L, h, w) on the cells of a lattice; labels uint8 (H, W), original.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +29,9 @@ from omnimotion.flow import SceneIndex
 from omnimotion.geometry import resize_xy
 from omnimotion.masks import Mask, save_mask
 from omnimotion.refine import Refiner
+from omnimotion.relay import Relay
 from omnimotion.tracker import Tracker
-from omnimotion.warps import Carrier, lattice
+from omnimotion.warps import Carrier, Windowed, lattice
 
 Shares = NDArray[np.float32]
 
@@ -49,38 +50,59 @@ class Labelled(NamedTuple):
     known: NDArray[np.float32]  # (h, w) how much of them rests on matches
 
 
-class Propagator:
-    """Carries masks of any frame through a clip."""
+class Propagation:
+    """The labels of one frame carried to the others of a scene, as they are asked for."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self._carrier = Carrier(tracker)
+    def __init__(self, tracker: Tracker, labels: np.ndarray, t: int, step: int = 1) -> None:
+        """``labels`` (H, W) of frame ``t``.
 
-    def masks(
-        self, labels: np.ndarray, t: int, frames: Iterable[int], step: int = 1
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Each of the ``frames`` with its labels (H, W), of those of frame ``t``.
-
-        First the later frames, then the earlier ones. Background where a surface is hidden in
-        frame t. Asked are the centres of cells of ``step`` px a side, or larger ones where a frame
-        has more than `CELLS`. Raises as reading the scene's flow and frames does.
+        Asked are the centres of cells of ``step`` px a side, or of larger ones where a frame has
+        more than `CELLS`.
         """
-        asked = set(frames)
-        if t in asked:
-            yield t, labels.copy()
-        refiner = self._tracker.refiner
-        if refiner is None:  # of flow: the scene's own answer is all there is
-            yield from ((j, self._carrier.propagate(labels, t, j, step)) for j in asked - {t})
-            return
-        votes = _Votes(self._tracker.index, refiner, labels, step)
-        last, first = max(asked, default=t), min(asked, default=t)
-        for way in (range(t + 1, last + 1), range(t - 1, first - 1, -1)):
-            done = {t: votes.given}
-            for j in way:
-                scene = self._carrier.propagate(labels, t, j, votes.side)
-                done[j], shown = votes.count(j, done, scene)
-                if j in asked:
-                    yield j, votes.decided(shown)
+        self._carrier, self._step = Carrier(tracker), step
+        self._labels, self._t = labels, t
+        refiner = tracker.refiner
+        self._votes = _Votes(tracker.index, refiner, labels, step) if refiner else None
+        self._done = {t: self._votes.given} if self._votes else {}
+        self._found = {t: labels}
+
+    def at(self, j: int) -> np.ndarray:
+        """The labels (H, W) of frame j: background where the surface is hidden in frame t.
+
+        Frames on the way are labelled first. Raises as reading the scene's flow and frames does.
+        """
+        side = 1 if j > self._t else -1
+        for frame in range(self._t + side, j + side, side) if j != self._t else ():
+            if frame not in self._found:
+                self._found[frame] = self._next(frame)
+        return self._found[j]
+
+    def _next(self, j: int) -> np.ndarray:
+        """Of a frame that is next to one that has its labels."""
+        if self._votes is None:  # without flow the scene's own answer is all there is
+            return self._carrier.propagate(self._labels, self._t, j, self._step)
+        scene = self._carrier.propagate(self._labels, self._t, j, self._votes.side)
+        beyond = {s: each for s, each in self._done.items() if (s - self._t) * (j - self._t) >= 0}
+        self._done[j], shown = self._votes.count(j, beyond, scene)
+        return self._votes.decided(shown)
+
+
+def propagated(tracker: Windowed, labels: np.ndarray, t: int, step: int = 1) -> Relay:
+    """The labels of frame t in the other frames of a clip, whatever windows it has.
+
+    ``step`` as in `Propagation`; asked for in the order of the frames, each window is opened
+    twice at most.
+    """
+    newest: dict[int, Propagation] = {}
+
+    def within(k: int, layer: np.ndarray, i: int, j: int) -> np.ndarray:
+        start = tracker.windows[k].start
+        if k not in newest:
+            newest.clear()
+            newest[k] = Propagation(tracker.window(k), layer, i - start, step)
+        return newest[k].at(j - start)
+
+    return Relay(tracker.windows, within, labels, t)
 
 
 class _Votes:
@@ -165,12 +187,13 @@ def shared_alike(votes: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def write_masks(
-    folder: Path, tracker: Tracker, mask: Mask, t: int, frames: Iterable[int], step: int
+    folder: Path, tracker: Windowed, mask: Mask, t: int, frames: Iterable[int], step: int
 ) -> None:
     """The mask of frame t in each of the frames, ``000007.png`` for frame 7, in a new folder.
 
-    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` and `Propagator.masks` do.
+    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` and `Propagation.at` do.
     """
+    carried = propagated(tracker, mask.labels, t, step)
     with atomic_folder(folder) as temp:
-        for j, labels in Propagator(tracker).masks(mask.labels, t, frames, step):
-            save_mask(temp / f"{j:06d}.png", Mask(labels, mask.palette))
+        for j in frames:
+            save_mask(temp / f"{j:06d}.png", Mask(carried.at(j), mask.palette))

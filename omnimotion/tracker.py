@@ -108,6 +108,15 @@ class Tracker:
         """
         return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
 
+    @property
+    def windows(self) -> list[range]:
+        """The frames of the one window of this clip."""
+        return [range(self.index.n_frames)]
+
+    def window(self, k: int) -> "Tracker":
+        """The tracker of window ``k``: this one. See `LongTracker`."""
+        return self
+
     @torch.no_grad()
     def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth (h, w), colour uint8 (h, w, 3) and settledness (h, w) of frame t as rendered.

@@ -4,8 +4,10 @@ Conventions are those of `omnimotion.tracks`; arrays are of the original size (W
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from omnimotion.files import atomic_folder
 from omnimotion.formats.maps import import_openexr, save_exr, save_flo, save_stmap
 from omnimotion.geometry import resize_xy
 from omnimotion.rays import locate, surface_at
+from omnimotion.relay import Relay
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,18 @@ MAPS = {"stmap": (".tif", save_stmap), "exr": (".exr", save_exr), "flo": (".flo"
 RAYS_AT_ONCE = 32768
 NEAR_CELLS = 200  # cells along the longer side in which `Carrier.near` thinks
 NEAR = 8  # cells: with 4, 2 of 3,400 pixels were lost on a rendered clip; with 8, none on any
+
+
+class Windowed(Protocol):
+    """What answers for a clip, window by window: a `Tracker`, or a `LongTracker`."""
+
+    @property
+    def windows(self) -> Sequence[range]:
+        """The frames of each window."""
+
+    @property
+    def window(self) -> Callable[[int], Tracker]:
+        """The tracker of a window, by its number."""
 
 
 class Carrier:
@@ -121,6 +136,28 @@ class Carrier:
         found[asked] = np.where(visible, _at(labels, places), 0)
         cells = found.reshape(-(-height // step), -(-width // step))
         return cells.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+
+
+def relay(
+    tracker: Windowed, carry: Callable[[Carrier, np.ndarray, int, int], np.ndarray],
+    layer: np.ndarray, t: int,
+) -> Relay:  # fmt: skip
+    """The layer of frame t in the other frames, as ``carry`` carries it within a window."""
+
+    @lru_cache(maxsize=1)
+    def carrier(k: int) -> Carrier:
+        return Carrier(tracker.window(k))
+
+    def within(k: int, layer: np.ndarray, i: int, j: int) -> np.ndarray:
+        start = tracker.windows[k].start
+        return carry(carrier(k), layer, i - start, j - start)
+
+    return Relay(tracker.windows, within, layer, t)
+
+
+def carried_labels(step: int) -> Callable[[Carrier, np.ndarray, int, int], np.ndarray]:
+    """`Carrier.propagate` by cells of ``step`` px, for `relay`."""
+    return lambda carrier, labels, i, j: carrier.propagate(labels, i, j, step)
 
 
 def check_kinds(kinds: Sequence[str] | None, step: int | None) -> None:

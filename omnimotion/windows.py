@@ -3,6 +3,10 @@
 One canonical volume holds some 100 frames, so a longer clip is cut in windows.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from omnimotion.errors import ConfigError
 
 WINDOW, OVERLAP = 100, 16  # frames
@@ -29,6 +33,12 @@ def plan_windows(n_frames: int, window: int = WINDOW, overlap: int = OVERLAP) ->
         windows.append(range(start, start + window))
         start += window - overlap
     return [*windows, range(start, n_frames)]
+
+
+def homes(windows: Sequence[range], t: np.ndarray) -> np.ndarray:
+    """The windows (Q,) in which frames t (Q,) are farthest from the ends."""
+    within = [np.minimum(t - each.start, each.stop - 1 - t) for each in windows]
+    return np.argmax(within, axis=0)
 
 
 def longest_gap(n_frames: int) -> int:

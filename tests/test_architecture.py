@@ -20,6 +20,7 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
     "colours doctor",
     "settings windows",
+    "relay",
     "config files fused networks parts restricted_pickle tracks",
     "bijection volume schedule images video_decoder plots points measure export dense overlay "
     "ground_truth report_page",

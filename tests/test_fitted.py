@@ -7,8 +7,9 @@ from PIL import Image
 import omnimotion
 from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.geometry import resize_xy
-from omnimotion.propagation import Propagator
+from omnimotion.propagation import Propagation
 from omnimotion.tracks import Tracks
+from omnimotion.warps import Carrier
 
 SIZE = WIDTH, HEIGHT = 64, 48
 FRAMES = 8
@@ -43,9 +44,9 @@ def a_mask():
 def test_a_mask_goes_to_every_frame(fitted):
     found = fitted.propagate(a_mask(), 4)
     assert (found.shape, found.dtype) == ((FRAMES, HEIGHT, WIDTH), np.uint8)
-    expected = dict(Propagator(fitted.tracker).masks(a_mask(), 4, range(FRAMES)))
+    expected = Propagation(fitted.tracker, a_mask(), 4)
     for j in (0, 4, 7):
-        np.testing.assert_array_equal(found[j], expected[j])
+        np.testing.assert_array_equal(found[j], expected.at(j))
     np.testing.assert_array_equal(found[4], a_mask())
 
 
@@ -115,11 +116,17 @@ def test_a_frame_outside_the_clip_is_refused(fitted, frame):
             ask(frame)
 
 
-def test_a_clip_in_windows_has_tracks_but_no_whole_frames(long_scene):
+def test_a_clip_in_windows_answers_as_any(long_scene):
     fitted = omnimotion.load(long_scene, device="cpu", backend="torch")
     points = [[0, 10, 10], [fitted.n_frames - 1, 20, 20]]
     assert fitted.track(points).xy.shape == (2, fitted.n_frames, 2)
-    labels = np.ones(fitted.size[::-1], np.uint8)
-    for ask in (fitted.render, fitted.depth, lambda t: fitted.propagate(labels, t)):
-        with pytest.raises(ConfigError, match="no canonical volume of the whole clip"):
-            ask(0)
+    labels = np.zeros(fitted.size[::-1], np.uint8)
+    labels[10:20, 10:20] = 3
+    found = fitted.propagate(labels, 0)
+    assert found.shape == (fitted.n_frames, *labels.shape)
+    np.testing.assert_array_equal(found[0], labels)
+    assert set(np.unique(found[20:])) <= {0, 3}
+    window = fitted.tracker.window(1)  # of frames 8 to 19
+    depth, rgb = Carrier(window).seen(14 - 8)
+    np.testing.assert_array_equal(fitted.render(14), rgb)
+    np.testing.assert_array_equal(fitted.depth(14), depth)

@@ -15,7 +15,7 @@ from omnimotion.ground_truth import read_ground_truth
 from omnimotion.long_runs import open_clip
 from omnimotion.long_tracker import LongTracker
 from omnimotion.tracks import Tracks
-from omnimotion.windows import plan_windows
+from omnimotion.windows import homes, plan_windows
 
 SIZE, N_FRAMES = (64, 48), 30
 WINDOWS = plan_windows(N_FRAMES, 12, 4)  # 0..12, 8..20, 16..30
@@ -161,11 +161,11 @@ def test_tracks_reach_over_all_windows(tracks, points, long_scene):
 
 def test_inside_its_window_a_query_has_the_windows_own_answer(fitted, tracks, points):
     own_frames = (range(8), range(12, 16), range(20, 30))  # of no other window
-    homes = fitted._homes(points[:, 0].astype(int))
+    home = homes(fitted.windows, points[:, 0].astype(int))
     for k, (window, frames) in enumerate(zip(fitted.windows, own_frames)):
-        rows = np.flatnonzero(homes == k)
+        rows = np.flatnonzero(home == k)
         assert len(rows)
-        alone = fitted._open(k).track(points[rows] - [window.start, 0, 0])
+        alone = fitted.window(k).track(points[rows] - [window.start, 0, 0])
         there = np.array(frames) - window.start
         for name in ("xy", "visible", "confidence", "occlusion", "depth"):
             found = getattr(tracks, name)[rows][:, list(frames)]
@@ -176,8 +176,8 @@ def test_tracks_that_cross_borders_are_closer_to_the_truth_than_standing_still(
     fitted, tracks, points, long_clip
 ):
     known = read_ground_truth(long_clip)
-    homes = fitted._homes(points[:, 0].astype(int))
-    beyond = np.array([[t not in fitted.windows[home] for t in range(N_FRAMES)] for home in homes])
+    home = homes(fitted.windows, points[:, 0].astype(int))
+    beyond = np.array([[t not in fitted.windows[k] for t in range(N_FRAMES)] for k in home])
     error, still = (np.linalg.norm(xy - known.tracks, axis=-1)[beyond & known.visible]
                     for xy in (tracks.xy, points[:, None, 1:]))  # fmt: skip
     assert np.median(error) < 0.4 * np.median(still)

@@ -8,7 +8,7 @@ from conftest import TINY_FRAMES, TINY_SIZE
 
 import omnimotion
 from omnimotion.masks import Mask, load_mask
-from omnimotion.propagation import ALIKE, REACH, Propagator, shared_alike, write_masks
+from omnimotion.propagation import ALIKE, REACH, Propagation, propagated, shared_alike, write_masks
 from omnimotion.synthetic import build_scene
 from omnimotion.warps import Carrier
 
@@ -31,7 +31,12 @@ def truth():
 
 @pytest.fixture(scope="module")
 def found(tracker, truth):
-    return dict(Propagator(tracker).masks(truth[OWN], OWN, range(TINY_FRAMES)))
+    return carried(tracker, truth[OWN])
+
+
+def carried(tracker, labels):
+    found = Propagation(tracker, labels, OWN)
+    return {j: found.at(j) for j in range(TINY_FRAMES)}
 
 
 def overlap(found, truth):
@@ -59,10 +64,11 @@ def test_in_its_own_frame_a_mask_is_as_it_was(truth, found):
 
 
 def test_a_frame_does_not_depend_on_which_others_are_asked(tracker, truth, found):
-    some = dict(Propagator(tracker).masks(truth[OWN], OWN, [7, 1]))
-    assert set(some) == {1, 7}
-    for j, labels in some.items():
-        np.testing.assert_array_equal(labels, found[j])
+    some = Propagation(tracker, truth[OWN], OWN)
+    clip = propagated(tracker, truth[OWN], OWN)
+    for j in (7, 1, 6):
+        np.testing.assert_array_equal(some.at(j), found[j])
+        np.testing.assert_array_equal(clip.at(j), found[j])
 
 
 def test_matches_find_what_the_scene_has_lost(tracker, truth, found, monkeypatch):
@@ -70,8 +76,7 @@ def test_matches_find_what_the_scene_has_lost(tracker, truth, found, monkeypatch
         return np.zeros_like(labels)
 
     monkeypatch.setattr(Carrier, "propagate", lost)
-    by_matches = dict(Propagator(tracker).masks(truth[OWN], OWN, range(TINY_FRAMES)))
-    assert overlap(by_matches, truth) > 0.5
+    assert overlap(carried(tracker, truth[OWN]), truth) > 0.5
 
 
 def test_without_flow_the_scene_answers_alone(tiny_scene, truth, tmp_path):
@@ -79,13 +84,13 @@ def test_without_flow_the_scene_answers_alone(tiny_scene, truth, tmp_path):
     shutil.copytree(tiny_scene, folder)
     shutil.rmtree(folder / "flow")
     tracker = omnimotion.load(folder, device="cpu", backend="torch").tracker
-    found = dict(Propagator(tracker).masks(truth[OWN], OWN, [6, OWN]))
-    np.testing.assert_array_equal(found[6], Carrier(tracker).propagate(truth[OWN], OWN, 6))
-    np.testing.assert_array_equal(found[OWN], truth[OWN])
+    found = Propagation(tracker, truth[OWN], OWN)
+    np.testing.assert_array_equal(found.at(6), Carrier(tracker).propagate(truth[OWN], OWN, 6))
+    np.testing.assert_array_equal(found.at(OWN), truth[OWN])
 
 
 def test_larger_cells_give_nearly_the_same(tracker, truth, found):
-    coarse = dict(Propagator(tracker).masks(truth[OWN], OWN, [6], step=2))[6]
+    coarse = Propagation(tracker, truth[OWN], OWN, step=2).at(6)
     assert coarse.shape == (HEIGHT, WIDTH)
     assert (coarse == found[6]).mean() > 0.93
 

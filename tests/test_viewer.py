@@ -418,9 +418,23 @@ def test_a_port_that_is_taken_is_refused(capsys, tiny_scene):
     assert "choose another --port" in line
 
 
-def test_a_clip_in_windows_is_refused(capsys, long_scene):
-    assert main(["view", str(long_scene), "--port", "0", "--device", "cpu"]) == 2
-    assert "no canonical volume of the whole clip" in capsys.readouterr().err
+def test_a_clip_in_windows_is_shown(long_scene):
+    fitted = omnimotion.load(long_scene, device="cpu", backend="torch")
+    app = build_app(Shown(open_answers(fitted, long_scene)), PORT)
+    labels = np.zeros((48, 64), np.uint8)
+    labels[10:30, 20:44] = 1
+    with TestClient(app, base_url=OWN) as client:
+        assert client.get("/api/scene").json()["frames"] == 30
+        (track,) = client.post("/api/tracks", json={"points": [[2, 30, 24]]}).json()["tracks"]
+        np.testing.assert_allclose(track["xy"], fitted.track([[2, 30, 24]]).xy[0], atol=0.006)
+        for layer in ("colour", "depth"):
+            pictures = [client.get(f"/api/frames/{layer}/{t}").content for t in (0, 14, 29)]
+            assert len(set(pictures)) == 3
+        number = client.post("/api/masks/2", content=np.packbits(labels).tobytes()).json()["mask"]
+        expected = fitted.propagate(labels, 2)
+        for t in (2, 14, 29):
+            image = Image.open(io.BytesIO(client.get(f"/api/masks/{number}/{t}").content))
+            np.testing.assert_array_equal(np.asarray(image)[..., 3] > 0, expected[t])
 
 
 def test_without_the_extra_it_says_what_to_install(tiny_scene):

@@ -82,7 +82,7 @@ def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
     from omnimotion.asking import check_frame, selected_frames
     from omnimotion.files import check_new_folder
-    from omnimotion.long_runs import open_window
+    from omnimotion.long_runs import only_window, open_clip
     from omnimotion.masks import load_mask
     from omnimotion.propagation import write_masks
     from omnimotion.runs import set_threads
@@ -94,11 +94,11 @@ def _whole_frames(args: Namespace) -> int:
     check_new_folder(args.out)
     check_kinds(args.export or [] if args.maps else None, args.step)
     set_threads(args.threads)
-    tracker, t = open_window(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
     frames = selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, tracker.index.n_frames)
     if args.maps:
-        write_maps(args.out, tracker, t, frames, args.export)
+        write_maps(args.out, only_window(tracker), t, frames, args.export)
     else:
         mask = load_mask(args.propagate_mask, tracker.index.original_size)
         write_masks(args.out, tracker, mask, t, frames, args.step or 1)
@@ -113,7 +113,7 @@ def _edit(args: Namespace) -> int:
     from omnimotion.export import check_output
     from omnimotion.files import check_new_folder
     from omnimotion.footage import enlarged, frame_rate, images
-    from omnimotion.long_runs import open_window
+    from omnimotion.long_runs import open_clip
     from omnimotion.runs import set_threads
 
     _check_without(args, "--edit", "export", "scale", "motion", "start_frame", *PICTURES)
@@ -122,7 +122,7 @@ def _edit(args: Namespace) -> int:
     if args.video:
         check_output(args.video, (".mp4",), args.overwrite)
     set_threads(args.threads)
-    tracker, t = open_window(args.scene, args.run, args.device, args.backend), args.frame or 0
+    tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
     index, frames = tracker.index, selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, index.n_frames)
     layer, video = load_edit(args.edit, index.original_size), None

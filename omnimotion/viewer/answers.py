@@ -21,11 +21,13 @@ from omnimotion.flow import SceneStore, frame_path
 from omnimotion.footage import images
 from omnimotion.formats import FORMATS, Sheet, check_options, save
 from omnimotion.images import encode_png
-from omnimotion.long_runs import only_window
 from omnimotion.measure import PIXELS, Scale
 from omnimotion.points import checked_points
+from omnimotion.relay import Relay
+from omnimotion.tracker import Tracker
 from omnimotion.tracks import Tracks
-from omnimotion.warps import Carrier
+from omnimotion.warps import carried_labels, relay
+from omnimotion.windows import homes
 
 MAX_POINTS = 500
 LAYERS = ("video", "colour", "depth")
@@ -58,7 +60,6 @@ class Answers:
         self._lock = Lock()
         self._take(scene)
         self._masks = 0
-        self._mask = np.zeros((0, 0), np.uint8), 0  # the newest one, and its frame
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the clip."""
@@ -84,9 +85,9 @@ class Answers:
             self._take(scene)
 
     def _take(self, scene: FittedScene) -> None:
-        self.scene, self._kept, self._tracker = scene, Kept(), only_window(scene.tracker)
-        self._carrier = Carrier(self._tracker)
-        self._depths = DepthPictures(self._tracker, LAYER_SIDE)
+        self.scene, self._kept, self._tracker = scene, Kept(), scene.tracker
+        self._mask: Relay | None = None  # the newest one
+        self._depths: dict[int, DepthPictures] = {}  # of the window that was asked last
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
         """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
@@ -125,7 +126,8 @@ class Answers:
         if not labels.any():
             raise InputError("the mask is empty: draw on the object first")
         with self._lock:
-            self._mask = labels.reshape(height, width), t
+            carry = carried_labels(self._mask_step)
+            self._mask = relay(self._tracker, carry, labels.reshape(height, width), t)
             self._masks += 1
             return self._masks
 
@@ -136,9 +138,10 @@ class Answers:
         """
         self._check_frame(j)
         with self._lock:
-            if number != self._masks:
+            if self._mask is None or number != self._masks:
                 raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
-            return self._kept.get(("mask", number, j), lambda: self._propagated(j))
+            shown = self._mask
+            return self._kept.get(("mask", number, j), lambda: self._inked(shown, j))
 
     def export(
         self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
@@ -153,34 +156,46 @@ class Answers:
         sheet = Sheet(
             tracks=tracks, numbers=(tracks.frames + first).tolist(),
             scale=PIXELS if scale is None else Scale.parse(scale),
-            images=images(self.folder, None, tracks.frames.tolist()), volume=self._volume,
+            images=images(self.folder, None, tracks.frames.tolist()), volume=self._volume(),
         )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="omnimotion-") as folder:
             path = Path(folder) / f"tracks{each.ending}"
             save(each, path, sheet)
             return path.name, path.read_bytes()
 
-    def _volume(self) -> np.ndarray:
-        with self._lock:
-            return canonical_cloud(self._tracker, range(self.scene.n_frames), BESIDE_TRACKS)
+    def _volume(self) -> Callable[[], np.ndarray] | None:
+        """What makes the canonical volume; windows have none of the whole clip."""
+        tracker = self._tracker
+        if not isinstance(tracker, Tracker):
+            return None
+
+        def volume() -> np.ndarray:
+            with self._lock:
+                return canonical_cloud(tracker, range(self.scene.n_frames), BESIDE_TRACKS)
+
+        return volume
 
     def _check_frame(self, t: int) -> None:
         if not 0 <= t < self.scene.n_frames:
             raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
 
-    def _propagated(self, j: int) -> bytes:
-        labels, t = self._mask
-        step = 1 if j == t else self._mask_step
-        cells = self._carrier.propagate(labels, t, j, step)[::step, ::step]
+    def _inked(self, mask: Relay, j: int) -> bytes:
+        step = 1 if j == mask.t else self._mask_step
+        cells = mask.at(j)[::step, ::step]
         layer = np.zeros((*cells.shape, 4), np.uint8)
         layer[cells > 0] = MASK_INK
         return encode_png(layer)
 
     def _rendered(self, layer: str, t: int) -> bytes:
+        windows = self._tracker.windows
+        k = int(homes(windows, np.array([t]))[0])
+        tracker, t = self._tracker.window(k), t - windows[k].start
         if layer == "depth":
-            return encode_png(self._depths.small(t))
+            if k not in self._depths:
+                self._depths = {k: DepthPictures(tracker, LAYER_SIDE)}
+            return encode_png(self._depths[k].small(t))
         step = -(-max(self._tracker.index.size) // LAYER_SIDE)
-        return encode_png(self._tracker.surface(t, step)[1])
+        return encode_png(tracker.surface(t, step)[1])
 
     @property
     def _mask_step(self) -> int:

@@ -17,12 +17,11 @@ from omnimotion.viewer import patience
 from omnimotion.viewer.answers import as_json
 from omnimotion.viewer.guard import Guard
 from omnimotion.viewer.shown import Shown
-from omnimotion.viewer.studio import VIDEOS, Studio, add_studio
+from omnimotion.viewer.studio import API, VIDEOS, Studio, add_studio
 
 HOST = "127.0.0.1"
 CLIENTS = 128  # connections at a time; a page takes six, and slow ones are cut off
 SHUTDOWN_SECONDS = 5  # that Ctrl-C waits for answers on their way
-API = "/api"
 PAGE = {
     "": ("index.html", "text/html"),
     "viewer.css": ("viewer.css", "text/css"),

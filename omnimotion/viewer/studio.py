@@ -15,7 +15,8 @@ from omnimotion.viewer.shelf import Shelf
 from omnimotion.viewer.shown import Shown
 from omnimotion.viewer.uploads import Uploads
 
-VIDEOS = "/api/videos"
+API = "/api"
+VIDEOS = f"{API}/videos"
 """Where videos are sent: the one address whose bodies are streamed to disk."""
 
 
@@ -71,7 +72,7 @@ class Studio:
 def add_studio(app: FastAPI, studio: Studio) -> None:
     """Answer what the page asks of a studio."""
 
-    @app.get("/api/studio")
+    @app.get(f"{API}/studio")
     def about() -> dict[str, Any]:
         return studio.about()
 
@@ -80,29 +81,29 @@ def add_studio(app: FastAPI, studio: Studio) -> None:
         said = int(request.headers.get("content-length", 0))
         return await studio.add(_chunks(request), said, budget)
 
-    @app.get("/api/job")
+    @app.get(f"{API}/job")
     def progress() -> dict[str, Any]:
         return studio.jobs.progress()
 
-    @app.delete("/api/job")
+    @app.delete(f"{API}/job")
     def cancel() -> dict[str, Any]:
         studio.jobs.cancel()
         return studio.jobs.progress()
 
-    @app.get("/api/job/picture")
+    @app.get(f"{API}/job/picture")
     def picture() -> Response:
         return Response(read_bytes(studio.jobs.picture(), InputError), media_type="image/png")
 
-    @app.post("/api/open")
+    @app.post(f"{API}/open")
     def show(question: SceneName) -> dict[str, Any]:
         studio.open(question.name)
         return studio.shown.answers.about()
 
-    @app.post("/api/continue")
+    @app.post(f"{API}/continue")
     def go_on(question: SceneName) -> dict[str, Any]:
         return studio.go_on(question.name, question.budget)
 
-    @app.get("/api/scenes/{name}/picture")
+    @app.get(f"{API}/scenes/{{name}}/picture")
     def scene_picture(name: str) -> Response:
         return Response(read_bytes(studio.shelf.picture(name), InputError), media_type="image/png")
 
