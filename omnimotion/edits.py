@@ -16,8 +16,9 @@ from PIL import Image
 from omnimotion.errors import InputError
 from omnimotion.files import atomic_folder, atomic_write, read_bytes, shown
 from omnimotion.images import PNG_DEPTH, check_size, encode_png
+from omnimotion.tracker import Windowed
 from omnimotion.video_writer import write_video
-from omnimotion.warps import Carrier, Windowed, relay
+from omnimotion.warps import Carrier, relay
 
 MAX_EDIT_BYTES = 512 << 20
 

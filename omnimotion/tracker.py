@@ -7,8 +7,9 @@ it lands tells whether it is seen. Then what the video shows along a track refin
 (`omnimotion.evidence`) and the video show. No track depends on other queries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,18 @@ RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is abou
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
 
 
+class Windowed(Protocol):
+    """What answers for a clip, window by window: a `Tracker`, or a `LongTracker`."""
+
+    index: SceneIndex
+
+    @property
+    def windows(self) -> Sequence[range]:
+        """The frames of each window."""
+
+    @property
+    def window(self) -> Callable[[int], "Tracker"]:
+        """The tracker of a window, by its number."""
 
 
 class Tracker:

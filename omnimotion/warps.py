@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from omnimotion.formats.maps import import_openexr, save_exr, save_flo, save_stm
 from omnimotion.geometry import resize_xy
 from omnimotion.rays import locate, surface_at
 from omnimotion.relay import Relay
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker
+from omnimotion.tracker import HIDDEN_ABOVE, Tracker, Windowed
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +28,6 @@ MAPS = {"stmap": (".tif", save_stmap), "exr": (".exr", save_exr), "flo": (".flo"
 RAYS_AT_ONCE = 32768
 NEAR_CELLS = 200  # cells along the longer side in which `Carrier.near` thinks
 NEAR = 8  # cells: with 4, 2 of 3,400 pixels were lost on a rendered clip; with 8, none on any
-
-
-class Windowed(Protocol):
-    """What answers for a clip, window by window: a `Tracker`, or a `LongTracker`."""
-
-    @property
-    def windows(self) -> Sequence[range]:
-        """The frames of each window."""
-
-    @property
-    def window(self) -> Callable[[int], Tracker]:
-        """The tracker of a window, by its number."""
 
 
 class Carrier:

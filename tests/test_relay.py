@@ -121,3 +121,10 @@ def test_the_commands_carry_masks_and_edits_through_all_windows(long_scene, fitt
         alpha = np.asarray(Image.open(tmp_path / "layers" / f"{j:06d}.png"))[..., 3]
         both, either = ((alpha > 127) & (alone.at(j) > 0)), ((alpha > 127) | (alone.at(j) > 0))
         assert both.sum() > 0.8 * either.sum()
+
+
+def test_trails_without_the_cameras_motion_are_drawn_of_all_windows(long_scene, tmp_path):
+    words = ["query", "--scene", str(long_scene), "--grid", "3", "--steady", "--device", "cpu",
+             "--backend", "torch", "--sheet", str(tmp_path / "sheet.png")]  # fmt: skip
+    assert main(words) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 1000

@@ -28,6 +28,10 @@ class Camera:
         self.frame = Frame(*STORED)
         self.scene = self.index = self
         self.original_size, self.size = SIZE, STORED
+        self.windows = [range(n_frames)]
+
+    def window(self, k):
+        return self
 
     def snapshot(self):
         return self
@@ -66,3 +70,34 @@ def test_some_frames_of_a_clip_have_their_own_cameras(camera):
     some = tracks.at(np.array([1, 4, 6]))
     found = Steady(camera)(some, 2)
     np.testing.assert_allclose(found.xy, np.repeat(some.xy[:, 2:], 3, axis=1), atol=1e-3)
+
+
+class Windows(Camera):
+    """The same cameras, fitted in windows: each into the view of its own middle frame."""
+
+    def __init__(self, n_frames, windows):
+        super().__init__(n_frames)
+        self.windows = windows
+        a, b, tx, ty = self.cameras.double().numpy().T
+        self.turns, self.shifts = a + 1j * b, tx + 1j * ty  # z becomes turn z + shift
+
+    def window(self, k):
+        frames = np.array(self.windows[k])
+        m = frames[len(frames) // 2]
+        turns = self.turns[frames] / self.turns[m]
+        shifts = (self.shifts[frames] - self.shifts[m]) / self.turns[m]
+        one = Camera(len(frames))
+        one.cameras = torch.tensor(
+            np.stack((turns.real, turns.imag, shifts.real, shifts.imag), -1), dtype=torch.float32
+        )
+        return one
+
+
+def test_windows_have_one_panorama():
+    clip = Windows(9, [range(4), range(2, 7), range(5, 9)])
+    tracks = make_tracks(2, 9)
+    tracks.xy[:] = [[clip.seen(world, t) for t in range(9)] for world in [(0.1, 0.2), (-0.3, 0.1)]]
+    for t in (0, 4, 8):
+        found = Steady(clip)(tracks, t)
+        expected = np.repeat(tracks.xy[:, t : t + 1], 9, axis=1)
+        np.testing.assert_allclose(found.xy, expected, atol=2e-3)

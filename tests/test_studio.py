@@ -18,6 +18,7 @@ from PIL import Image
 
 from omnimotion.cli import main
 from omnimotion.errors import ConfigError, InputError, ResourceError, SceneError
+from omnimotion.long_runs import Plan
 from omnimotion.video_writer import write_video
 
 pytest.importorskip("fastapi", reason="the extra view is not installed")
@@ -321,6 +322,19 @@ def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") for line in lines] == [True, True]
+
+
+def test_a_scene_in_windows_is_ready_when_all_are_fitted(tmp_path, tiny_store):
+    shutil.copytree(tiny_store.folder, tmp_path / "scene")
+    run = tmp_path / "scene" / "runs" / "default"
+    (run / "window_0000").mkdir(parents=True)
+    (run / "window_0000" / "report.json").write_text("{}")
+    for complete in (False, True):
+        Plan([[0, 6], [2, 8]], "", {}, complete=complete).save(run)
+        (scene,) = Shelf.open(tmp_path).about()
+        assert scene["ready"] is complete
+    (run / "windows.json").write_text("{")
+    assert Shelf.open(tmp_path).about()[0]["ready"] is False
 
 
 def test_new_names_are_free(tmp_path):

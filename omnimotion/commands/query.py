@@ -125,7 +125,8 @@ def main(args: Namespace) -> int:
             check_output(picture, (suffix,), args.overwrite)
     set_threads(args.threads)
     tracker = open_clip(args.scene, args.run, args.device, args.backend)
-    whole = only_window(tracker) if args.steady or args.beside else None
+    if args.beside:
+        only_window(tracker)
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
@@ -134,7 +135,7 @@ def main(args: Namespace) -> int:
     for each, path in files:
         _export(args, tracks, each, path, tracker)
         log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
-    _draw(args, tracks, whole)
+    _draw(args, tracks, tracker)
     return 0
 
 
@@ -193,23 +194,24 @@ def _export(
     save(each, path, sheet)
 
 
-def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | None") -> None:
+def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -> None:
     from omnimotion.depth_pictures import DepthPictures
     from omnimotion.footage import enlarged, frame_rate, images
     from omnimotion.images import save_png
+    from omnimotion.long_runs import only_window
     from omnimotion.overlay import Style, overlay_video, spread, track_sheet
     from omnimotion.steady import Steady
     from omnimotion.video_writer import write_video
 
-    steady = Steady(tracker) if args.steady and tracker else None
+    steady = Steady(tracker) if args.steady else None
     style = Style(by_depth=args.colour == "depth", steady=steady)
     numbers = tracks.frames.tolist()
     if args.video:
         frames = enlarged(images(args.scene, args.source, numbers), tracks.size)
         rate = frame_rate(tracks.fps, numbers)
         pictures = overlay_video(frames, tracks, style)
-        if args.beside and tracker:
-            depths = DepthPictures(tracker, DEPTH_SIDE)
+        if args.beside:
+            depths = DepthPictures(only_window(tracker), DEPTH_SIDE)
             pairs = zip(pictures, map(depths.full, numbers), strict=True)
             pictures = (np.hstack(pair) for pair in pairs)
         write_video(args.video, pictures, rate)

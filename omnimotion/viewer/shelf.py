@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from omnimotion.errors import InputError, OmniMotionError, SceneError
 from omnimotion.files import make_folder, remove_stale_temps, shown
 from omnimotion.flow import INDEX_NAME, SceneIndex, frame_path
+from omnimotion.long_runs import PLAN_NAME, Plan
 
 UPLOAD = ".upload"  # whatever the container is: it is known by its first bytes
 _OURS = re.compile(r"video_(\d{4,})", re.ASCII)
@@ -24,9 +25,10 @@ class Place(NamedTuple):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a fit of it is complete: a report comes last."""
-        return any((self.folder / "runs").glob("*/report.json")) or any(
-            (self.folder / "runs").glob("*/window_*/report.json")
+        """Whether a fit of it is complete: a report comes last, of windows their plan says so."""
+        runs = self.folder / "runs"
+        return any(runs.glob("*/report.json")) or any(
+            Plan.load(path.parent).complete for path in runs.glob(f"*/{PLAN_NAME}")
         )
 
 
@@ -91,10 +93,10 @@ class Shelf:
 
 def _facts(place: Place) -> dict[str, Any]:
     try:
-        index = SceneIndex.load(place.folder)
+        index, ready = SceneIndex.load(place.folder), place.is_ready
     except OmniMotionError:  # not complete, or not sound: whoever opens it is told
         return {"frames": 0, "size": None, "ready": False}
-    return {"frames": index.n_frames, "size": index.original_size, "ready": place.is_ready}
+    return {"frames": index.n_frames, "size": index.original_size, "ready": ready}
 
 
 def _n_frames(folder: Path) -> int:
