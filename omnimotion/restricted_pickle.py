@@ -3,13 +3,17 @@
 A pickle is a program; the unpickler runs whatever it names. Here every name is refused but those
 that rebuild numpy arrays, and these are answered by the recorders below, which only note the
 pieces. Arrays are then made from a checked dtype, shape and buffer, so neither numpy's own
-unpickling nor anything else of the file's choosing is called. For TAP-Vid's published files only.
+unpickling nor anything else of the file's choosing is called. A few bytes of a pickle may ask for
+any amount of memory: so sizes, the numbers of remembered objects, and what objects grow to where
+they are repeated, are held to the size of the file. For TAP-Vid's published files only.
 """
 
 import math
+import mmap
 import pickle
+import pickletools
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -52,16 +56,17 @@ class _Array:
         _, self.shape, self.dtype, is_fortran, self.data = state
         self.order = "F" if is_fortran else "C"
 
-    def build(self, depth: int) -> Any:
+    def build(self, depth: int, budget: "_Budget") -> Any:
         shape = tuple(int(side) for side in self.shape)
         if not isinstance(self.dtype, _DType) or min(shape, default=0) < 0:
             raise ValueError("array without a dtype, or of negative size")
         dtype = self.dtype.build()
         if dtype.hasobject:
-            items = _plain(self.data, depth + 1)
+            items = _plain(self.data, depth + 1, budget)
             if not isinstance(items, list) or math.prod(shape) != len(items):
                 raise ValueError("object array whose items do not fill it")
             return items  # TAP-Vid's are one-dimensional: a list serves as well
+        budget.spend(len(self.data))
         raw = self.data.encode("latin1") if isinstance(self.data, str) else self.data
         if not isinstance(raw, bytes | bytearray):
             raise ValueError("array without a buffer")
@@ -86,6 +91,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _bytearray(data: Any = b"", *encoding: str) -> bytearray:
+    """`bytearray` of bytes, or of text in protocol 2; a number would be a size."""
+    return bytearray(_encode(data, "latin1") if encoding else memoryview(data))
+
+
 class _NdArrayName:
     """Stands for the name `numpy.ndarray`, an argument of `_reconstruct`."""
 
@@ -98,7 +108,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encode,
-    ("builtins", "bytearray"): bytearray,
+    ("builtins", "bytearray"): _bytearray,
+    ("__builtin__", "bytearray"): _bytearray,
 }
 
 
@@ -112,6 +123,34 @@ class _Unpickler(pickle.Unpickler):
             ) from None
 
 
+class _Budget:
+    """Values and bytes that may still be made: no more than a file of that size can hold."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError("holds more than its size allows")
+
+
+def _check_sizes(file: mmap.mmap) -> None:
+    """Refuse what would make the unpickler take memory before it reads."""
+    puts = 0
+    operations: Any = pickletools.genops(cast(IO[bytes], file))  # checks lengths of what it reads
+    for opcode, argument, _ in operations:
+        if opcode.name.endswith("PUT"):
+            if argument > puts + 1:  # numbers are in order; Python 2 began at 1
+                raise ValueError(f"remembers object {argument} after {puts}")
+            puts += 1
+        elif opcode.name == "MEMOIZE":
+            puts += 1
+        elif opcode.name == "FRAME" and argument > len(file):
+            raise ValueError(f"frame of {argument} bytes")
+    file.seek(0)
+
+
 def load_plain_pickle(path: Path) -> Any:
     """Content of a pickle of dicts, lists, tuples, text, bytes, numbers and numpy arrays.
 
@@ -119,22 +158,30 @@ def load_plain_pickle(path: Path) -> Any:
     anything else, is damaged, or cannot be opened; nothing it names is ever called or imported.
     """
     try:
-        with path.open("rb") as file:
-            return _plain(_Unpickler(file, encoding="latin1").load(), 0)
+        if not path.is_file():
+            raise ValueError("no such file, or no regular one")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            _check_sizes(view)
+            loaded = _Unpickler(view, encoding="latin1").load()
+            return _plain(loaded, 0, _Budget(len(view)))
     except Exception as error:  # a damaged pickle can fail in any way; none of it is ours
         raise InputError(f"{path}: not a readable pickle of arrays ({error})") from error
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int, budget: _Budget) -> Any:
     """The value with arrays made; refuses what is not plain."""
+    budget.spend(1)
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH}")
     if isinstance(value, _Array):
-        return value.build(depth)
+        return value.build(depth, budget)
     if isinstance(value, dict):
-        return {_plain(key, depth + 1): _plain(item, depth + 1) for key, item in value.items()}
+        return {
+            _plain(key, depth + 1, budget): _plain(item, depth + 1, budget)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return type(value)(_plain(item, depth + 1) for item in value)
+        return type(value)(_plain(item, depth + 1, budget) for item in value)
     if value is None or isinstance(value, str | bytes | bytearray | bool | int | float):
         return value
     raise ValueError(f"holds a {type(value).__name__}")

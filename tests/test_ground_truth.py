@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import pytest
 
 from omnimotion.errors import ConfigError, InputError
 from omnimotion.ground_truth import GroundTruth, raster_to_pixel, read_ground_truth, read_tapvid
+from omnimotion.restricted_pickle import load_plain_pickle
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no test videos: ../shared/data")
@@ -183,6 +186,46 @@ def test_a_pickle_cannot_run_code(tmp_path, number):
     with pytest.raises(InputError, match=r"evil\.pkl"):
         list(read_tapvid(path))
     assert not canary.exists(), name
+
+
+def bombs():
+    """Pickles of few bytes that ask for much memory or time."""
+    yield b"\x80\x02cbuiltins\nbytearray\n(J\xff\xff\xff\x7ftR."  # 2 GiB of zeros
+    yield b"\x80\x02]r\xff\xff\xff\x0f."  # remembered as object 2^28: a table of 4 GiB
+    yield b"\x80\x05\x96" + (1 << 36).to_bytes(8, "little") + b"."  # a bytearray of 64 GiB
+    yield b"\x80\x04\x95" + (1 << 36).to_bytes(8, "little") + b"]."  # a frame of 64 GiB
+    nested = [0]
+    for _ in range(7):
+        nested = [nested] * 1000
+    yield pickle.dumps(nested)  # the same list in a list, 10^21 times
+    array = np.zeros(1 << 18, np.uint8)
+    yield pickle.dumps([array] * 5000, 2)  # as text, of which each use would make bytes
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_small_pickle_takes_little_memory(tmp_path, number):
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(list(bombs())[number])
+    program = (
+        "import resource, sys, pathlib; import omnimotion.ground_truth as truth\n"
+        "from omnimotion.errors import InputError\n"
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = most()\n"
+        "try: list(truth.read_tapvid(pathlib.Path(sys.argv[1])))\n"
+        "except InputError: sys.exit(int(most() - before > 200_000))\n"  # kB
+        "sys.exit('it was read')"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], timeout=120, check=False,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_bytearrays_are_read(tmp_path, protocol):
+    path = tmp_path / "plain.pkl"
+    plain = {"a": bytearray(b"\xff\0b"), "b": bytearray(), "c": [b"x", "y", 1.5, None]}
+    path.write_bytes(pickle.dumps(plain, protocol))
+    assert load_plain_pickle(path) == plain
 
 
 def test_the_canary_would_sing(tmp_path):

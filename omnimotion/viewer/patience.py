@@ -21,7 +21,7 @@ class Connection(H11Protocol):
         super().__init__(*args, **kwargs)
         self._ends: dict[str, asyncio.TimerHandle] = {}  # by what is waited for
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """A client has come."""
         super().connection_made(transport)
         self._wait_for("head", HEAD_SECONDS)
@@ -54,9 +54,9 @@ class Connection(H11Protocol):
         """No request has followed; and the last answer need not have been taken."""
         self.transport.abort()
 
-    def connection_lost(self, problem: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
-        super().connection_lost(problem)
+        super().connection_lost(exc)
         for what in tuple(self._ends):
             self._has(what)
 
