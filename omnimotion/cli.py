@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -33,17 +33,17 @@ LESS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _command(words), LESS.get(words[0] if words else "", "less at once"))
+
+
+def guarded(program: Callable[[], int], less: str) -> int:
+    """The exit code of a program; an error that a user can cause is one line on stderr.
+
+    ``less``: what to ask for where memory is short.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        if not words or words[0] in ("-h", "--help"):
-            print(_usage())
-            return 0 if words else ConfigError.exit_code
-        if words[0] not in COMMANDS:
-            raise ConfigError(f"unknown command {words[0]!r}: expected {', '.join(COMMANDS)}")
-        command = importlib.import_module(f"omnimotion.commands.{words[0]}")
-        parser = Parser(prog=f"omnimotion {words[0]}", description=command.__doc__)
-        command.add_arguments(parser)
-        return command.main(parser.parse_args(words[1:]))
+        return program()
     except OmniMotionError as error:
         print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
@@ -53,11 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
-        print(f"error: {shown(_resource(error, words[0]))}", file=sys.stderr)
+        print(f"error: {shown(_resource(error, less))}", file=sys.stderr)
         return ResourceError.exit_code
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
+
+
+def _command(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if words else ConfigError.exit_code
+    if words[0] not in COMMANDS:
+        raise ConfigError(f"unknown command {words[0]!r}: expected {', '.join(COMMANDS)}")
+    command = importlib.import_module(f"omnimotion.commands.{words[0]}")
+    parser = Parser(prog=f"omnimotion {words[0]}", description=command.__doc__)
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(words[1:]))
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -71,13 +83,12 @@ def _terminate(*_: object) -> NoReturn:
     sys.exit(TERMINATED)
 
 
-def _resource(error: Exception, command: str) -> str:
+def _resource(error: Exception, less: str) -> str:
     """One line about memory or disk that is short."""
     text = " ".join(str(error).split())
     if not is_out_of_memory(error):
         return text
-    hint = LESS.get(command, "less at once")
-    return f"out of memory ({text[:200] or 'no details'}); ask for {hint}"
+    return f"out of memory ({text[:200] or 'no details'}); ask for {less}"
 
 
 def _usage() -> str:

@@ -7,6 +7,7 @@ goes "by size" is filled in when a fit starts (`runs.resolved_config`).
 """
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,7 +132,8 @@ class FitConfig:
     )  # fmt: skip
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     backend: str = setting(
-        "auto", "numba on a CPU, tcnn (tinycudann) on a GPU, or torch; auto takes what works",
+        "auto",
+        "numba on a CPU, tcnn (tinycudann) on a GPU, or torch; auto takes what works",
         choices=("auto", "torch", "numba", "tcnn"),
     )
     threads: int = setting(0, "CPU threads; 0 is one for each core", 0, 1024)
@@ -172,22 +174,25 @@ def config_from_values(values: dict[str, Any]) -> Config:
     unknown = sorted(set(values) - {name for names in _groups().values() for name in names})
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r}")
-    groups = {}
-    for group, fields in _groups().items():
-        chosen = {}
-        for name, field in fields.items():
-            chosen[name] = checked(field, values.get(name, field.default))
-        groups[group] = _OWNERS[group](**chosen)
-    return Config(**groups)
+    return Config(**{group: checked_settings(owner, values) for group, owner in _OWNERS.items()})
 
 
-def add_settings(parser: configargparse.ArgumentParser) -> None:
-    """Give a parser ``--config`` and one flag for each setting."""
+def checked_settings(owner: type, values: Mapping[str, Any]) -> Any:
+    """An ``owner``, a dataclass of settings, made of those of its values that are there."""
+    fields = dataclasses.fields(owner)
+    return owner(**{each.name: checked(each, values.get(each.name, each.default))
+                    for each in fields})  # fmt: skip
+
+
+def add_settings(parser: "Parser", owners: Mapping[str, type] | None = None) -> None:
+    """Give a parser ``--config`` and one flag for each setting of a fit, or of other owners."""
+    owners = _OWNERS if owners is None else owners
     parser.add_argument("--config", is_config_file=True, metavar="FILE", help="settings file")
-    for group, fields in _groups().items():
-        section = parser.add_argument_group(group, (_OWNERS[group].__doc__ or "").strip())
-        for name, field in fields.items():
-            _add_flag(section, name, field)
+    for group, owner in owners.items():
+        section = parser.add_argument_group(group, (owner.__doc__ or "").strip())
+        for field in dataclasses.fields(owner):
+            _add_flag(section, field.name, field)
+            parser.keys.add(field.name)
 
 
 def parsed_config(namespace: Any) -> Config:
@@ -209,6 +214,7 @@ class Parser(configargparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", configargparse.ArgumentDefaultsHelpFormatter)
         options.setdefault("config_file_open_func", partial(open, encoding="utf-8-sig"))
+        self.keys: set[str] = set()  # what a config file may set
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -219,14 +225,14 @@ class Parser(configargparse.ArgumentParser):
         given = list(args or [])
         for k, word in enumerate(given):
             if word == "--config" and k + 1 < len(given):
-                check_config_file(Path(given[k + 1]))
+                check_config_file(Path(given[k + 1]), self.keys)
             elif word.startswith("--config="):
-                check_config_file(Path(word.partition("=")[2]))
+                check_config_file(Path(word.partition("=")[2]), self.keys)
         return super().parse_args(args, namespace, **options)
 
 
-def check_config_file(path: Path) -> None:
-    """ConfigError where the file is missing, too large, no text, or sets a key twice."""
+def check_config_file(path: Path, known: Collection[str]) -> None:
+    """ConfigError where the file is missing, too large, no text, or sets a key twice or oddly."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"config {path}: over {MAX_CONFIG_BYTES} bytes")
@@ -235,7 +241,6 @@ def check_config_file(path: Path) -> None:
         raise ConfigError(f"config {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise ConfigError(f"config {path}: not a text file in UTF-8") from None
-    known = {name for names in _groups().values() for name in names}
     seen: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         key = line.partition("#")[0].partition("=")[0].strip()

@@ -18,7 +18,7 @@ from omnimotion.config import (
 from omnimotion.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(CONFIGS.glob("*.txt"))
+FILES = sorted(set(CONFIGS.glob("*.txt")) - set(CONFIGS.glob("raft_*.txt")))
 
 
 def written(folder, text):
