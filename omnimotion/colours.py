@@ -1,4 +1,4 @@
-"""Colours of tracks: by the place of their queries, or by depth. All are uint8 RGB."""
+"""Colours of tracks, by the place of their queries or by depth, and of flow. All uint8 RGB."""
 
 import cv2
 import numpy as np
@@ -34,6 +34,15 @@ def depth_colours(depth: np.ndarray) -> np.ndarray:
     return cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
+def flow_colours(flow: np.ndarray, full_px: float) -> np.ndarray:
+    """A colour for each motion: uint8 (..., 3) for (..., 2) in pixels.
+
+    Hue is the direction, colourfulness grows with the length, up to ``full_px``; rest is white.
+    """
+    share = (np.hypot(flow[..., 0], flow[..., 1]) / full_px).clip(0, 1)
+    return _oklch(1 - 0.3 * share, 0.17 * share, np.arctan2(flow[..., 1], flow[..., 0]))
+
+
 def _rank(values: np.ndarray) -> np.ndarray:
     """The place of each value among the distinct ones, in [0, 1]."""
     distinct, place = np.unique(values, return_inverse=True)
@@ -41,7 +50,7 @@ def _rank(values: np.ndarray) -> np.ndarray:
 
 
 def _oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
-    """OKLCH (Q,), hue in radians, to uint8 sRGB (Q, 3), clipped to the gamut."""
+    """OKLCH (...,), hue in radians, to uint8 sRGB (..., 3), clipped to the gamut."""
     a, b = chroma * np.cos(hue), chroma * np.sin(hue)
     lms = np.stack(
         (

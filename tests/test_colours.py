@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from omnimotion.colours import depth_colours, query_colours
+from omnimotion.colours import depth_colours, flow_colours, query_colours
 
 
 def test_colours_tell_queries_apart_and_keep_a_narrow_lightness():
@@ -32,3 +32,14 @@ def test_near_is_brighter_than_far_and_far_still_seen():
 def test_one_depth_and_none_have_colours_too():
     assert len(np.unique(depth_colours(np.zeros((3, 4))).reshape(-1, 3), axis=0)) == 1
     assert depth_colours(np.zeros((0, 4))).shape == (0, 4, 3)
+
+
+def test_rest_is_white_and_every_direction_has_its_colour():
+    turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    around = np.stack((np.cos(turn), np.sin(turn)), -1)
+    colours = flow_colours(np.concatenate((0 * around[:1], 5 * around, 50 * around)), 10.0)
+    assert (colours[0] >= 253).all()
+    assert len(np.unique(colours, axis=0)) == 17
+    spread = np.ptp(colours.astype(int), axis=-1)
+    assert (spread[9:] > spread[1:9]).all()  # faster is stronger
+    assert (flow_colours(100 * around, 10.0) == flow_colours(10 * around, 10.0)).all()
