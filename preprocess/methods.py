@@ -24,11 +24,10 @@ def choose_estimator(
         return DisEstimator(frames, recorded["why"])
     # torchvision takes seconds to import, and DIS does without
     from preprocess.raft import RaftEstimator
-    from preprocess.raft_weights import find_weights
+    from preprocess.raft_weights import RENDERED, find_weights
 
-    is_required = (
-        options.flow == "raft" or options.raft_weights is not None or recorded is not None
-    )
+    is_asked_for = options.raft_weights is not None or options.raft_model == RENDERED
+    is_required = options.flow == "raft" or is_asked_for or recorded is not None
     try:
         weights = find_weights(options.raft_model, options.raft_weights, is_required)
     except FlowError as error:

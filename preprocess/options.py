@@ -7,7 +7,7 @@ from typing import Any
 from omnimotion.errors import ConfigError
 
 FLOWS = ("auto", "dis", "raft")
-RAFT_MODELS = ("large", "small")
+RAFT_MODELS = ("large", "small", "rendered")
 PAIR_MODES = ("auto", "all", "log")
 MIN_SIDE, MAX_SIDE = 16, 8192
 
@@ -19,8 +19,8 @@ class PreprocessOptions:
     video: Path  # a video file or a folder of images
     scene: Path  # the scene folder to make, or to continue
     flow: str = "auto"  # raft where its weights can be had, else dis
-    raft_weights: Path | None = None  # a file of torchvision's RAFT weights
-    raft_model: str = "large"
+    raft_weights: Path | None = None  # torchvision's RAFT weights, or a .npz of train_raft
+    raft_model: str = "large"  # rendered: the package's own weights; a .npz says its model itself
     max_side: int = 854  # px, longer side of the working size; smaller videos are not enlarged
     frames: str | None = None  # "a:b:step", which frames to keep
     pairs: str = "auto"  # all pairs up to 48 frames, else gaps that grow like powers of two
@@ -51,6 +51,10 @@ class PreprocessOptions:
             raise ConfigError(f"{kept[0]} {why}: drop one of the two")
         if self.flow == "dis" and self.raft_weights is not None:
             raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
+        if self.raft_model == "rendered" and self.raft_weights is not None:
+            raise ConfigError(
+                "raft_weights: raft_model = rendered has its own: drop one of the two"
+            )
 
     def settings(self) -> dict[str, Any]:
         """The options that shape the result; two runs that share a folder must agree on them."""

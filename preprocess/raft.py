@@ -1,91 +1,27 @@
-"""RAFT flow (Teed and Deng, ECCV 2020): torchvision's modules with a forward of our own.
+"""RAFT flow of the frames of a scene.
 
-Conventions. Images are float32 (B, 3, H, W) in [-1, 1], padded by replication to multiples of 8
-and at least 128 px a side: below, the last correlation level is one pixel wide and torchvision's
-flow is NaN throughout. Coarse flow is (B, 2, H/8, W/8) of the padded image, in its own pixels.
-Differences from torchvision's forward: a frame is encoded once and not once per pair, a pair may
-start from a given coarse flow, and only the last flow is upsampled.
+Conventions. Frames are padded by replication to what `raft_network` can use; coarse flow is
+(B, 2, H/8, W/8) of the padded image, in its own pixels.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.optical_flow import raft_large, raft_small
-from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
-from omnimotion.errors import ConfigError, FlowError, ResourceError
+from omnimotion.errors import ConfigError, ResourceError
 from preprocess.estimator import Frames, PairFlow, Pixels
 from preprocess.filter import colour_distance, sample
+from preprocess.raft_network import CELL, Encoded, RaftNetwork, padded
 from preprocess.raft_weights import RaftWeights
 
-MIN_SIDE, CELL = 128, 8  # px
-UPDATES = 20  # of the flow; as in OmniMotion, torchvision's default is 12
 COLOUR_LIMIT = 0.3  # RGB distance, channels in [0, 1]; the paper's, beside features
 COSINE_LIMIT = 0.5  # of encoder features; the paper's, there of DINO features
 CACHE_BYTES = 2 << 30  # of encoded frames
 CHUNK_POINTS = 1 << 16  # whose features are compared at once
-NETWORKS = {"large": raft_large, "small": raft_small}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What RAFT computes of a single frame."""
-
-    features: Tensor  # (1, C, H/8, W/8)
-    hidden: Tensor  # (1, D, H/8, W/8), initial state of the update block
-    context: Tensor  # (1, E, H/8, W/8)
-
-
-class RaftNetwork:
-    """The network on padded images; FlowError when the weights do not fit it."""
-
-    def __init__(self, weights: RaftWeights, device: torch.device) -> None:
-        with torch.random.fork_rng(devices=[]):  # building draws weights that are then replaced
-            self.module = NETWORKS[weights.model](weights=None, progress=False)
-        try:
-            self.module.load_state_dict(weights.state, strict=True)
-        except RuntimeError as error:
-            raise FlowError(
-                f"RAFT weights {weights.source} do not fit raft_{weights.model} of torchvision: "
-                f"{len(weights.state)} tensors, expected {len(self.module.state_dict())}"
-            ) from error
-        self.module.eval().to(device)
-
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Encoded:  # (1, 3, H, W)
-        """Features and context of one frame."""
-        features = self.module.feature_encoder(image)
-        size = self.module.update_block.hidden_state_size
-        both = self.module.context_encoder(image)
-        hidden, context = torch.split(both, [size, both.shape[1] - size], dim=1)
-        return Encoded(features, torch.tanh(hidden), F.relu(context))
-
-    @torch.no_grad()
-    def flow(
-        self,
-        first: Encoded,
-        second: Encoded,
-        start: Tensor | None = None,  # (B, 2, H/8, W/8) pixels of the coarse image
-        updates: int = UPDATES,
-    ) -> tuple[Tensor, Tensor]:  # (B, 2, H, W), (B, 2, H/8, W/8)
-        """Flow and coarse flow from the first frames to the second ones."""
-        module, hidden = self.module, first.hidden
-        module.corr_block.build_pyramid(first.features, second.features)
-        batch, _, height, width = first.features.shape
-        here = make_coords_grid(batch, height, width).to(hidden.device)
-        there = here if start is None else here + start
-        for _ in range(updates):
-            correlation = module.corr_block.index_pyramid(centroids_coords=there)
-            hidden, change = module.update_block(hidden, first.context, correlation, there - here)
-            there = there + change
-        mask = None if module.mask_predictor is None else module.mask_predictor(hidden)
-        coarse = there - here
-        return upsample_flow(flow=coarse, up_mask=mask), coarse
 
 
 class RaftEstimator:
@@ -104,7 +40,7 @@ class RaftEstimator:
             "method": "raft",
             "model": f"raft_{weights.model}",
             "weights": weights.source,
-            "licence": "BSD-3-Clause (torchvision)",
+            "licence": weights.licence,
             "why": weights.why,
         }
 
@@ -178,11 +114,6 @@ class RaftEstimator:
         """Left, top, width, height of the frame in its padded image."""
         height, width = self.frames(t).shape[:2]
         return (padded(width) - width) // 2, (padded(height) - height) // 2, width, height
-
-
-def padded(side: int) -> int:
-    """The next multiple of 8 that RAFT can use."""
-    return max(MIN_SIDE, -(-side // CELL) * CELL)
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,8 +18,11 @@ def add_arguments(parser: Parser) -> None:
     add("--scene", type=Path, metavar="DIR", help="scene folder to write; default scenes/<name>")
     add("--flow", default="auto", choices=("auto", "raft", "dis"),
         help="auto takes RAFT when its weights are at hand, else DIS, and says which")  # fmt: skip
-    add("--raft-weights", type=Path, metavar="FILE", help="torchvision's RAFT weights")
-    add("--raft-model", default="large", choices=("large", "small"), help="RAFT network")
+    add("--raft-weights", type=Path, metavar="FILE",
+        help="torchvision's RAFT weights, or a .npz of preprocess.train_raft")  # fmt: skip
+    add("--raft-model", default="large", choices=("large", "small", "rendered"),
+        help="RAFT network of torchvision; rendered is the one of this package, trained on "
+        "rendered motion, where its weights have been added: none are shipped yet")  # fmt: skip
     add("--max-side", type=int, default=854, metavar="PX",
         help="longer side at which flow is computed")  # fmt: skip
     add("--frames", metavar="A:B:STEP", help="frames to use, e.g. 0:90 or ::2; default all")
@@ -33,8 +36,11 @@ def add_arguments(parser: Parser) -> None:
         help="keep the frames that can be read of a damaged video")  # fmt: skip
     add("--overwrite", action="store_true",
         help="discard what the scene folder holds of another video or other options")  # fmt: skip
-    add("--append", action="store_true",
-        help="VIDEO goes on where that of the scene ends: keep what is there, add its new frames")
+    add(
+        "--append",
+        action="store_true",
+        help="VIDEO goes on where that of the scene ends: keep what is there, add its new frames",
+    )
     add("--repair", action="store_true",
         help="look through the files of a complete scene, make damaged ones again")  # fmt: skip
 
