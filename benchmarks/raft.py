@@ -105,8 +105,8 @@ def rendered(gap: int, count: int, size: tuple[int, int], device: torch.device) 
         pair = render_pairs(torch.tensor([float(gap)]), size, random)
         first, second, flow = (each[0].permute(1, 2, 0).cpu().numpy() for each in
                                (pair.first, pair.second, pair.flow))  # fmt: skip
-        frames = (np.rint(255 * each).astype(np.uint8) for each in (first, second))
-        yield Case(*frames, flow, pair.visible[0].cpu().numpy())
+        first, second = (np.rint(255 * each).astype(np.uint8) for each in (first, second))
+        yield Case(first, second, flow, pair.visible[0].cpu().numpy())
 
 
 def reef(gap: int, count: int, size: tuple[int, int], device: torch.device) -> Iterator[Case]:

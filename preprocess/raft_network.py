@@ -9,10 +9,11 @@ float32 also under autocast, and only the flows that are asked for are upsampled
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.optical_flow import raft_large, raft_small
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
@@ -22,6 +23,7 @@ from preprocess.raft_weights import RaftWeights
 MIN_SIDE, CELL = 128, 8  # px
 UPDATES = 20  # of the flow; as in OmniMotion, torchvision's default is 12
 NETWORKS = {"large": raft_large, "small": raft_small}
+Raft = Any  # torchvision's network, whose parts have no types
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Encoded:
     context: Tensor  # (1, E, H/8, W/8)
 
 
-def build_network(model: str, random: torch.Generator | None = None) -> nn.Module:
+def build_network(model: str, random: torch.Generator | None = None) -> Raft:
     """torchvision's network with random weights, those of ``random`` where it is given.
 
     The global generator is left alone.
@@ -44,7 +46,7 @@ def build_network(model: str, random: torch.Generator | None = None) -> nn.Modul
         return NETWORKS[model](weights=None, progress=False)
 
 
-def encode(module: nn.Module, image: Tensor) -> Encoded:
+def encode(module: Raft, image: Tensor) -> Encoded:
     """Features and context of frames."""
     size = module.update_block.hidden_state_size
     both = module.context_encoder(image)
@@ -53,7 +55,7 @@ def encode(module: nn.Module, image: Tensor) -> Encoded:
 
 
 def coarse_flows(
-    module: nn.Module, first: Encoded, features: Tensor, start: Tensor | None, updates: int
+    module: Raft, first: Encoded, features: Tensor, start: Tensor | None, updates: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Coarse flow to frames with ``features`` after each update, and the hidden state behind it.
 
@@ -73,7 +75,7 @@ def coarse_flows(
         yield there - here, hidden
 
 
-def upsampled(module: nn.Module, coarse: Tensor, hidden: Tensor) -> Tensor:
+def upsampled(module: Raft, coarse: Tensor, hidden: Tensor) -> Tensor:
     """Flow (B, 2, H, W) of coarse flow."""
     mask = None if module.mask_predictor is None else module.mask_predictor(hidden)
     return upsample_flow(flow=coarse, up_mask=mask)

@@ -11,6 +11,10 @@ from omnimotion.fitting import run_fit
 from omnimotion.networks import choose_backend, decoder, import_tinycudann
 from omnimotion.runs import open_tracker, start_fit
 from omnimotion.signals import StopSignal
+from omnimotion.synthetic.pairs import render_pairs
+from preprocess.train_raft.settings import RaftSettings
+from preprocess.train_raft.state import restore, save_state
+from preprocess.train_raft.training import Training
 
 HAS_GPU = torch.cuda.is_available()
 on_gpu = pytest.mark.skipif(not HAS_GPU, reason="no CUDA device")
@@ -117,6 +121,38 @@ def test_a_step_does_not_wait_for_the_gpu(tiny_store, tiny_config, tmp_path):
         made.advance()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_pairs_rendered_on_the_gpu_have_the_flow_they_say():
+    pairs = render_pairs(
+        torch.full((4,), 3.0), (96, 64), torch.Generator("cuda").manual_seed(0), is_filmed=False
+    )
+    x, y = torch.meshgrid(torch.arange(96.0), torch.arange(64.0), indexing="xy")
+    there = torch.stack((x, y), -1).cuda() + pairs.flow.permute(0, 2, 3, 1)
+    grid = (there + 0.5) / torch.tensor((96.0, 64.0), device="cuda") * 2 - 1
+    warped = torch.nn.functional.grid_sample(pairs.second, grid, align_corners=False)
+    error = (warped - pairs.first).abs().mean(1)
+    assert error[pairs.visible].median() < 0.01
+    assert error[pairs.visible].mean() < 0.5 * error[~pairs.visible].mean()
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_raft_learns_on_the_gpu_and_goes_on_from_its_state(tmp_path):
+    settings = RaftSettings(width=128, height=128, batch=4, layers=2, solids=1, steps=40)
+    training = Training(settings, torch.device("cuda"))
+    losses = [training.advance()["loss"] for _ in range(20)]
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-5:]) < 0.7 * losses[0]
+    save_state(tmp_path, training)
+    again = Training(settings, torch.device("cuda"))
+    restore(tmp_path, again)
+    assert again.step == 20
+    for one, other in zip(training.module.parameters(), again.module.parameters()):
+        assert torch.equal(one, other)
+    assert again.advance()["loss"] == pytest.approx(training.advance()["loss"], rel=0.05)
 
 
 def both_decoders():

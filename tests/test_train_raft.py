@@ -124,6 +124,14 @@ def test_the_rate_is_one_cycle():
     assert rate(settings, 100) == 0
 
 
+def test_half_precision_is_nearly_the_same():
+    """What a GPU does by default, on a CPU."""
+    found = [Training(replace(TINY, precision=each), CPU).advance()["loss"]
+             for each in ("float32", "bfloat16")]  # fmt: skip
+    assert found[0] != found[1]
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
 def test_gradients_that_are_not_finite_change_nothing_and_end_the_training(monkeypatch):
     training = Training(TINY, CPU)
     before = [each.clone() for each in training.module.parameters()]
@@ -246,7 +254,7 @@ def test_bad_settings_are_refused(tmp_path, words, found):
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "rendered.npz"
+    path = tmp_path_factory.mktemp("weights") / "new" / "rendered.npz"
     export(trained, path)
     return path
 

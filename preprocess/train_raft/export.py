@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from omnimotion.files import make_folder
 from preprocess.raft_weights import load_archive, save_weights, write_checksum
 from preprocess.train_raft.state import BEST
 
@@ -16,6 +17,7 @@ def export(run: Path, target: Path) -> None:
     """
     weights, meta = load_archive(run / BEST)
     state = {name: each.half() for name, each in weights.state.items()}
+    make_folder(target.parent)
     save_weights(target, weights.model, state, meta)
     write_checksum(target)
     log.info("weights=%s bytes=%d step=%s held_out_px=%s", target, target.stat().st_size,

@@ -74,7 +74,7 @@ def save_best(run: Path, training: Training) -> None:
 
 def tensors(training: Training) -> dict[str, Tensor]:
     """The live tensors of weights and moments by name."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, parameter in training.module.named_parameters():
         found[f"weights.{name}"] = parameter
         moments = training.optimizer.state[parameter]

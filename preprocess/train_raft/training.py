@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omnimotion.errors import FitDiverged
 from omnimotion.seeds import Purpose, generator
 from omnimotion.synthetic.pairs import Pairs, render_pairs
-from preprocess.raft_network import build_network, coarse_flows, encode, upsampled
+from preprocess.raft_network import Raft, build_network, coarse_flows, encode, upsampled
 from preprocess.train_raft.settings import RaftSettings, rate
 
 MAX_FLOW = 2.0  # shares of the longer side; what goes farther is left out of the loss
@@ -25,7 +25,7 @@ class Training:
     def __init__(self, settings: RaftSettings, device: torch.device) -> None:
         self.settings, self.device = settings, device
         random = generator(settings.seed, 0, Purpose.WEIGHTS)
-        self.module: nn.Module = build_network("small", random).to(device).train()
+        self.module: Raft = build_network("small", random).to(device).train()
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
