@@ -19,7 +19,7 @@ import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import read_archive, read_json, write_archive, write_json
-from omnimotion.video import load_png
+from omnimotion.images import load_png
 
 NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames

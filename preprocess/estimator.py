@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from omnimotion.flow import frame_path
-from omnimotion.video import load_png
+from omnimotion.images import load_png
 
 Frames = Callable[[int], np.ndarray]
 Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
