@@ -18,6 +18,9 @@ from omnimotion.synthetic import render_clip, write_clip
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 
+HELPERS = ("clip_files", "format_readers", "hostile", "processes", "some_tracks")
+pytest.register_assert_rewrite(*HELPERS)  # their asserts hold under ``python -O``, as tests' do
+
 TINY_SIZE, TINY_FRAMES, TINY_STEPS = (64, 48), 8, 150
 TINY_SETTINGS = {
     "num_iters": TINY_STEPS, "pairs": 24, "points": 16, "samples": 12, "warmup": 20,

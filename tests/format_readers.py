@@ -118,7 +118,8 @@ def read_pftrack(path, size):
         if not line:
             continue
         assert re.fullmatch(r'"\w+"', line)
-        assert next(lines) == '"Primary"'
+        camera = next(lines)
+        assert camera == '"Primary"'
         rows = [next(lines).split() for _ in range(int(next(lines)))]
         assert all(0 <= float(residual) <= 1 for *_, residual in rows)
         tracks.append({int(n): (float(x), size[1] - 1 - float(y), True) for n, x, y, _ in rows})
