@@ -129,7 +129,8 @@ def scores(scene: Path, run: Path, clip: Path) -> str:
     cells = []
     for low, high in pairwise(DISTANCES):
         chosen = error[(away >= max(low, 1)) & (away < high) & truth.visible]
-        cells.append(f"{100 * np.mean([np.mean(chosen < each) for each in THRESHOLDS_PX]):.1f}")
+        shares = [np.mean(chosen < each) for each in THRESHOLDS_PX] if len(chosen) else []
+        cells.append(f"{100 * np.mean(shares):.1f}" if shares else "-")
     cells.append(f"{np.median(error[~truth.visible]):.1f}")
     return " | ".join(cells) + " |"
 

@@ -153,7 +153,8 @@ class SceneStore:
             raise SceneError(
                 f"{missing[0]} is missing ({len(missing)} of {(1 + matches) * len(self.span)} "
                 "files): preprocess the video with --repair"
-                + " (train --keep-flow no deletes matches)" * (missing[-1].suffix == ".npz")
+                + " (train --keep-flow no deletes matches)"
+                * (missing[-1].suffix == ".npz")
             )
 
     def frame(self, t: int) -> np.ndarray:
