@@ -221,8 +221,8 @@ class Parser(configargparse.ArgumentParser):
         raise ConfigError(f"{message} (see --help)")
 
     def parse_args(self, args: Any = None, namespace: Any = None, **options: Any) -> Any:
-        """As argparse's; a config file is checked before it is read."""
-        given = list(args or [])
+        """As argparse's; a config file that sets options of this parser is checked before."""
+        given = list(args or []) if self.keys else []
         for k, word in enumerate(given):
             if word == "--config" and k + 1 < len(given):
                 check_config_file(Path(given[k + 1]), self.keys)
