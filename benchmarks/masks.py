@@ -61,7 +61,7 @@ def annotated(clip: Path, tracker: Tracker) -> np.ndarray:
 
 def voted(tracker: Tracker, masks: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
     """As ``query.py --propagate-mask`` carries the first mask."""
-    found = Propagation(tracker, masks[0].astype(np.uint8), 0)
+    found = Propagation(tracker, {0: masks[0].astype(np.uint8)})
     return ((j, found.at(j)) for j in range(len(masks)))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimotion.errors import ConfigError, PointsError
+from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.export import load_tracks_of
 from omnimotion.files import shown
-from omnimotion.masks import load_mask, mask_points
+from omnimotion.masks import Mask, load_mask, mask_points
 from omnimotion.points import Size, checked_points, grid_points
 from omnimotion.video import parse_selection
 
@@ -32,6 +32,33 @@ def points_on_mask(path: Path, step: int, t: int, n_frames: int, size: Size) -> 
     """
     check_frame(t, n_frames)
     return mask_points(load_mask(path, size).labels, t, step)
+
+
+def masks_of_frames(path: Path, t: int | None, n_frames: int, size: Size) -> dict[int, Mask]:
+    """The mask of a file, of frame ``t`` or 0; or those of a folder, whose names are frames.
+
+    Raises `InputError` as `load_mask` does, or where a folder holds no mask or something else than
+    ``000007.png``; `PointsError` for a frame outside the clip, `ConfigError` for a ``t`` that goes
+    with a folder.
+    """
+    if not path.is_dir():
+        check_frame(t or 0, n_frames)
+        return {t or 0: load_mask(path, size)}
+    if t is not None:
+        raise ConfigError(f"--frame {t}: the masks of a folder have their frames as names")
+    found = {}
+    for each in sorted(path.iterdir()):
+        if each.name.startswith("."):
+            continue
+        if each.suffix.lower() != ".png" or not (each.stem.isascii() and each.stem.isdigit()):
+            raise InputError(f"{shown(each)}: expected the mask of a frame, like 000007.png")
+        frame = int(each.stem[-18:])
+        if frame >= n_frames:
+            raise PointsError(f"{shown(each)}: frame {frame}, expected 0 to {n_frames - 1}")
+        found[frame] = load_mask(each, size, may_be_empty=True)
+    if not any(mask.labels.any() for mask in found.values()):
+        raise InputError(f"{shown(path)}: no mask of an object, expected some like 000007.png")
+    return found
 
 
 def points_on_grid(n: int, t: int, n_frames: int, size: Size) -> np.ndarray:

@@ -19,6 +19,8 @@ from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
 from omnimotion.windows import homes
 
+AnyMask = np.ndarray | str | Path
+
 
 class FittedScene:
     """The answers of one fitted video. `omnimotion.load` and `omnimotion.fit` give one."""
@@ -55,17 +57,25 @@ class FittedScene:
         """
         return self.tracker.dense(frame)
 
-    def propagate(self, mask: "np.ndarray | str | Path", frame: int, step: int = 1) -> np.ndarray:
+    def propagate(
+        self, mask: "AnyMask | Mapping[int, AnyMask]", frame: int = 0, step: int = 1
+    ) -> np.ndarray:
         """The mask of a frame in every frame: labels uint8 (T, H, W), hidden parts left out.
 
-        ``mask``: bool or integers (H, W), an object each and 0 for background, or a PNG. Asked are
-        the centres of cells of ``step`` px a side. `InputError` for what is no mask,
-        `ConfigError` for a step below 1, `PointsError` for a frame outside the clip.
+        ``mask``: bool or integers (H, W), an object each and 0 for background, or a PNG; or those
+        of several frames, by frame. Asked are the centres of cells of ``step`` px a side.
+        `InputError` for what is no mask, `ConfigError` for a step below 1 or several masks of a
+        clip in several windows, `PointsError` for a frame outside the clip.
         """
-        self._check(frame)
+        masks = mask if isinstance(mask, Mapping) else {frame: mask}
+        if not masks:
+            raise InputError("no mask is given")
+        for t in masks:
+            self._check(t)
         if step < 1:
             raise ConfigError(f"step {step}: expected 1 or more")
-        carried = propagated(self.tracker, self._labels(mask), frame, step)
+        given = {t: self._labels(each) for t, each in masks.items()}
+        carried = propagated(self.tracker, given, step)
         return np.stack([carried.at(j) for j in range(self.n_frames)])
 
     def render(self, frame: int) -> np.ndarray:
@@ -94,7 +104,7 @@ class FittedScene:
         if not 0 <= frame < self.n_frames:
             raise PointsError(f"frame {frame}: expected 0 to {self.n_frames - 1}")
 
-    def _labels(self, mask: "np.ndarray | str | Path") -> np.ndarray:
+    def _labels(self, mask: AnyMask) -> np.ndarray:
         if isinstance(mask, str | Path):
             return load_mask(Path(mask), self.size).labels
         labels, (width, height) = np.asarray(mask), self.size

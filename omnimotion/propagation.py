@@ -3,8 +3,8 @@
 A scene knows what is hidden, but it is coarser than flow, and may lose what moves by itself when
 something passes in front of it. Matches are sharp, and those of frames far apart reach over what
 hides; but at outlines they are few. Outlines are where the image's colour changes. So frames are
-labelled one after the other, away from the mask's own. In each, the share of a label ``l`` at a
-place is
+labelled one after the other, away from those whose masks are given. In each, the share of a label
+``l`` at a place is
 
     P_j(l) = (SCENE S_j(l) + sum_s w_s P_s(l)) / (SCENE + sum_s w_s),
 
@@ -15,7 +15,7 @@ label. Places of one colour that are close share their votes.
 Conventions. Shares are float32 (L, h, w) on the cells of a lattice; labels uint8 (H, W), original.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from omnimotion.errors import ConfigError
 from omnimotion.files import atomic_folder
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import resize_xy
@@ -51,72 +52,108 @@ class Labelled(NamedTuple):
 
 
 class Propagation:
-    """The labels of one frame carried to the others of a scene, as they are asked for."""
+    """The labels of some frames carried to the others of a scene, as they are asked for."""
 
-    def __init__(self, tracker: Tracker, labels: np.ndarray, t: int, step: int = 1) -> None:
-        """``labels`` (H, W) of frame ``t``.
+    def __init__(self, tracker: Tracker, given: Mapping[int, np.ndarray], step: int = 1) -> None:
+        """``given``: labels (H, W) by frame, of one at least.
 
         Asked are the centres of cells of ``step`` px a side, or of larger ones where a frame has
         more than `CELLS`.
         """
-        self._carrier, self._step = Carrier(tracker), step
-        self._labels, self._t = labels, t
-        refiner = tracker.refiner
-        self._votes = _Votes(tracker.index, refiner, labels, step) if refiner else None
-        self._done = {t: self._votes.given} if self._votes else {}
-        self._found = {t: labels}
+        self._carrier, self._step, self._given = Carrier(tracker), step, dict(given)
+        self._found = dict(given)
+        self._votes, self._done = None, dict[int, Labelled]()
+        if tracker.refiner:
+            self._votes = _Votes(tracker.index, tracker.refiner, given.values(), step)
+            self._done = {t: self._votes.of(labels) for t, labels in given.items()}
 
     def at(self, j: int) -> np.ndarray:
-        """The labels (H, W) of frame j: background where the surface is hidden in frame t.
+        """The labels (H, W) of frame j: background where no frame given shows the surface.
 
-        Frames on the way are labelled first. Raises as reading the scene's flow and frames does.
+        Frames on the way from the nearest one given are labelled first. Raises as reading the
+        scene's flow and frames does.
         """
-        side = 1 if j > self._t else -1
-        for frame in range(self._t + side, j + side, side) if j != self._t else ():
-            if frame not in self._found:
-                self._found[frame] = self._next(frame)
+        if j not in self._found:
+            t = self._nearest(j)
+            for frame in range(t, j, 1 if j > t else -1):
+                self.at(frame)
+            self._found[j] = self._next(j, t)
         return self._found[j]
 
-    def _next(self, j: int) -> np.ndarray:
-        """Of a frame that is next to one that has its labels."""
+    def _nearest(self, j: int) -> int:
+        return min(self._given, key=lambda t: (abs(t - j), t))
+
+    def _next(self, j: int, t: int) -> np.ndarray:
+        """Of a frame that is next to one that has its labels, in the direction of ``t``."""
         if self._votes is None:  # without flow the scene's own answer is all there is
-            return self._carrier.propagate(self._labels, self._t, j, self._step)
-        scene = self._carrier.propagate(self._labels, self._t, j, self._votes.side)
-        beyond = {s: each for s, each in self._done.items() if (s - self._t) * (j - self._t) >= 0}
-        self._done[j], shown = self._votes.count(j, beyond, scene)
+            return self._scene(j, self._step)
+        known = {
+            s: each for s, each in self._done.items()
+            if s in self._given or (self._nearest(s) == t and (s - t) * (j - t) > 0)
+        }  # fmt: skip
+        self._done[j], shown = self._votes.count(j, known, self._scene(j, self._votes.side))
         return self._votes.decided(shown)
 
+    def _scene(self, j: int, step: int) -> np.ndarray:
+        """What the scene says: of the nearest frames given before and behind, the nearer first."""
+        before = [t for t in self._given if t < j]
+        behind = [t for t in self._given if t > j]
+        nearest = [*([max(before)] if before else []), *([min(behind)] if behind else [])]
+        labels = [
+            self._carrier.propagate(self._given[t], t, j, step)
+            for t in sorted(nearest, key=lambda t: abs(t - j))
+        ]
+        return np.where(labels[0] > 0, labels[0], labels[-1])
 
-def propagated(tracker: Windowed, labels: np.ndarray, t: int, step: int = 1) -> Relay:
-    """The labels of frame t in the other frames of a clip, whatever windows it has.
 
-    ``step`` as in `Propagation`; asked for in the order of the frames, each window is opened
-    twice at most.
+Layers = Relay | Propagation
+"""What has the labels of a frame: ``at(j)``."""
+
+
+def propagated(tracker: Windowed, given: Mapping[int, np.ndarray], step: int = 1) -> Layers:
+    """The labels ``given`` for some frames in the others of a clip.
+
+    One frame's go from window to window of a clip that has several; asked for in the order of the
+    frames, each window is opened twice at most. ConfigError for several frames' there. ``step`` as
+    in `Propagation`.
     """
+    if isinstance(tracker, Tracker):
+        return Propagation(tracker, given, step)
+    if len(given) > 1:
+        raise ConfigError(
+            f"masks of {len(given)} frames, and the run has {len(tracker.windows)} windows: give "
+            "one mask, or fit part of the video"
+        )
     newest: dict[int, Propagation] = {}
 
     def within(k: int, layer: np.ndarray, i: int, j: int) -> np.ndarray:
         start = tracker.windows[k].start
         if k not in newest:
             newest.clear()
-            newest[k] = Propagation(tracker.window(k), layer, i - start, step)
+            newest[k] = Propagation(tracker.window(k), {i - start: layer}, step)
         return newest[k].at(j - start)
 
+    [(t, labels)] = given.items()
     return Relay(tracker.windows, within, labels, t)
 
 
 class _Votes:
     """Counts what the cells of a lattice vote for."""
 
-    def __init__(self, index: SceneIndex, refiner: Refiner, labels: np.ndarray, step: int) -> None:
+    def __init__(
+        self, index: SceneIndex, refiner: Refiner, given: Iterable[np.ndarray], step: int
+    ) -> None:
         self.matches, self.images = refiner.matches, refiner.patches
         self.size = index.original_size
         self.side = max(step, -(-max(self.size) // CELLS))
         self.shape = tuple(-(-length // self.side) for length in self.size[::-1])
         self.places = resize_xy(lattice(self.size, self.side), self.size, index.size)
         self.to_cells = np.divide(self.size, index.size) / self.side  # store's pixels to cells
-        self.names = np.union1d(labels, [0])
-        self.given = Labelled(self.shares(labels), np.ones(self.shape, np.float32))
+        self.names = np.unique(np.concatenate([[0], *map(np.unique, given)]))
+
+    def of(self, labels: np.ndarray) -> Labelled:
+        """A frame whose labels are given."""
+        return Labelled(self.shares(labels), np.ones(self.shape, np.float32))
 
     def shares(self, labels: np.ndarray) -> Shares:
         """The share of each label in each cell."""
@@ -187,13 +224,15 @@ def shared_alike(votes: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def write_masks(
-    folder: Path, tracker: Windowed, mask: Mask, t: int, frames: Iterable[int], step: int
+    folder: Path, tracker: Windowed, given: Mapping[int, Mask], frames: Iterable[int], step: int
 ) -> None:
-    """The mask of frame t in each of the frames, ``000007.png`` for frame 7, in a new folder.
+    """The masks ``given`` for some frames, in others: ``000007.png`` for frame 7, in a new folder.
 
-    Indexed PNGs with the palette of the mask. Raises as `atomic_folder` and `Propagation.at` do.
+    Indexed PNGs with the palette of the first mask. Raises as `atomic_folder`, `propagated` and
+    `Propagation.at` do.
     """
-    carried = propagated(tracker, mask.labels, t, step)
+    carried = propagated(tracker, {t: mask.labels for t, mask in given.items()}, step)
+    palette = given[min(given)].palette
     with atomic_folder(folder) as temp:
         for j in frames:
-            save_mask(temp / f"{j:06d}.png", Mask(carried.at(j), mask.palette))
+            save_mask(temp / f"{j:06d}.png", Mask(carried.at(j), palette))

@@ -6,13 +6,15 @@ from PIL import Image
 from some_tracks import make_tracks
 
 from omnimotion.asking import (
+    masks_of_frames,
     points_of_tracks,
     points_on_grid,
     points_on_mask,
     selected_frames,
 )
-from omnimotion.errors import ConfigError, PointsError
+from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.export import save_tracks
+from omnimotion.masks import Mask, save_mask
 
 SIZE = (65, 49)  # of the tracks that `make_tracks` makes
 
@@ -75,3 +77,28 @@ def test_frames_that_the_clip_lacks_are_refused(spec):
 def test_frames_that_are_no_slice_are_refused(spec):
     with pytest.raises(ConfigError, match="frames"):
         selected_frames(spec, 10)
+
+
+def test_the_masks_of_a_folder_are_of_the_frames_in_their_names(tmp_path):
+    labels = np.zeros((48, 64), np.uint8)
+    save_mask(tmp_path / "000003.png", Mask(labels))  # the object is not there
+    labels[10:20, 5:9] = 2
+    save_mask(tmp_path / "7.PNG", Mask(labels))
+    found = masks_of_frames(tmp_path, None, 8, (64, 48))
+    assert set(found) == {3, 7}
+    np.testing.assert_array_equal(found[7].labels, labels)
+    assert set(masks_of_frames(tmp_path / "7.PNG", 5, 8, (64, 48))) == {5}
+    assert set(masks_of_frames(tmp_path / "7.PNG", None, 8, (64, 48))) == {0}
+
+
+def test_a_folder_of_masks_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no mask of an object"):
+        masks_of_frames(tmp_path, None, 8, (64, 48))
+    save_mask(tmp_path / "000009.png", Mask(np.ones((48, 64), np.uint8)))
+    with pytest.raises(PointsError, match="frame 9, expected 0 to 7"):
+        masks_of_frames(tmp_path, None, 8, (64, 48))
+    with pytest.raises(ConfigError, match="--frame 2: the masks of a folder"):
+        masks_of_frames(tmp_path, 2, 8, (64, 48))
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InputError, match=r"notes\.txt: expected the mask of a frame"):
+        masks_of_frames(tmp_path, None, 10, (64, 48))

@@ -166,6 +166,12 @@ def test_maps_and_masks_of_whole_frames(tiny_scene, tmp_path):
     assert sorted(os.listdir(tmp_path / "masks")) == ["000002.png", "000006.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "masks" / "000002.png")),
                                   np.asarray(mask))  # fmt: skip
+    words = ("--propagate-mask", tmp_path / "masks", "--frames", "2:7", "--out", tmp_path / "all")
+    assert call("query", "--scene", tiny_scene, *words, *FAST) == 0
+    assert len(os.listdir(tmp_path / "all")) == 5
+    for name in ("000002.png", "000006.png"):
+        given, kept = (Image.open(tmp_path / each / name) for each in ("masks", "all"))
+        np.testing.assert_array_equal(np.asarray(kept), np.asarray(given))
 
 
 def test_an_edit_as_layers_and_as_video(tiny_scene, tmp_path):

@@ -44,7 +44,7 @@ def a_mask():
 def test_a_mask_goes_to_every_frame(fitted):
     found = fitted.propagate(a_mask(), 4)
     assert (found.shape, found.dtype) == ((FRAMES, HEIGHT, WIDTH), np.uint8)
-    expected = Propagation(fitted.tracker, a_mask(), 4)
+    expected = Propagation(fitted.tracker, {4: a_mask()})
     for j in (0, 4, 7):
         np.testing.assert_array_equal(found[j], expected.at(j))
     np.testing.assert_array_equal(found[4], a_mask())

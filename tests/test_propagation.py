@@ -35,7 +35,7 @@ def found(tracker, truth):
 
 
 def carried(tracker, labels):
-    found = Propagation(tracker, labels, OWN)
+    found = Propagation(tracker, {OWN: labels})
     return {j: found.at(j) for j in range(TINY_FRAMES)}
 
 
@@ -64,11 +64,34 @@ def test_in_its_own_frame_a_mask_is_as_it_was(truth, found):
 
 
 def test_a_frame_does_not_depend_on_which_others_are_asked(tracker, truth, found):
-    some = Propagation(tracker, truth[OWN], OWN)
-    clip = propagated(tracker, truth[OWN], OWN)
+    some = Propagation(tracker, {OWN: truth[OWN]})
+    clip = propagated(tracker, {OWN: truth[OWN]})
     for j in (7, 1, 6):
         np.testing.assert_array_equal(some.at(j), found[j])
         np.testing.assert_array_equal(clip.at(j), found[j])
+
+
+def test_masks_of_two_frames_are_better_than_one_and_each_stays_as_it_was(tracker, truth):
+    def errors(*frames):
+        carried = Propagation(tracker, {t: truth[t] for t in frames})
+        for t in frames:
+            np.testing.assert_array_equal(carried.at(t), truth[t])
+        return sum((carried.at(j) != truth[j]).sum() for j in (2, 3, 4, 5))
+
+    assert errors(0, 7) < min(errors(0), errors(7))
+
+
+def test_an_object_given_later_is_found_before_and_the_order_of_asking_does_not_matter(
+    tracker, truth
+):
+    first, *_, second = np.unique(truth[OWN])[1:]
+    given = {1: truth[1] * (truth[1] == first), 6: truth[6]}
+    up, down = Propagation(tracker, given), Propagation(tracker, given)
+    masks = {j: up.at(j) for j in range(TINY_FRAMES)}
+    for j in reversed(range(TINY_FRAMES)):
+        np.testing.assert_array_equal(down.at(j), masks[j])
+    there = truth[5] == second
+    assert (masks[5] == second)[there].mean() > 0.7
 
 
 def test_matches_find_what_the_scene_has_lost(tracker, truth, found, monkeypatch):
@@ -84,13 +107,13 @@ def test_without_flow_the_scene_answers_alone(tiny_scene, truth, tmp_path):
     shutil.copytree(tiny_scene, folder)
     shutil.rmtree(folder / "flow")
     tracker = omnimotion.load(folder, device="cpu", backend="torch").tracker
-    found = Propagation(tracker, truth[OWN], OWN)
+    found = Propagation(tracker, {OWN: truth[OWN]})
     np.testing.assert_array_equal(found.at(6), Carrier(tracker).propagate(truth[OWN], OWN, 6))
     np.testing.assert_array_equal(found.at(OWN), truth[OWN])
 
 
 def test_larger_cells_give_nearly_the_same(tracker, truth, found):
-    coarse = Propagation(tracker, truth[OWN], OWN, step=2).at(6)
+    coarse = Propagation(tracker, {OWN: truth[OWN]}, step=2).at(6)
     assert coarse.shape == (HEIGHT, WIDTH)
     assert (coarse == found[6]).mean() > 0.93
 
@@ -109,7 +132,7 @@ def test_votes_are_shared_where_colours_are_alike_and_nowhere_else():
 
 def test_masks_of_every_frame_keep_the_palette(tracker, truth, tmp_path):
     mask = Mask(truth[OWN], (0, 0, 0, 128, 0, 0, 0, 128, 0))
-    write_masks(tmp_path / "masks", tracker, mask, OWN, range(3, 6), 1)
+    write_masks(tmp_path / "masks", tracker, {OWN: mask}, range(3, 6), 1)
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
         "000003.png", "000004.png", "000005.png"
     ]  # fmt: skip

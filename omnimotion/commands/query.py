@@ -62,7 +62,8 @@ def _add_questions(parser: Parser) -> None:
         help="every pixel of --frame, to and from each frame: --export stmap, exr, flo or more, "
              "and --out is a new folder")  # fmt: skip
     add("--propagate-mask", type=Path, metavar="PNG",
-        help="the mask in every frame: --out is a new folder of PNGs")  # fmt: skip
+        help="the mask of --frame in every frame: --out is a new folder of PNGs; or a folder with "
+             "the masks of several frames, like 000007.png")  # fmt: skip
     add("--edit", type=Path, metavar="PNG",
         help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
              "folder of RGBA PNGs, --video the clip with it")  # fmt: skip

@@ -80,10 +80,9 @@ def _canonical(args: Namespace) -> int:
 
 def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
-    from omnimotion.asking import check_frame, selected_frames
+    from omnimotion.asking import check_frame, masks_of_frames, selected_frames
     from omnimotion.files import check_new_folder
     from omnimotion.long_runs import only_window, open_clip
-    from omnimotion.masks import load_mask
     from omnimotion.propagation import write_masks
     from omnimotion.runs import set_threads
     from omnimotion.warps import check_kinds, write_maps
@@ -95,13 +94,14 @@ def _whole_frames(args: Namespace) -> int:
     check_kinds(args.export or [] if args.maps else None, args.step)
     set_threads(args.threads)
     tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
-    frames = selected_frames(args.frames, tracker.index.n_frames)
-    check_frame(t, tracker.index.n_frames)
+    index, frames = tracker.index, selected_frames(args.frames, tracker.index.n_frames)
+    check_frame(t, index.n_frames)
     if args.maps:
         write_maps(args.out, only_window(tracker), t, frames, args.export)
     else:
-        mask = load_mask(args.propagate_mask, tracker.index.original_size)
-        write_masks(args.out, tracker, mask, t, frames, args.step or 1)
+        clip = index.n_frames, index.original_size
+        given = masks_of_frames(args.propagate_mask, args.frame, *clip)
+        write_masks(args.out, tracker, given, frames, args.step or 1)
     log.info("frames=%d out=%s", len(frames), args.out)
     return 0
 
