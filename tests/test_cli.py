@@ -613,6 +613,8 @@ def parser_of(name):
 def test_every_command_of_the_readme_is_valid(monkeypatch):
     import shlex
 
+    from preprocess.train_raft.__main__ import parser_of_training
+
     monkeypatch.chdir(ROOT)
     commands = list(readme_commands())
     assert len(commands) >= 8
@@ -625,6 +627,9 @@ def test_every_command_of_the_readme_is_valid(monkeypatch):
         else:
             if words[0] == "python":
                 words = words[1:]
+            if words[:2] == ["-m", "preprocess.train_raft"]:
+                parser_of_training().parse_args(words[2:])
+                continue
             name = words[1] if words[0] == "omnimotion" else words[0].removesuffix(".py")
             rest = words[2:] if words[0] == "omnimotion" else words[1:]
             if words[0].startswith("benchmarks/"):

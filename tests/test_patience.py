@@ -22,6 +22,7 @@ from omnimotion.viewer.answers import open_answers
 from omnimotion.viewer.guard import MAX_BODY_BYTES
 from omnimotion.viewer.refits import Refits
 from omnimotion.viewer.server import HOST, build_app, listen, server_of
+from omnimotion.viewer.shown import Shown
 
 SECONDS = 2.0  # that the server waits here
 LONGEST = 60.0  # until it has let go, on a busy machine
@@ -44,7 +45,7 @@ def port(tiny_scene, tmp_path_factory):
         patch.setattr(guard, "MAX_BODY_SECONDS", SECONDS)
         found = listener.getsockname()[1]
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that little is held
-        server = server_of(build_app(answers, refits, found))
+        server = server_of(build_app(Shown(answers, refits), found))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield found

@@ -17,9 +17,8 @@ from preprocess.train_raft.settings import RaftSettings
 LESS = "a smaller --batch"
 
 
-def main(words: list[str]) -> int:
-    """Run the command; raises `OmniMotionError`."""
-    began = time.perf_counter()
+def parser_of_training() -> Parser:
+    """The options of the command."""
     parser = Parser(prog="python -m preprocess.train_raft", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR",
                         help="folder of the training")  # fmt: skip
@@ -27,7 +26,13 @@ def main(words: list[str]) -> int:
                         help="write the best weights in half precision to FILE, its SHA-256 "
                         "beside it, and train nothing")  # fmt: skip
     add_settings(parser, {"training": RaftSettings})
-    args = parser.parse_args(words)
+    return parser
+
+
+def main(words: list[str]) -> int:
+    """Run the command; raises `OmniMotionError`."""
+    began = time.perf_counter()
+    args = parser_of_training().parse_args(words)
     settings = checked_settings(RaftSettings, vars(args))
     if args.export:
         from preprocess.train_raft.export import export
