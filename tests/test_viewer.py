@@ -31,7 +31,7 @@ from omnimotion.viewer.guard import MAX_BODY_BYTES
 from omnimotion.viewer.refits import Refits
 from omnimotion.viewer.server import PAGE, build_app, listen
 from omnimotion.viewer.shown import Shown
-from omnimotion.warps import Carrier
+from omnimotion.warps import Carrier, carried_labels, relay
 
 PORT = 8765
 OWN = f"http://127.0.0.1:{PORT}"
@@ -431,10 +431,10 @@ def test_a_clip_in_windows_is_shown(long_scene):
             pictures = [client.get(f"/api/frames/{layer}/{t}").content for t in (0, 14, 29)]
             assert len(set(pictures)) == 3
         number = client.post("/api/masks/2", content=np.packbits(labels).tobytes()).json()["mask"]
-        expected = fitted.propagate(labels, 2)
+        expected = relay(fitted.tracker, carried_labels(1), labels, 2)
         for t in (2, 14, 29):
             image = Image.open(io.BytesIO(client.get(f"/api/masks/{number}/{t}").content))
-            np.testing.assert_array_equal(np.asarray(image)[..., 3] > 0, expected[t])
+            np.testing.assert_array_equal(np.asarray(image)[..., 3] > 0, expected.at(t))
 
 
 def test_without_the_extra_it_says_what_to_install(tiny_scene):
