@@ -670,3 +670,11 @@ def test_the_readme_names_every_exit_code():
     }  # fmt: skip
     for code in codes | {130, 143}:
         assert re.search(rf"^\| {code} \|", text, re.M), code
+
+
+def test_a_query_removes_what_a_killed_one_left_beside_its_outputs(tiny_scene, tmp_path):
+    left = tmp_path / ".omnimotion-999999999-0123abcd.tmp.mp4"
+    left.write_bytes(b"half")
+    out = tmp_path / "t.csv"
+    assert call("query", "--scene", tiny_scene, "--grid", "3", "--out", out, *FAST) == 0
+    assert sorted(os.listdir(tmp_path)) == ["t.csv"]

@@ -109,6 +109,7 @@ def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
+    from omnimotion.files import remove_stale_temps
     from omnimotion.formats import check_options, outputs
     from omnimotion.long_runs import only_window, open_clip
     from omnimotion.measure import check_motion
@@ -117,6 +118,9 @@ def main(args: Namespace) -> int:
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
     _check_pairs(args)
+    for folder in {path.parent for path in (args.out, args.video, args.sheet) if path}:
+        if folder.is_dir():
+            remove_stale_temps(folder)
     if args.dense or args.maps or args.propagate_mask or args.edit or args.canonical:
         return answer_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
