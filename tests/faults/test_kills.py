@@ -78,7 +78,7 @@ def test_32_a_query_leaves_the_old_files_or_the_new_ones(tiny_scene, tmp_path, k
     new = files(tmp_path)
     for name in new:
         (tmp_path / name).write_bytes(b"old")
-    _, seen = killed(words, kills, 4.0, [tmp_path / name for name in new])
+    _, seen = killed(words, kills, 1.0, [tmp_path / name for name in new])
     assert seen <= {hashlib.sha256(data).hexdigest() for data in (*new.values(), b"old")}
     assert files(tmp_path) == new
 
