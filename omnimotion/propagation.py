@@ -32,7 +32,7 @@ from omnimotion.masks import Mask, save_mask
 from omnimotion.refine import Refiner
 from omnimotion.relay import Relay
 from omnimotion.tracker import Tracker
-from omnimotion.warps import Carrier, Windowed, lattice
+from omnimotion.warps import Carrier, Windowed
 
 Shares = NDArray[np.float32]
 
@@ -61,8 +61,8 @@ class Propagation:
         more than `CELLS`.
         """
         self._carrier, self._step, self._given = Carrier(tracker), step, dict(given)
-        self._found = dict(given)
         self._votes, self._done = None, dict[int, Labelled]()
+        self._shown: dict[int, Shares] = {}  # smaller than labels of all pixels
         if tracker.refiner:
             self._votes = _Votes(tracker.index, tracker.refiner, given.values(), step)
             self._done = {t: self._votes.of(labels) for t, labels in given.items()}
@@ -73,26 +73,28 @@ class Propagation:
         Frames on the way from the nearest one given are labelled first. Raises as reading the
         scene's flow and frames does.
         """
-        if j not in self._found:
-            t = self._nearest(j)
-            for frame in range(t, j, 1 if j > t else -1):
-                self.at(frame)
-            self._found[j] = self._next(j, t)
-        return self._found[j]
+        if j in self._given:
+            return self._given[j].copy()
+        if self._votes is None:  # without flow the scene's own answer is all there is
+            return self._scene(j, self._step)
+        t = self._nearest(j)
+        side = 1 if j > t else -1
+        for frame in range(t + side, j + side, side):
+            if frame not in self._done:
+                self._label(self._votes, frame, t)
+        return self._votes.decided(self._shown[j])
 
     def _nearest(self, j: int) -> int:
         return min(self._given, key=lambda t: (abs(t - j), t))
 
-    def _next(self, j: int, t: int) -> np.ndarray:
-        """Of a frame that is next to one that has its labels, in the direction of ``t``."""
-        if self._votes is None:  # without flow the scene's own answer is all there is
-            return self._scene(j, self._step)
+    def _label(self, votes: "_Votes", j: int, t: int) -> None:
+        """Label a frame that is next to one that has its labels, in the direction of ``t``."""
         known = {
             s: each for s, each in self._done.items()
             if s in self._given or (self._nearest(s) == t and (s - t) * (j - t) > 0)
         }  # fmt: skip
-        self._done[j], shown = self._votes.count(j, known, self._scene(j, self._votes.side))
-        return self._votes.decided(shown)
+        scene = self._scene(j, votes.side)
+        self._done[j], self._shown[j] = votes.count(j, known, scene)
 
     def _scene(self, j: int, step: int) -> np.ndarray:
         """What the scene says: of the nearest frames given before and behind, the nearer first."""
@@ -144,11 +146,13 @@ class _Votes:
         self, index: SceneIndex, refiner: Refiner, given: Iterable[np.ndarray], step: int
     ) -> None:
         self.matches, self.images = refiner.matches, refiner.patches
-        self.size = index.original_size
+        self.size, self.stored = index.original_size, index.size
         self.side = max(step, -(-max(self.size) // CELLS))
-        self.shape = tuple(-(-length // self.side) for length in self.size[::-1])
-        self.places = resize_xy(lattice(self.size, self.side), self.size, index.size)
-        self.to_cells = np.divide(self.size, index.size) / self.side  # store's pixels to cells
+        width, height = (-(-length // self.side) for length in self.size)
+        self.cells = width, height  # the frame as an image of so few pixels
+        self.shape = height, width
+        places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+        self.places = resize_xy(places.reshape(-1, 2).astype(float), self.cells, self.stored)
         self.names = np.unique(np.concatenate([[0], *map(np.unique, given)]))
 
     def of(self, labels: np.ndarray) -> Labelled:
@@ -162,7 +166,7 @@ class _Votes:
 
     def averaged(self, image: np.ndarray) -> np.ndarray:
         """An image float32 (H, W) or (H, W, C), averaged over cells."""
-        mean: np.ndarray = cv2.resize(image, self.shape[::-1], interpolation=cv2.INTER_AREA)
+        mean: np.ndarray = cv2.resize(image, self.cells, interpolation=cv2.INTER_AREA)
         return mean
 
     def count(
@@ -183,7 +187,7 @@ class _Votes:
     def read(self, frame: Labelled, ends: np.ndarray) -> tuple[Shares, NDArray[np.float32]]:
         """Shares at the ends (N, 2) of matches, one a cell, and how much they count (h, w)."""
         is_match = np.isfinite(ends[:, 0]).reshape(self.shape)
-        cells = (np.nan_to_num(ends) + 0.5) * self.to_cells - 0.5
+        cells = resize_xy(np.nan_to_num(ends), self.stored, self.cells)
         x, y = cells.astype(np.float32).T.reshape(2, *self.shape)
         *shares, known = (
             cv2.remap(each, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

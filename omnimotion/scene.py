@@ -83,7 +83,7 @@ class FusedFrameMap(NamedTuple):
         grids, layout, cameras = self.tables
         if points.dtype != grids.dtype:
             grids, cameras = grids.to(points.dtype), cameras.to(points.dtype)
-            layout = layout._replace(unit=layout.unit.astype(points.numpy().dtype))
+            layout = layout._replace(unit=layout.unit.astype(points.detach().numpy().dtype))
         return Carry.apply(
             points.flatten(1, -2), grids, cameras, self.frames, layout, inverse
         ).view(points.shape)

@@ -70,7 +70,7 @@ class Carrier:
     def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
         width, height = self.tracker.index.original_size
-        places, visible = self.carry(lattice((width, height), 1), i, j)
+        places, visible = self.carry(_lattice((width, height), 1), i, j)
         return places.reshape(height, width, 2), visible.reshape(height, width)
 
     @torch.no_grad()
@@ -78,7 +78,7 @@ class Carrier:
         """What each pixel of frame t shows: pseudo-depth float32 (H, W), RGB uint8 (H, W, 3)."""
         width, height = self.tracker.index.original_size
         frame_map = self.now.at(torch.tensor([t], device=self.tracker.device))
-        places = torch.from_numpy(lattice((width, height), 1)).split(RAYS_AT_ONCE)
+        places = torch.from_numpy(_lattice((width, height), 1)).split(RAYS_AT_ONCE)
         found = [surface_at(self.now, frame_map, self._own(part)[None]) for part in places]
         depth = torch.cat([each.depth[0] for each in found]).view(height, width)
         rgb = torch.cat([each.rgb[0] for each in found]).view(height, width, 3)
@@ -116,7 +116,7 @@ class Carrier:
         if t == j:
             return labels.copy()
         height, width = labels.shape
-        centres = lattice((width, height), step)
+        centres = _lattice((width, height), step)
         asked = np.flatnonzero(_at(self.near(labels > 0, t, j), centres))
         places, visible = self.carry(centres[asked], j, t)
         found = np.zeros(len(centres), np.uint8)
@@ -190,7 +190,7 @@ def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     return found
 
 
-def lattice(size: tuple[int, int], step: int) -> np.ndarray:
+def _lattice(size: tuple[int, int], step: int) -> np.ndarray:
     """The centres (N, 2) of cells of ``step`` px a side, row by row; the last may be cut off."""
     x, y = (
         ((first := np.arange(0, side, step)) + np.minimum(first + step, side) - 1) / 2

@@ -1,6 +1,7 @@
 """Masks carried through a clip, against the exact ones of a rendered scene."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ from conftest import TINY_FRAMES, TINY_SIZE
 
 import omnimotion
 from omnimotion.masks import Mask, load_mask
-from omnimotion.propagation import ALIKE, REACH, Propagation, propagated, shared_alike, write_masks
+from omnimotion.propagation import (
+    ALIKE,
+    REACH,
+    Propagation,
+    _Votes,
+    propagated,
+    shared_alike,
+    write_masks,
+)
 from omnimotion.synthetic import build_scene
 from omnimotion.warps import Carrier
 
@@ -116,6 +125,20 @@ def test_larger_cells_give_nearly_the_same(tracker, truth, found):
     coarse = Propagation(tracker, {OWN: truth[OWN]}, step=2).at(6)
     assert coarse.shape == (HEIGHT, WIDTH)
     assert (coarse == found[6]).mean() > 0.93
+
+
+@pytest.mark.parametrize("stored", [(65, 49), (33, 25)])
+def test_what_stays_where_it_is_keeps_its_share_in_frames_of_odd_size(stored):
+    """Cells of 4 px do not fill 65x49: they are a little smaller, as those of the image are."""
+    labels = np.zeros((49, 65), np.uint8)
+    labels[9:30, 14:60] = 5
+    index = SimpleNamespace(original_size=(65, 49), size=stored)
+    votes = _Votes(index, SimpleNamespace(matches=None, patches=None), [labels], 4)
+    frame = votes.of(labels)
+    shares, weight = votes.read(frame, votes.places)
+    np.testing.assert_allclose(shares, frame.shares, atol=1e-5)
+    assert weight.max() == pytest.approx(1)
+    assert (votes.decided(frame.shares) == labels).mean() > 0.97
 
 
 def test_votes_are_shared_where_colours_are_alike_and_nowhere_else():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import TINY_SETTINGS
 from PIL import Image
+from replies import said
 
 from omnimotion.cli import main
 from omnimotion.errors import ConfigError, InputError, ResourceError, SceneError
@@ -68,13 +69,6 @@ def client(studio):
     app = build_app(studio.shown, PORT, studio)
     with TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
         yield client
-
-
-def said(response):
-    line = response.json()["error"]
-    assert "\n" not in line
-    assert "Traceback" not in line
-    return line
 
 
 def left(studio):

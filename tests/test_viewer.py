@@ -14,6 +14,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from PIL import Image
+from replies import said
 
 import omnimotion
 from omnimotion.cli import main
@@ -49,14 +50,6 @@ def client(scene, tiny_scene):
     app = build_app(Shown(open_answers(scene, tiny_scene), refits), PORT)
     with closing(refits), TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
         yield client
-
-
-def said(response):
-    """The one line of a refusal."""
-    line = response.json()["error"]
-    assert "\n" not in line
-    assert "Traceback" not in line
-    return line
 
 
 # what it answers --------------------------------------------------------------------------------
