@@ -163,6 +163,24 @@ def test_one_video_comes_at_a_time(tmp_path, video):
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+def test_an_upload_can_be_cancelled_at_any_moment(tmp_path):
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that comes with a chunk."""
+
+    async def cancelled(turns):
+        taking = asyncio.create_task(Uploads().take(endless(), 0, tmp_path / "a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        taking.cancel()
+        done, _ = await asyncio.wait({taking}, timeout=5)
+        taking.cancel()
+        assert done == {taking}, f"after {turns} turns"
+        assert taking.cancelled()
+
+    for turns in range(1, 60):
+        asyncio.run(cancelled(turns))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, video):
     import resource
 

@@ -55,7 +55,8 @@ class Guard:
         body = b""
         if refusal is None:
             try:
-                body = await asyncio.wait_for(_body(receive), MAX_BODY_SECONDS)
+                async with asyncio.timeout(MAX_BODY_SECONDS):
+                    body = await _body(receive)
             except TimeoutError:
                 refusal = 408, f"the request took over {MAX_BODY_SECONDS:g} s to arrive"
             except _TooLarge:

@@ -55,7 +55,8 @@ class Uploads:
         with temp.open("wb") as file:
             while True:
                 try:
-                    chunk = await asyncio.wait_for(anext(chunks), STALL_SECONDS)
+                    async with asyncio.timeout(STALL_SECONDS):  # wait_for can lose a cancellation
+                        chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return size
                 size += len(chunk)
