@@ -4,10 +4,10 @@
 
 Two kinds of scenes: those of the renderer that RAFT is trained on, with seeds of their own (many
 pairs), and clips of the reef (`omnimotion.synthetic`), which no training has seen anything of. DIS
-is that of preprocessing: medium, finest scale 0. Errors are means over all pixels, and over those
-that are hidden in the second frame; "no flow" is the error of flow 0. Speed is pairs a second with
-flow both ways, as preprocessing computes it, after a warm-up; without a GPU a CPU second, frames
-are small and pairs few. The table comes last.
+is that of preprocessing: medium, finest scale 0, mended at edges. Errors are means over all
+pixels, and over those that are hidden in the second frame; "no flow" is the error of flow 0. Speed
+is pairs a second with flow both ways, as preprocessing computes it, after a warm-up; without a GPU
+a CPU second, frames are small and pairs few. The table comes last.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from preprocess.edges import mended
 from preprocess.estimator import Frames, PairFlow, Pixels
 from preprocess.filter import colour_distance, sample
 from preprocess.pairs import is_log_gap
@@ -36,7 +37,7 @@ class DisEstimator:
         self.workers = os.cpu_count() or 1
         self.info: dict[str, Any] = {
             "method": "dis",
-            "model": "medium",
+            "model": "medium, edges",
             "weights": None,
             "licence": "Apache-2.0 (OpenCV)",
             "why": why,
@@ -49,8 +50,10 @@ class DisEstimator:
         of hiding just there: half the resolution does, and takes a third of the time.
         """
         finest = FULL if is_log_gap(abs(j - i)) else HALF
-        grey_i, grey_j = _grey(self.frames(i)), _grey(self.frames(j))
-        return PairFlow(self._flow(grey_i, grey_j, finest), self._flow(grey_j, grey_i, finest))
+        images = self.frames(i), self.frames(j)
+        grey_i, grey_j = map(_grey, images)
+        forward, backward = self._flow(grey_i, grey_j, finest), self._flow(grey_j, grey_i, finest)
+        return PairFlow(*mended(forward, backward, *images))
 
     def alike(
         self,
