@@ -58,6 +58,11 @@ class Warp(NamedTuple):
 class Bijection(Protocol):
     """A family of invertible maps, one for each frame."""
 
+    @property
+    def fading(self) -> frozenset[str]:
+        """Names of parameters that matter only where matches hold them: see `FlooredAdam`."""
+        ...
+
     def table(self) -> Tensor:
         """What the layers read, a row a frame (T, G): made once a step, for all frames."""
         ...
@@ -116,6 +121,12 @@ class GridBijection(nn.Module):
             self.levels.append(
                 nn.ParameterList(nn.Parameter(torch.zeros(n_basis, 2, *size)) for size in sizes)
             )
+
+    @property
+    def fading(self) -> frozenset[str]:
+        """All levels but the coarsest: where nothing is seen, motion ought to be smooth."""
+        names = (name for name, _ in self.named_parameters())
+        return frozenset(name for name in names if not name.endswith(".0"))
 
     @property
     def layout(self) -> Layout:
@@ -198,6 +209,11 @@ class MlpBijection(nn.Module):
             Mlp(self.CODE, self.CODE, self.CODE, 1, generator, last_gain=1.0) for _ in self.axes
         )
         self.layers = nn.ModuleList(Mlp(n_in, 2, width, 3, generator) for _ in self.axes)
+
+    @property
+    def fading(self) -> frozenset[str]:
+        """None: a network has no level that stands alone."""
+        return frozenset()
 
     def table(self) -> Tensor:
         """(T, CODE): a code of each frame."""

@@ -37,7 +37,7 @@ from omnimotion.losses import LossTerms, loss_terms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
 from omnimotion.scene import Scene
-from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
+from omnimotion.schedule import learning_rate, level_fade, loss_weights, max_gap, motion_share
 from omnimotion.seeds import Purpose, generator
 from omnimotion.signals import StopSignal
 from omnimotion.supervision import Guide, joined
@@ -136,8 +136,9 @@ class Fit:
     def _descend(self, loss: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         loss.backward()
-        rate = learning_rate(self.step, self.config.fit.num_iters, self.config.fit)
-        return self.optimizer.step(self.step, rate * float(self.rate_factor))
+        fit = self.config.fit
+        rate = learning_rate(self.step, fit.num_iters, fit) * float(self.rate_factor)
+        return self.optimizer.step(self.step, rate, level_fade(self.step / fit.num_iters, fit))
 
     # state ------------------------------------------------------------------------------------
 
@@ -267,4 +268,5 @@ def _optimizer(scene: Scene, config: Config) -> FlooredAdam:
     groups = [(layers, 1.0), (volume, fit.volume_rate), (codes, fit.code_rate)]
     if config.model.camera:
         groups.append(({"camera_shift": scene.camera_shift}, fit.camera_rate))
-    return FlooredAdam(groups, fit.adam_floor, fit.clip)
+    fading = frozenset(f"bijection.{name}" for name in scene.bijection.fading)
+    return FlooredAdam(groups, fit.adam_floor, fit.clip, fading)

@@ -9,6 +9,9 @@ went well for a thousand steps can run away. Two changes keep it in place:
 * the gradient of the bijection is scaled down where its norm exceeds ``clip`` times its running
   mean.
 
+And some parameters can be drawn to zero as they go, by a share of their rate (decoupled weight
+decay; Loshchilov and Hutter, arXiv 1711.05101): what the loss does not hold in place fades.
+
 Nothing here waits for the device.
 """
 
@@ -25,10 +28,15 @@ class FlooredAdam:
     """The optimizer of a fit. The first group is the one whose gradient is bounded."""
 
     def __init__(
-        self, groups: list[tuple[dict[str, nn.Parameter], float]], floor: float, clip: float
-    ) -> None:
-        """``groups``: named parameters with their rate relative to that of `step`."""
+        self, groups: list[tuple[dict[str, nn.Parameter], float]], floor: float, clip: float,
+        fading: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        """``groups``: named parameters with their rate relative to that of `step`.
+
+        ``fading``: names of those that `step` draws to zero.
+        """
         self.groups = groups
+        self.fading = fading
         self.floor = floor
         self.clip = clip
         device = next(iter(groups[0][0].values())).device
@@ -47,8 +55,10 @@ class FlooredAdam:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self, count: int, rate: float) -> Tensor:
+    def step(self, count: int, rate: float, fade: float = 0.0) -> Tensor:
         """Take step number ``count`` (from 0) at learning rate ``rate``.
+
+        What fades is made smaller by ``fade`` times its rate.
 
         The step is skipped where a gradient is not finite: one would poison the moments for ever.
         Returns whether all were, as a bool () on their device. On a GPU, where looking would wait,
@@ -73,6 +83,8 @@ class FlooredAdam:
             torch._foreach_lerp_(means, gradients, 1 - BETA_MEAN)
             torch._foreach_mul_(squares, BETA_SQUARE)
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - BETA_SQUARE)
+            for name in self.fading & moved.keys() if fade else ():
+                moved[name].mul_(1 - rate * relative * fade)
             for parameter, mean, square in zip(moved.values(), means, squares):
                 row = square.mean(_row_axes(square), keepdim=True)
                 denominator = ((square + self.floor**2 * row) / square_fix).sqrt_().add_(EPSILON)

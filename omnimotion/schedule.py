@@ -11,6 +11,11 @@ def learning_rate(step: int, steps: int, config: FitConfig) -> float:
     return config.learning_rate * warm * config.decay ** (-step / steps)
 
 
+def level_fade(progress: float, config: FitConfig) -> float:
+    """How strongly finer motion grids fade: not before things have found their places."""
+    return config.level_fade if progress >= config.fade_start else 0.0
+
+
 def max_gap(progress: float, n_frames: int, config: FitConfig) -> float:
     """Frames between a pair: near pairs first, all of them after ``gap_ramp``."""
     ramp = 1.0 if config.gap_ramp == 0 else min(1.0, progress / config.gap_ramp)

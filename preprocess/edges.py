@@ -26,10 +26,15 @@ PLACES = 40  # looked at around a pixel
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 ALIKE = np.float32(0.006)  # squared distance of colours that are half alike
 UNLIKE = np.float32(4)  # times ALIKE: of another surface
-SPREADS = 16, 4, 1  # px^2, of motions that are averaged: one after the other, a robust mean
+SPREADS = (
+    np.float32(16),
+    np.float32(4),
+    np.float32(1),
+)  # px^2, of motions that are averaged: one after the other, a robust mean
 SAME = np.float32(4)  # px^2: motions of one surface
-LEAST = np.float32(0.3)  # of weight: about one place that is close and alike
+LEAST = np.float32(2)  # of weight: two places or more that are close and alike
 AGREE = np.float32(0.6)  # of the weight, for one motion
+RULES = ALIKE, UNLIKE, SPREADS, SAME, LEAST, AGREE
 AT_ONCE = 1 << 14  # pixels
 
 
@@ -50,10 +55,9 @@ def beside(flow: np.ndarray, reliable: np.ndarray, colours: np.ndarray) -> np.nd
 
     Where there are none, or they do not agree, it stays as it is.
     """
-    places, nearness = _places()
     found = flow.copy()
     if fill := _compiled():
-        fill(flow, reliable, colours, (places, nearness), found)
+        fill((flow, reliable, colours), _places(), RULES, found)
         return found
     y, x = np.nonzero(~reliable)
     for first in range(0, len(y), AT_ONCE):
@@ -80,7 +84,7 @@ def _fill(
     total = _sum(weights)
     mean = _mean(weights, motions)
     for spread in SPREADS:
-        closeness = [1 + _apart(motion, mean) / np.float32(spread) for motion in motions]
+        closeness = [1 + _apart(motion, mean) / spread for motion in motions]
         mean = _mean([w / (c * c) for w, c in zip(weights, closeness)], motions)
     same = _sum([np.where(_apart(motion, mean) < SAME, weight, np.float32(0))
                  for weight, motion in zip(weights, motions)])  # fmt: skip

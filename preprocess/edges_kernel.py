@@ -5,11 +5,6 @@ from typing import Any
 import numpy as np
 from numba import float32, njit
 
-from preprocess import edges
-
-ALIKE, UNLIKE = float32(edges.ALIKE), float32(edges.UNLIKE)
-WIDE, MIDDLE, NARROW = (float32(spread) for spread in edges.SPREADS)
-SAME, LEAST, AGREE = float32(edges.SAME), float32(edges.LEAST), float32(edges.AGREE)
 ZERO, ONE = float32(0), float32(1)
 
 kernel = njit(nogil=True, cache=True)  # no fast arithmetic: numpy must find the same
@@ -17,25 +12,29 @@ inline = njit(inline="always")
 
 
 @kernel
-def fill(
-    flow: np.ndarray, reliable: np.ndarray, colours: np.ndarray, places: tuple, found: np.ndarray
-) -> None:
-    """Fill ``found`` (H, W, 2) where ``reliable`` (H, W) is false; ``places``: see `edges`."""
-    height, width = reliable.shape
+def fill(images: tuple, places: tuple, rules: tuple, found: np.ndarray) -> None:
+    """Fill ``found`` (H, W, 2) where the flow of ``images`` is not reliable.
+
+    ``images`` are flow (H, W, 2), reliable (H, W) and colours (H, W, 3); ``places`` and ``rules``,
+    float32, are those of `edges`: passed, since compiled code is kept until this file changes.
+    """
+    height, width = images[1].shape
     weights = np.empty(len(places[1]), np.float32)
     motions = np.empty((len(places[1]), 2), np.float32)
     for y in range(height):
         for x in range(width):
-            if not reliable[y, x]:
-                count = _look(flow, reliable, colours, (y, x), places, (weights, motions))
-                _settle(weights[:count], motions[:count], found[y, x])
+            if not images[1][y, x]:
+                count = _look(images, (y, x), places, rules, (weights, motions))
+                _settle(weights[:count], motions[:count], rules, found[y, x])
 
 
 @inline
-def _look(flow: Any, reliable: Any, colours: Any, at: Any, places: Any, seen: Any) -> int:
+def _look(images: Any, at: Any, places: Any, rules: Any, seen: Any) -> int:
     """Weights and motions of the places that count, into ``seen``; how many."""
+    flow, reliable, colours = images
     (y, x), (height, width) = at, reliable.shape
     weights, motions = seen
+    alike, unlike = rules[0], rules[1]
     count = 0
     for k in range(len(places[1])):
         row, column = y + places[0][k, 1], x + places[0][k, 0]
@@ -46,8 +45,8 @@ def _look(flow: Any, reliable: Any, colours: Any, at: Any, places: Any, seen: An
         red = colours[row, column, 0] - colours[y, x, 0]
         green = colours[row, column, 1] - colours[y, x, 1]
         blue = colours[row, column, 2] - colours[y, x, 2]
-        off = (red * red + green * green + blue * blue) / ALIKE
-        if off <= UNLIKE:
+        off = (red * red + green * green + blue * blue) / alike
+        if off <= unlike:
             weights[count] = places[1][k] / ((ONE + off) * (ONE + off))
             motions[count] = flow[row, column]
             count += 1
@@ -55,17 +54,18 @@ def _look(flow: Any, reliable: Any, colours: Any, at: Any, places: Any, seen: An
 
 
 @inline
-def _settle(weights: Any, motions: Any, found: Any) -> None:
+def _settle(weights: Any, motions: Any, rules: Any, found: Any) -> None:
     """The motion (2,) that most of the weight agrees on, if any."""
+    spreads, same, least, agree = rules[2:]
     total, u, v = ZERO, ZERO, ZERO
     for k in range(len(weights)):
         total += weights[k]
         u += weights[k] * motions[k, 0]
         v += weights[k] * motions[k, 1]
-    if not total > LEAST:
+    if not total > least:
         return
     u, v = u / total, v / total
-    for spread in (WIDE, MIDDLE, NARROW):
+    for spread in spreads:
         share, new_u, new_v = ZERO, ZERO, ZERO
         for k in range(len(weights)):
             close = ONE + _apart(motions[k], u, v) / spread
@@ -74,11 +74,11 @@ def _settle(weights: Any, motions: Any, found: Any) -> None:
             new_u += weight * motions[k, 0]
             new_v += weight * motions[k, 1]
         u, v = new_u / share, new_v / share
-    same = ZERO
+    share = ZERO
     for k in range(len(weights)):
-        if _apart(motions[k], u, v) < SAME:
-            same += weights[k]
-    if same > AGREE * total:
+        if _apart(motions[k], u, v) < same:
+            share += weights[k]
+    if share > agree * total:
         found[0], found[1] = u, v
 
 

@@ -134,6 +134,16 @@ def test_every_parameter_gets_a_gradient(made):
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_all_levels_but_the_coarsest_fade():
+    made = grid(couplings=3, levels=3)
+    sizes = {name: p.shape[-1] for name, p in made.named_parameters()}
+    coarsest = min(p.shape[-1] for p in made.levels[0])
+    assert len(made.fading) == 6
+    assert made.fading < set(sizes)
+    assert all(sizes[f"levels.0.{level}"] > coarsest for level in (1, 2))
+    assert {f"levels.{layer}.0" for layer in range(3)} == set(sizes) - made.fading
+
+
 def test_levels_of_the_grid_are_added():
     """A layer reads the sum of its levels: a constant may be put in either."""
     coarse, fine = grid(), grid()

@@ -51,6 +51,30 @@ def test_rates_are_relative():
         torch.testing.assert_close(fast["moved"][name], 2 * slow["moved"][name])
 
 
+def test_what_fades_shrinks_by_its_rate_before_the_step_and_nothing_else_does():
+    faded, plain = parameters(), parameters()
+    optimizer = FlooredAdam([(faded, 2.0)], floor=0.3, clip=0.0, fading=frozenset({"grid"}))
+    start = faded["grid"].detach().clone()
+    for named, each, fade in (
+        (faded, optimizer, 5.0), (plain, FlooredAdam([(plain, 2.0)], 0.3, 0.0), 0.0)
+    ):  # fmt: skip
+        loss(named, 0).backward()
+        each.step(0, 0.01, fade)
+    torch.testing.assert_close(faded["grid"], plain["grid"].detach() - 2 * 0.01 * 5 * start)
+    torch.testing.assert_close(faded["weight"], plain["weight"])
+
+
+def test_what_nothing_holds_fades_away():
+    named = {"grid": nn.Parameter(torch.full((2, 2, 4, 4), 0.1))}
+    optimizer = FlooredAdam([(named, 1.0)], floor=0.3, clip=0.0, fading=frozenset({"grid"}))
+    for step in range(100):
+        optimizer.zero_grad()
+        (named["grid"][0] - 0.1).square().sum().backward()  # holds one half of it
+        optimizer.step(step, 1e-2, fade=5.0)
+    assert named["grid"][1].abs().max() < 0.1 * 0.95**90
+    assert named["grid"][0].min() > 0.08
+
+
 def test_with_a_floor_a_hardly_seen_cell_hardly_moves():
     moved = []
     for floor in (0.0, 0.3):

@@ -7,7 +7,13 @@ import pytest
 
 from omnimotion.config import FitConfig, LossConfig
 from omnimotion.losses import LossTerms
-from omnimotion.schedule import learning_rate, loss_weights, max_gap, motion_share
+from omnimotion.schedule import (
+    learning_rate,
+    level_fade,
+    loss_weights,
+    max_gap,
+    motion_share,
+)
 
 FIT = dataclasses.replace(
     FitConfig(), learning_rate=1e-2, decay=30.0, warmup=50, first_gap=8, gap_ramp=0.4
@@ -29,6 +35,11 @@ def test_rate_warms_up_then_falls_by_the_decay():
 def test_rate_can_be_constant():
     fit = dataclasses.replace(FIT, decay=1.0, warmup=0)
     assert {learning_rate(step, 7, fit) for step in range(7)} == {1e-2}
+
+
+def test_finer_grids_fade_only_later():
+    fit = dataclasses.replace(FIT, level_fade=10.0, fade_start=0.4)
+    assert [level_fade(progress, fit) for progress in (0, 0.39, 0.4, 1)] == [0, 0, 10, 10]
 
 
 def test_far_pairs_come_later():
