@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from omnimotion.kernels import couplings, rays, volume
+from omnimotion.kernels import couplings, decoder, rays, volume
 from omnimotion.kernels.layout import DensityTable, Layout
 
 MIN_POINTS = 1024  # a thread with fewer costs more than it saves
@@ -55,13 +55,13 @@ class Carry(Function):
         """The mapped points (P, M, 3)."""
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         learning = any(ctx.needs_input_grad)
-        kept = x.new_empty(len(layout.axis) if learning else 0, *x.shape[:2])
+        kept = x.new_empty(len(x), len(layout.axis) if learning else 0, x.shape[1])
         source, where = x.contiguous().numpy(), frames.numpy()
         tables = (grids.numpy(), layout, cameras.numpy())
         target, keep = out.numpy(), kept.numpy()
 
         def part(rows: slice) -> None:
-            results = (target[rows], keep[:, rows])
+            results = (target[rows], keep[rows])
             couplings.carry(source[rows], where[rows], tables, inverse, results)
 
         _spread(part, len(x), x.shape[1])
@@ -82,7 +82,7 @@ class Carry(Function):
             added = torch.zeros_like(grids), torch.zeros_like(cameras)
             gradients = (target[rows], added[0].numpy(), added[1].numpy())
             couplings.carry_back(gradient[rows], where[rows], tables, ctx.inverse,
-                                 (mapped[rows], keep[:, rows]), gradients)  # fmt: skip
+                                 (mapped[rows], keep[rows]), gradients)  # fmt: skip
             return added
 
         return x_g, *_sums(_spread(part, len(out), out.shape[1])), None, None, None
@@ -115,6 +115,37 @@ class Read(Function):
             return (added,)
 
         return places_g, *_sums(_spread(part, len(places), 1))
+
+
+class Decode(Function):
+    """Outputs (N, O) of features (N, C), by weights (H, C) and (O, H): see `decoder.decode`."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """The outputs (N, O)."""
+        features, first, second = (each.contiguous() for each in (features, first, second))
+        outputs = torch.empty(len(features), len(second))
+        source, target = features.numpy(), outputs.numpy()
+        weights = first.numpy(), second.numpy()
+        _spread(lambda rows: decoder.decode(source[rows], *weights, target[rows]), len(source), 1)
+        ctx.save_for_backward(features, first, second)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of the features and of the weights."""
+        features, first, second = ctx.saved_tensors
+        features_g = torch.empty_like(features)
+        gradient, source, target = g[0].contiguous().numpy(), features.numpy(), features_g.numpy()
+        weights = first.numpy(), second.numpy()
+
+        def part(rows: slice) -> tuple[Tensor, ...]:
+            added = torch.zeros_like(first), torch.zeros_like(second)
+            into = added[0].numpy(), added[1].numpy()
+            decoder.decode_back(gradient[rows], source[rows], weights, target[rows], into)
+            return added
+
+        return features_g, *_sums(_spread(part, len(source), 1))
 
 
 def look(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimotion.kernels.layout import DensityTable
-from omnimotion.networks import GaborNet, decoder
+from omnimotion.networks import Decoder, GaborNet, decoder
 
 DENSITY_BIAS = -1.0  # softplus(x - 1), as in the paper: little is opaque at the start
 
@@ -94,9 +94,10 @@ class VolumeTable(NamedTuple):
     def __call__(self, u: Tensor) -> Look:
         """See `Volume`."""
         volume = self.volume
-        read = _read_fused if volume.fused else _read
+        read, run = (_read_fused, _run_fused) if volume.fused else (_read, _run)
         features = read((u.reshape(-1, 3) - volume.centre) / volume.half_size, self.features)
-        return decode(volume.decoder(features).view(*u.shape[:-1], 4), volume.density_gain)
+        raw = run(volume.decoder, features)
+        return decode(raw.view(*u.shape[:-1], 4), volume.density_gain)
 
     def density_table(self) -> DensityTable:
         """What the compiled kernels need for density, on a CPU."""
@@ -120,6 +121,18 @@ def _read_fused(places: Tensor, grid: Tensor) -> Tensor:
     from omnimotion.fused import Read
 
     return Read.apply(places, grid[0].permute(1, 2, 3, 0))
+
+
+def _run(network: Decoder, features: Tensor) -> Tensor:
+    """Outputs (N, 4) of features (N, C)."""
+    return network(features)
+
+
+def _run_fused(network: Decoder, features: Tensor) -> Tensor:
+    """`_run` in one compiled loop, on a CPU."""
+    from omnimotion.fused import Decode
+
+    return Decode.apply(features, network.first, network.second)
 
 
 class MlpVolume(nn.Module):

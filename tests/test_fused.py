@@ -7,7 +7,7 @@ import torch.nn.functional as F
 pytest.importorskip("numba")
 
 from omnimotion.config import ModelConfig
-from omnimotion.fused import Carry, Read, _spread, loop_threads
+from omnimotion.fused import Carry, Decode, Read, _spread, loop_threads
 from omnimotion.geometry import Frame
 from omnimotion.scene import Scene
 
@@ -114,6 +114,35 @@ def test_reads_and_their_gradients_agree_with_grid_sample(threads):
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
     assert_close(g.grad.double(), h.grad, 1e-4)
     assert_close(p.grad.double(), q.grad, 1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("widths", [(8, 32, 4), (5, 7, 3)], ids=str)
+def test_the_network_and_its_gradients_agree_with_double_precision(widths, threads):
+    n_in, n_hidden, n_out = widths
+    given = random(3001, n_in), random(n_hidden, n_in, seed=1), random(n_out, n_hidden, seed=2)
+    weights = random(3001, n_out, seed=3)
+    single = [each.clone().requires_grad_() for each in given]
+    torch.set_num_threads(threads)
+    try:
+        found = Decode.apply(*single)
+        (found * weights).sum().backward()
+    finally:
+        torch.set_num_threads(1)
+    double = [each.double().requires_grad_() for each in given]
+    features, first, second = double
+    expected = torch.relu(features @ first.T) @ second.T
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
+    for each, reference in zip(single, double):
+        assert_close(each.grad.double(), reference.grad, 1e-4)
+
+
+def test_a_feature_that_is_not_a_number_spoils_its_own_point_only():
+    features = random(300, 8)
+    features[7] = torch.nan
+    found = Decode.apply(features, random(32, 8, seed=1), random(4, 32, seed=2))
+    assert found.isnan().any(dim=1).nonzero().tolist() == [[7]]
 
 
 def test_what_is_not_a_number_stays_so_and_reads_nothing_beyond_the_grid():

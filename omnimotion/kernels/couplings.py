@@ -3,7 +3,7 @@
 Conventions. Points are (P, M, 3), frames (P,) index the rows of ``tables`` (T, G) and ``cameras``
 (T, 4); all are of one precision, in which everything is computed. A row of ``tables`` holds every
 layer's grid, one after the other, each (nb, na, 2): log-scale and shift side by side. ``kept``
-(L, P, M) is what a layer changed, before it did, so that the way back needs no second evaluation.
+(P, L, M) is what a layer changed, before it did, so that the way back needs no second evaluation.
 Gradients are added to their arrays.
 """
 
@@ -268,7 +268,7 @@ def carry(x: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool,
     for p in range(len(frames)):
         t = frames[p]
         _load(x[p], v)
-        map_frame(v, cameras[t], grids[t], layout, inverse, kept[:, p])
+        map_frame(v, cameras[t], grids[t], layout, inverse, kept[p])
         _store(v, out[p])
 
 
@@ -288,5 +288,5 @@ def carry_back(g: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool, 
         _load(out[p], v)
         _load(g[p], v_g)
         camera, grid = (cameras[t], cameras_g[t]), (grids[t], grids_g[t])
-        _frame_back((v, v_g), camera, grid, layout, inverse, kept[:, p])
+        _frame_back((v, v_g), camera, grid, layout, inverse, kept[p])
         _store(v_g, x_g[p])

@@ -1,0 +1,247 @@
+"""What a step of the fit has to do, counted from its settings and sizes.
+
+Conventions. Work is that of the way there and of the way back together. Numbers are float32. An
+operation is one addition, multiplication, division or comparison; an exponential and its like are
+`EXP` of them, as the compiled kernels have it. Bytes are those that a part is given or hands on,
+each moved once, as if all in between stayed in the processor. Not counted: the draw of matches,
+frame codes, and what is done once for a pair. So nothing can be faster than what follows from it.
+"""
+
+from typing import NamedTuple
+
+from omnimotion.config import Config
+from omnimotion.fitting import LOST_POINTS
+from omnimotion.losses import SUBSET
+
+NUMBER = 4  # bytes
+EXP = 16  # operations
+BACK = 2  # a product's way back is two products: for what it was given and for its weights
+
+# operations for each point and layer, as `omnimotion.kernels.couplings` does them
+LOCATE, WEIGHTS, VALUES, COUPLE = 10, 5, 14, EXP + 2
+SLOPES, COUPLE_BACK, SCATTER = 22, EXP + 13, 5 + 16
+CAMERA, CAMERA_BACK, UNITS = 8, 24, 3
+LOCATE_3, LERPS, LERPS_BACK, SCATTER_3 = 15, 21, 45, 24  # `kernels.volume`; two for each feature
+ADAM = 14  # for each parameter
+LEVEL_2D, LEVEL_3D = 8, 16  # for each number of a coarser grid's sum with a finer one
+WEIGH, WEIGH_BACK = EXP + 3, 4  # a sample's weight on its ray
+FLOW, FLOW_BACK = EXP + 8, 8  # a sample's flow loss
+APART = 10  # distortion, for each two samples of a ray
+
+
+class Work(NamedTuple):
+    """What is to be done, or what a machine does in a second."""
+
+    matrix: float = 0.0  # operations in products of matrices
+    plain: float = 0.0  # other operations
+    bytes: float = 0.0
+    motion_reads: float = 0.0  # of a motion grid's cell: 4 corners of 2 numbers
+    motion_adds: float = 0.0  # to those
+    volume_reads: float = 0.0  # of a volume's cell: 8 corners of 8 numbers
+    volume_adds: float = 0.0
+
+
+class Step(NamedTuple):
+    """The points of a step."""
+
+    pairs: int
+    points: int
+    samples: int
+    lost: int = LOST_POINTS
+    consistency: bool = True
+    occlusion: bool = True
+    distortion: bool = False
+
+    @property
+    def main(self) -> int:
+        """Samples of the matched points' rays."""
+        return self.pairs * self.points * self.samples
+
+    @property
+    def subset(self) -> int:
+        """Pairs that some terms look at."""
+        return max(1, self.pairs // SUBSET)
+
+    @property
+    def rendered(self) -> int:
+        """Samples of all rays: a subset's in frame j, and two for each point without a match."""
+        there = self.consistency * self.subset * self.points * self.samples
+        lost = self.occlusion * 2 * self.subset * self.lost * self.samples
+        return self.main + there + lost
+
+    @property
+    def carried(self) -> int:
+        """Points through the maps: what is rendered, to frame j, and surfaces to three frames."""
+        smooth = 3 * self.subset * self.points
+        return self.rendered + self.main + smooth + self.occlusion * self.subset * self.lost
+
+
+class Grids(NamedTuple):
+    """Sizes of a scene of grids."""
+
+    frames: int
+    basis: int  # cosines in time
+    layers: int
+    table: int  # numbers of a frame's motion grids, the levels summed
+    levels: int
+    coefficients: int  # numbers of all levels
+    volume: int  # numbers of the canonical grid, the levels summed
+    volume_levels: int
+    volume_coefficients: int
+    channels: int
+    hidden: int
+    parameters: int
+
+
+class Networks(NamedTuple):
+    """Sizes of the paper's networks."""
+
+    layers: int
+    inputs: int  # of a layer's network: encoded places and a frame's code
+    width: int
+    depth: int  # hidden layers
+    volume_width: int
+    volume_depth: int
+    parameters: int
+
+
+def step_of(config: Config) -> Step:
+    """The points of a step by its settings."""
+    fit, loss = config.fit, config.loss
+    return Step(
+        fit.pairs, fit.points, fit.samples, LOST_POINTS, bool(loss.depth_consistency),
+        bool(loss.occlusion), bool(loss.distortion),
+    )  # fmt: skip
+
+
+def seconds(work: Work, a_second: Work) -> float:
+    """The least time: that of what takes longest, with all else done meanwhile."""
+    return max(amount / rate for amount, rate in zip(work, a_second))
+
+
+def bound(work: Work, a_second: Work) -> str:
+    """What takes longest."""
+    times = [amount / rate for amount, rate in zip(work, a_second)]
+    return Work._fields[times.index(max(times))]
+
+
+def total(parts: dict[str, Work]) -> Work:
+    """The work of all parts."""
+    return Work(*(sum(amounts) for amounts in zip(*parts.values())))
+
+
+def grid_parts(step: Step, grids: Grids) -> dict[str, Work]:
+    """The work of a step with grids, by part."""
+    return {
+        "motion tables": motion_tables(grids),
+        "couplings, cameras": couplings(step.carried, grids),
+        "volume table": volume_table(grids),
+        "volume reads": volume_reads(step.rendered, grids),
+        "decoder": decoder(step.rendered, grids.channels, grids.hidden),
+        "compositing, losses": compositing(step),
+        "optimiser": optimiser(grids.parameters),
+    }
+
+
+def network_parts(step: Step, networks: Networks) -> dict[str, Work]:
+    """The work of a step with the paper's networks, by part."""
+    return {
+        "coupling networks": coupling_networks(step.carried, networks),
+        "colour network": colour_network(step.rendered, networks),
+        "compositing, losses": compositing(step),
+        "optimiser": optimiser(networks.parameters),
+    }
+
+
+def motion_tables(grids: Grids) -> Work:
+    """Levels summed, times the time basis, the log-scales bounded."""
+    rows, summed = grids.frames * grids.table, grids.basis * grids.table
+    product = 2 * grids.frames * summed
+    return Work(
+        matrix=2 * product,  # back for the coefficients alone: the basis is fixed
+        plain=2 * LEVEL_2D * (grids.levels - 1) * summed + (EXP + 6) * rows / 2,
+        bytes=NUMBER * (2 * grids.coefficients + 3 * rows),  # bounding reads its result again
+    )
+
+
+def couplings(points: int, grids: Grids) -> Work:
+    """Points through all layers of a map and its camera."""
+    layer = LOCATE + WEIGHTS + VALUES + COUPLE
+    layer_back = LOCATE + SLOPES + COUPLE_BACK + SCATTER
+    ends = CAMERA + CAMERA_BACK + 6 * UNITS
+    # there: 3 in, 3 out, and what each layer keeps; back: both, 3 in and 3 out
+    moved = points * (6 + grids.layers + 6 + grids.layers + 3)
+    return Work(
+        plain=points * (grids.layers * (layer + layer_back) + ends),
+        bytes=NUMBER * (moved + grids.frames * grids.table),
+        motion_reads=2 * points * grids.layers, motion_adds=points * grids.layers,
+    )  # fmt: skip
+
+
+def volume_table(grids: Grids) -> Work:
+    """Levels of the volume, summed."""
+    return Work(
+        plain=2 * LEVEL_3D * (grids.volume_levels - 1) * grids.volume,
+        bytes=NUMBER * 2 * (grids.volume_coefficients + grids.volume),
+    )
+
+
+def volume_reads(samples: int, grids: Grids) -> Work:
+    """Features at canonical points."""
+    there, back = LERPS * grids.channels, (LERPS_BACK + SCATTER_3) * grids.channels
+    moved = samples * ((3 + grids.channels) + (grids.channels + 3 + 3))
+    cells = samples * grids.channels / 8
+    return Work(
+        plain=samples * (2 * LOCATE_3 + 3 + there + back),
+        bytes=NUMBER * (moved + grids.volume),
+        volume_reads=2 * cells, volume_adds=cells,
+    )  # fmt: skip
+
+
+def decoder(samples: int, channels: int, hidden: int, outputs: int = 4) -> Work:
+    """Features to density and colour."""
+    return Work(
+        matrix=(1 + BACK) * 2 * samples * (channels * hidden + hidden * outputs),
+        plain=samples * (2 * hidden + outputs * (EXP + 7)),
+        bytes=NUMBER * samples * ((channels + outputs) + (2 * channels + outputs)),
+    )
+
+
+def compositing(step: Step) -> Work:
+    """Weights along rays, what they weigh, and the losses of samples."""
+    main, apart = step.main, step.distortion * step.main * step.samples
+    weighed = 9 * main + step.rendered  # of the main rays colour and two places; one of others
+    return Work(
+        plain=(step.rendered * (WEIGH + WEIGH_BACK) + 6 * weighed + main * (FLOW + FLOW_BACK)
+               + APART * apart),
+        bytes=NUMBER * (9 * step.rendered + 12 * main),
+    )  # fmt: skip
+
+
+def optimiser(parameters: int) -> Work:
+    """Adam: a parameter, its gradient and two moments in, the gradient twice; all but it out."""
+    return Work(plain=ADAM * parameters, bytes=NUMBER * 8 * parameters)
+
+
+def coupling_networks(points: int, networks: Networks) -> Work:
+    """Points through a network for each layer; what is hidden is kept for the way back."""
+    width = networks.width
+    products = networks.inputs * width + (networks.depth - 1) * width**2 + width * 2
+    kept = networks.inputs + networks.depth * width
+    return Work(
+        matrix=(1 + BACK) * 2 * points * networks.layers * products,
+        plain=points * networks.layers * 4 * networks.depth * width,
+        bytes=NUMBER * 2 * points * networks.layers * kept,
+    )
+
+
+def colour_network(samples: int, networks: Networks) -> Work:
+    """Canonical points through Gabor filters, each a wave and a bell of all places."""
+    width, depth = networks.volume_width, networks.volume_depth
+    filters = (depth + 1) * width
+    products = 2 * 3 * filters + depth * width**2 + width * 4
+    return Work(
+        matrix=(1 + BACK) * 2 * samples * products,
+        plain=samples * filters * (2 * EXP + 8),
+        bytes=NUMBER * 2 * samples * 2 * filters,
+    )

@@ -1,0 +1,218 @@
+"""How near a step of the fit comes to what this machine could do: counted work, measured rates.
+
+    python benchmarks/floor.py --scene SCENE --out benchmarks/speed
+
+times steps of the grid (``configs/cpu.txt``) and of the paper's networks (``configs/paper.txt``)
+on one thread, in CPU time, and sets them against the floor: for each part the longest of its
+operations, bytes and reads at computed places (`cost.py`), each at the rate that a small loop
+which does nothing else reaches here (`rates.py`). Then one profile says where the rest goes.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cost import Grids, Networks, Work, bound, grid_parts, network_parts, seconds, step_of, total
+from rates import rates
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from omnimotion.bijection import GridBijection, MlpBijection
+from omnimotion.config import load_config
+from omnimotion.files import atomic_write
+from omnimotion.fitting import Fit
+from omnimotion.flow import SceneStore
+from omnimotion.networks import Mlp
+from omnimotion.runs import set_threads, start_fit
+from omnimotion.scene import Scene
+from omnimotion.volume import GridVolume, MlpVolume
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+SECTOR = 32  # bytes that a GPU reads at least: a motion cell is two, a volume cell eight
+H200 = Work(
+    67e12, 67e12, 4.8e12, 4.8e12 / (2 * SECTOR), 4.8e12 / (4 * SECTOR), 4.8e12 / (8 * SECTOR),
+    4.8e12 / (16 * SECTOR),
+)  # fmt: skip
+"""What a GPU does in a second: NVIDIA's data sheet of the H200 (SXM), float32, no tensor cores.
+
+To add is to read and to write. Reads count as bytes of its memory, though grids fit its cache.
+"""
+WARM, PROFILED = 3, 30  # steps
+OPERATIONS = {
+    "Carry": "couplings, cameras", "CarryBackward": "couplings, cameras",
+    "Read": "volume reads", "ReadBackward": "volume reads",
+    "Decode": "decoder", "DecodeBackward": "decoder",
+    "aten::upsample_trilinear3d": "volume table",
+    "aten::upsample_trilinear3d_backward": "volume table",
+    "aten::upsample_bilinear2d": "motion tables",
+    "aten::upsample_bilinear2d_backward": "motion tables", "aten::mm": "motion tables",
+}  # fmt: skip
+"""Parts by the operations that take their time."""
+
+
+def main() -> None:
+    """Count, measure, and write the table."""
+    args = parse_arguments()
+    set_threads(1)
+    with tempfile.TemporaryDirectory(prefix="omnimotion-floor-") as runs:
+        grid = new_fit(args.scene, Path(runs) / "grid", "cpu")
+        sizes = grids_of(grid.scene)
+        here = rates(sizes)
+        grid_ms = step_ms(grid, args.steps, WARM)
+        spent = profiled(grid)
+        parts = grid_parts(step_of(grid.config), sizes)
+        texts = [rates_table(here), step_table("grid", grid, parts, here, grid_ms, spent)]
+        if args.paper_steps:
+            paper = new_fit(args.scene, Path(runs) / "paper", "paper")
+            parts = network_parts(step_of(paper.config), networks_of(paper.scene))
+            paper_ms = step_ms(paper, args.paper_steps, 1)
+            texts.append(step_table("paper", paper, parts, here, paper_ms, {}))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.out.with_suffix(".md"), "\n".join(texts).encode())
+    print("\n".join(texts))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scene", type=Path, required=True, help="a preprocessed scene")
+    parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    parser.add_argument("--steps", type=int, default=100, help="of the grid that are timed")
+    parser.add_argument("--paper-steps", type=int, default=2, help="of the networks; 0: none")
+    return parser.parse_args()
+
+
+def new_fit(scene: Path, run: Path, config: str) -> Fit:
+    """A fit on one thread of the CPU, at its first step."""
+    settings: dict[str, Any] = {"device": "cpu", "threads": 1, "preview_every": 0}
+    loaded = load_config(CONFIGS / f"{config}.txt").replace(**settings)
+    return start_fit(SceneStore.open(scene), run, loaded)
+
+
+def grids_of(scene: Scene) -> Grids:
+    """The sizes of a scene of grids."""
+    motion, volume = scene.bijection, scene.volume
+    assert isinstance(motion, GridBijection)
+    assert isinstance(volume, GridVolume)
+    summed, levels = volume.levels[-1], motion.levels[0]
+    assert isinstance(levels, nn.ParameterList)
+    return Grids(
+        frames=scene.n_frames, basis=motion.basis.shape[1], layers=len(motion.axes),
+        table=sum(2 * b * a for b, a in motion.sizes), levels=len(levels),
+        coefficients=count(motion), volume=summed.numel(), volume_levels=len(volume.levels),
+        volume_coefficients=sum(level.numel() for level in volume.levels),
+        channels=summed.shape[1], hidden=len(volume.decoder.first), parameters=count(scene),
+    )  # fmt: skip
+
+
+def networks_of(scene: Scene) -> Networks:
+    """The sizes of a scene of the paper's networks."""
+    maps, volume = scene.bijection, scene.volume
+    assert isinstance(maps, MlpBijection)
+    assert isinstance(volume, MlpVolume)
+    layer, colour = maps.layers[0], volume.network
+    assert isinstance(layer, Mlp)
+    first, *hidden, _ = layer.layers
+    assert isinstance(first, nn.Linear)
+    return Networks(
+        layers=len(maps.axes), inputs=first.in_features, width=first.out_features,
+        depth=1 + len(hidden), volume_width=colour.last.in_features,
+        volume_depth=len(colour.layers), parameters=count(scene),
+    )  # fmt: skip
+
+
+def count(module: nn.Module) -> int:
+    """The numbers that a module learns."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def step_ms(fit: Fit, steps: int, warm: int) -> float:
+    """Median milliseconds of CPU time of a step, after some that do not count."""
+    times = []
+    for _ in range(warm + steps):
+        began = time.process_time()
+        fit.advance()
+        times.append(time.process_time() - began)
+    return 1e3 * median(times[warm:])
+
+
+def profiled(fit: Fit) -> dict[str, float]:
+    """Milliseconds of a step by part, as a profile has them; its own cost is among the rest."""
+    fit._draw = named("draw of matches", fit._draw)  # type: ignore[method-assign]
+    fit.optimizer.step = named("optimiser", fit.optimizer.step)  # type: ignore[method-assign]
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(PROFILED):
+            fit.advance()
+    spent: dict[str, float] = dict.fromkeys(
+        [*OPERATIONS.values(), "draw of matches", "optimiser"], 0
+    )
+    all_ms = 0.0
+    for event in found.key_averages():
+        own = 1e-3 * event.self_cpu_time_total / PROFILED
+        all_ms += own
+        if event.key in OPERATIONS:
+            spent[OPERATIONS[event.key]] += own
+        elif event.key in spent:
+            spent[event.key] += 1e-3 * event.cpu_time_total / PROFILED
+    return spent | {"rest": all_ms - sum(spent.values())}
+
+
+def named(name: str, act: Callable) -> Callable:
+    """The same function, which a profile shows under a name."""
+
+    def run(*args: Any) -> Any:
+        with record_function(name):
+            return act(*args)
+
+    return run
+
+
+def rates_table(here: Work) -> str:
+    """What a core does in a second."""
+    matrix, plain, moved, *places = here
+    names = ("motion cell read", "added to", "volume cell read", "added to")
+    cells = ", ".join(f"{name} {1e9 / rate:.1f} ns" for name, rate in zip(names, places))
+    return (
+        f"One core: products of matrices {matrix / 1e9:.0f} GFLOP/s, other operations "
+        f"{plain / 1e9:.0f} GFLOP/s, copies {moved / 1e9:.0f} GB/s; {cells}.\n"
+    )
+
+
+def step_table(
+    name: str, fit: Fit, parts: dict[str, Work], here: Work, ms: float, spent: dict[str, float]
+) -> str:
+    """The parts of a step, their floor, and what was measured."""
+    step = fit.config.fit
+    rows = parts | {"all": total(parts)}
+    lines = [
+        f"## {name}: {step.pairs} x {step.points} rays of {step.samples} samples", "",
+        "| part | MFLOP in products | other MFLOP | MB | cells, read and added to, 1000 | "
+        "floor, ms | by its | profile, ms | H200, us |",
+        "|" + " --- |" * 9,
+    ]  # fmt: skip
+    floors = {part: 1e3 * seconds(work, here) for part, work in parts.items()}
+    gpu = {part: 1e6 * seconds(work, H200) for part, work in parts.items()}
+    for part, work in rows.items():
+        whole = part == "all"
+        floor, there = (sum(each.values()) if whole else each[part] for each in (floors, gpu))
+        by = "" if whole else bound(work, here).replace("_", " ")
+        took = f"{spent[part]:.2f}" if part in spent else ""
+        lines.append(
+            f"| {part} | {work.matrix / 1e6:.1f} | {work.plain / 1e6:.1f} | "
+            f"{work.bytes / 1e6:.2f} | {sum(work[3:]) / 1e3:.0f} | {floor:.2f} | {by} | {took} | "
+            f"{there:.1f} |"
+        )
+    lines += [f"| {part} | | | | | | | {took:.2f} | |" for part, took in spent.items()
+              if part not in rows]  # fmt: skip
+    floor = sum(floors.values())
+    lines += ["", f"Measured: {ms:.1f} ms a step (median, CPU time): {ms / floor:.1f} times the "
+              f"floor of {floor:.2f} ms.", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What one core of this machine does in a second, at its best: the rates of a floor.
+
+Each is measured by a small loop that does nothing else, in CPU time, best of many.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from cost import Grids, Work
+from numba import njit
+
+REPEATS = 30
+ROW = 9  # points of a motion grid in a row, between two sides of a cell
+EIGHT = 8  # features of a volume cell, a number that the compiler knows
+SIDE = 1024  # of the matrices
+PLACES = 102_400  # reads: at random in motion grids, of random rays in the volume
+SAMPLES = 16  # on a ray
+COPY_MB = 4  # as large as a step's arrays
+CHAIN, CHAINS = 32, 4096  # multiplications and additions, one after the other; side by side
+
+fast = njit(fastmath={"contract", "reassoc", "arcp", "nsz"})
+
+
+def rates(grids: Grids) -> Work:
+    """What this core does in a second, for grids of these sizes."""
+    random = np.random.default_rng(0)
+    table = random.random(grids.table, np.float32)
+    low = 2 * random.integers(0, grids.table // 2 - ROW - 1, PLACES)
+    one = np.empty(PLACES, np.float32)
+    side = round((grids.volume / grids.channels) ** (1 / 3))
+    grid = random.random((side**3, EIGHT), np.float32)
+    ray = random.integers(0, side * side - side - 1, (PLACES // SAMPLES, 1))
+    corner = (ray + side * side * np.linspace(0, side - 2, SAMPLES).astype(int)).ravel()
+    some = np.empty((PLACES, EIGHT), np.float32)
+    return Work(
+        matrix=2 * SIDE**3 / least_time(_product()),
+        plain=2 * CHAIN * CHAINS / least_time(_chains()),
+        bytes=2e6 * COPY_MB / least_time(_copy()),
+        motion_reads=PLACES / least_time(lambda: read_cells(table, low, 2 * ROW, one)),
+        motion_adds=PLACES / least_time(lambda: add_to_cells(table, low, 2 * ROW, one)),
+        volume_reads=PLACES / least_time(lambda: read_cubes(grid, corner, side, some)),
+        volume_adds=PLACES / least_time(lambda: add_to_cubes(grid, corner, side, some)),
+    )
+
+
+def least_time(act: Callable[[], object]) -> float:
+    """Seconds of CPU time of the fastest of some calls, after one that does not count."""
+    act()
+    times = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        act()
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def _product() -> Callable[[], object]:
+    matrix, result = torch.rand(SIDE, SIDE), torch.empty(SIDE, SIDE)
+    return lambda: torch.mm(matrix, matrix, out=result)
+
+
+def _copy() -> Callable[[], object]:
+    source = np.ones(COPY_MB * 250_000, np.float32)
+    target = np.empty_like(source)
+    return lambda: np.copyto(target, source)
+
+
+def _chains() -> Callable[[], object]:
+    values = np.ones(CHAINS, np.float32)
+    return lambda: chains(values, np.float32(0.5), np.float32(0.25))
+
+
+@fast
+def chains(values: np.ndarray, factor: float, term: float) -> None:
+    """`CHAIN` multiplications and additions of each value, in registers."""
+    for m in range(len(values)):
+        value = values[m]
+        for _ in range(CHAIN):
+            value = value * factor + term
+        values[m] = value
+
+
+@fast
+def read_cells(table: np.ndarray, low: np.ndarray, row: int, sums: np.ndarray) -> None:
+    """Sums of the four corners, of two numbers each, of cells of a table."""
+    for m in range(len(low)):
+        at, above = low[m], low[m] + row
+        sums[m] = (table[at] + table[at + 1] + table[at + 2] + table[at + 3] + table[above]
+                   + table[above + 1] + table[above + 2] + table[above + 3])  # fmt: skip
+
+
+@fast
+def add_to_cells(table: np.ndarray, low: np.ndarray, row: int, terms: np.ndarray) -> None:
+    """Add to the four corners, of two numbers each, of cells of a table."""
+    for m in range(len(low)):
+        for at in (low[m], low[m] + row):
+            for k in range(4):
+                table[at + k] += terms[m]
+
+
+@fast
+def read_cubes(grid: np.ndarray, corner: np.ndarray, side: int, sums: np.ndarray) -> None:
+    """Sums (N, 8) of the eight corners of cells of a grid (points, 8)."""
+    for m in range(len(corner)):
+        near, far = corner[m], corner[m] + side * side
+        for c in range(EIGHT):
+            sums[m, c] = (
+                grid[near, c] + grid[near + 1, c] + grid[near + side, c] + grid[near + side + 1, c]
+                + grid[far, c] + grid[far + 1, c] + grid[far + side, c] + grid[far + side + 1, c]
+            )  # fmt: skip
+
+
+@fast
+def add_to_cubes(grid: np.ndarray, corner: np.ndarray, side: int, terms: np.ndarray) -> None:
+    """Add terms (N, 8) to the eight corners of cells of a grid (points, 8)."""
+    for m in range(len(corner)):
+        for above in (0, side * side):
+            for behind in (0, side):
+                at = corner[m] + above + behind
+                for c in range(EIGHT):
+                    grid[at, c] += terms[m, c]
+                    grid[at + 1, c] += terms[m, c]
