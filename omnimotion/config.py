@@ -104,7 +104,7 @@ class FitConfig:
     )
     clip: float = setting(1.5, "bound of the gradient, in running means of it; 0 is none", 0, 1e6)
     level_fade: float = setting(
-        30.0, "what the finer motion grids lose, per rate, where no match holds them", 0, 1000
+        20.0, "what the finer motion grids lose, per rate, where no match holds them", 0, 1000
     )
     fade_start: float = setting(0.4, "share of the fit before they do", 0, 1)
     first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
