@@ -104,9 +104,10 @@ class FitConfig:
     )
     clip: float = setting(1.5, "bound of the gradient, in running means of it; 0 is none", 0, 1e6)
     level_fade: float = setting(
-        20.0, "what the finer motion grids lose, per rate, where no match holds them", 0, 1000
-    )
-    fade_start: float = setting(0.4, "share of the fit before they do", 0, 1)
+        -1.0, "what finer motion grids lose in the end, per rate, where no match holds them; "
+        "-1 by size", -1, 1000,
+    )  # fmt: skip
+    fade_start: float = setting(0.4, "share of the fit before they begin to", 0, 1)
     first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
     gap_ramp: float = setting(0.4, "share of the fit until pairs of any gap are drawn", 0, 1)
     gap_bias: float = setting(0.5, "a pair's chance falls with its gap to this power", 0, 4)

@@ -12,8 +12,9 @@ def learning_rate(step: int, steps: int, config: FitConfig) -> float:
 
 
 def level_fade(progress: float, config: FitConfig) -> float:
-    """How strongly finer motion grids fade: not before things have found their places."""
-    return config.level_fade if progress >= config.fade_start else 0.0
+    """How strongly finer motion grids fade: more and more, once things have found their places."""
+    since = (progress - config.fade_start) / max(1e-9, 1 - config.fade_start)
+    return config.level_fade * min(1.0, max(0.0, since))
 
 
 def max_gap(progress: float, n_frames: int, config: FitConfig) -> float:

@@ -37,9 +37,11 @@ def test_rate_can_be_constant():
     assert {learning_rate(step, 7, fit) for step in range(7)} == {1e-2}
 
 
-def test_finer_grids_fade_only_later():
-    fit = dataclasses.replace(FIT, level_fade=10.0, fade_start=0.4)
-    assert [level_fade(progress, fit) for progress in (0, 0.39, 0.4, 1)] == [0, 0, 10, 10]
+def test_finer_grids_fade_later_and_more_and_more():
+    fit = dataclasses.replace(FIT, level_fade=100.0, fade_start=0.4)
+    assert [level_fade(progress, fit) for progress in (0, 0.2, 0.4)] == [0, 0, 0]
+    assert level_fade(0.7, fit) == pytest.approx(50)
+    assert level_fade(1.0, fit) == pytest.approx(100)
 
 
 def test_far_pairs_come_later():
