@@ -67,10 +67,12 @@ def main() -> None:
         parts = grid_parts(step_of(grid.config), sizes)
         texts = [rates_table(here), step_table("grid", grid, parts, here, grid_ms, spent)]
         if args.paper_steps:
-            paper = new_fit(args.scene, Path(runs) / "paper", "paper")
-            parts = network_parts(step_of(paper.config), networks_of(paper.scene))
+            paper = new_fit(args.scene, Path(runs) / "paper", "paper", pairs=args.paper_pairs)
+            networks = networks_of(paper.scene)
+            parts = network_parts(step_of(paper.config), networks)
             paper_ms = step_ms(paper, args.paper_steps, 1)
-            texts.append(step_table("paper", paper, parts, here, paper_ms, {}))
+            texts += [step_table("paper", paper, parts, here, paper_ms, {}),
+                      whole_paper(networks, here)]  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(args.out.with_suffix(".md"), "\n".join(texts).encode())
     print("\n".join(texts))
@@ -83,12 +85,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     parser.add_argument("--steps", type=int, default=100, help="of the grid that are timed")
     parser.add_argument("--paper-steps", type=int, default=2, help="of the networks; 0: none")
+    parser.add_argument("--paper-pairs", type=int, default=1, help="a step of the networks: all 8 "
+                        "take some 10 GB")  # fmt: skip
     return parser.parse_args()
 
 
-def new_fit(scene: Path, run: Path, config: str) -> Fit:
+def new_fit(scene: Path, run: Path, config: str, **changes: Any) -> Fit:
     """A fit on one thread of the CPU, at its first step."""
-    settings: dict[str, Any] = {"device": "cpu", "threads": 1, "preview_every": 0}
+    settings = {"device": "cpu", "threads": 1, "preview_every": 0} | changes
     loaded = load_config(CONFIGS / f"{config}.txt").replace(**settings)
     return start_fit(SceneStore.open(scene), run, loaded)
 
@@ -212,6 +216,18 @@ def step_table(
     lines += ["", f"Measured: {ms:.1f} ms a step (median, CPU time): {ms / floor:.1f} times the "
               f"floor of {floor:.2f} ms.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def whole_paper(networks: Networks, here: Work) -> str:
+    """The floor of a step with all of the paper's pairs."""
+    config = load_config(CONFIGS / "paper.txt")
+    parts = network_parts(step_of(config), networks).values()
+    cpu, gpu = (sum(seconds(work, machine) for work in parts) for machine in (here, H200))
+    products = sum(work.matrix for work in parts)
+    return (
+        f"All of a step's {config.fit.pairs} pairs: {products / 1e12:.2f} TFLOP in products, a "
+        f"floor of {cpu:.1f} s here, {1e3 * gpu:.0f} ms on an H200.\n"
+    )
 
 
 if __name__ == "__main__":
