@@ -6,6 +6,8 @@ place and lies close by is mostly on its surface, so where flow fails the check 
 the motion of such places, where they agree on one. The check is made anew afterwards: what was
 put there counts when the other direction, mended by itself, leads back.
 
+Only in large frames: in small ones what lies so close by is often something else.
+
 Conventions. Flow (H, W, 2) float32 pixels, colours (H, W, 3) float32 in [0, 1].
 """
 
@@ -21,7 +23,8 @@ from preprocess.filter import cycle_error, cycle_limit
 
 log = logging.getLogger(__name__)
 
-RADIUS = 8  # px: as far as the patches of the search reach, whatever the frame's size
+LEAST_SIDE = 480  # px: the longer side of frames that are mended
+RADIUS = 8  # px: as far as the patches of the search reach
 PLACES = 40  # looked at around a pixel
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 ALIKE = np.float32(0.006)  # squared distance of colours that are half alike
@@ -42,6 +45,8 @@ def mended(
     forward: np.ndarray, backward: np.ndarray, image_i: np.ndarray, image_j: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flow i -> j and j -> i between images uint8 (H, W, 3), with that of edges put right."""
+    if max(forward.shape[:2]) < LEAST_SIDE:
+        return forward, backward
     limit = cycle_limit((forward.shape[1], forward.shape[0]))
     reliable = cycle_error(forward, backward) < limit, cycle_error(backward, forward) < limit
     return (

@@ -112,7 +112,15 @@ def scene(t):
     return (colours * shade[..., None]).astype(np.uint8), on_disc
 
 
-def test_more_of_a_moving_thing_has_matches_and_they_are_right():
+def test_small_frames_stay_as_they_are():
+    (image_i, _), (image_j, _) = scene(0), scene(1)
+    flow = np.random.default_rng(4).normal(0, 9, (120, 160, 2)).astype(np.float32)
+    for one, other in zip(mended(flow, -flow, image_i, image_j), (flow, -flow)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_more_of_a_moving_thing_has_matches_and_they_are_right(monkeypatch):
+    monkeypatch.setattr(edges, "LEAST_SIDE", 0)
     (image_i, on_disc), (image_j, _) = scene(0), scene(1)
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)
