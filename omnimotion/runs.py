@@ -45,7 +45,7 @@ SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's
 BY_SIZE: dict[str, tuple[float, float]] = {
     "steps_per_frame": (60, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
     "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
-    "level_fade": (100.0, 0.0),
+    "level_fade": (5.0, 0.0),
 }  # fmt: skip
 """Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
 needs less smoothing, and there is more of it to learn. Thin parts that move by themselves, legs
