@@ -7,13 +7,10 @@ every 4 px; counted are their places in all other frames where they are called v
 a mask counts as one object. "Near": in it or within 2 px, about as well as its border is drawn.
 """
 
-import argparse
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
-from masks import annotated
+from masks import annotated, parse_arguments
 
 from omnimotion.files import atomic_write
 from omnimotion.runs import open_tracker
@@ -27,11 +24,7 @@ SURE = 0.9  # of confidence
 
 def main() -> None:
     """Measure each clip and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", nargs=3, type=Path, action="append", required=True,
-                        metavar=("CLIP", "SCENE", "RUN"))  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="without suffix")
-    args = parser.parse_args()
+    args = parse_arguments(__doc__)
     torch.set_num_threads(1)
     columns = ["clip", "run", "tracks", "points", "visible", "inside", "near", "inside of edge",
                "of the rest", f"of confidence {SURE}"]  # fmt: skip

@@ -27,11 +27,7 @@ FIFTHS = 5
 
 def main() -> None:
     """Measure each clip and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", nargs=3, type=Path, action="append", required=True,
-                        metavar=("CLIP", "SCENE", "RUN"))  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="without suffix")
-    args = parser.parse_args()
+    args = parse_arguments(__doc__)
     torch.set_num_threads(1)
     lines = [
         "| clip | carried by | mean IoU | by fifths of the clip | CPU s | peak memory, MB |",
@@ -50,6 +46,15 @@ def main() -> None:
                          f"| {peak:.0f} |")  # fmt: skip
             print(lines[-1], flush=True)
     atomic_write(args.out.with_suffix(".md"), ("\n".join(lines) + "\n").encode())
+
+
+def parse_arguments(doc: str) -> argparse.Namespace:
+    """The command line of a script on annotated masks."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--clip", nargs=3, type=Path, action="append", required=True,
+                        metavar=("CLIP", "SCENE", "RUN"))  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    return parser.parse_args()
 
 
 def annotated(clip: Path, tracker: Tracker) -> np.ndarray:

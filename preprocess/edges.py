@@ -29,11 +29,8 @@ PLACES = 40  # looked at around a pixel
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 ALIKE = np.float32(0.006)  # squared distance of colours that are half alike
 UNLIKE = np.float32(4)  # times ALIKE: of another surface
-SPREADS = (
-    np.float32(16),
-    np.float32(4),
-    np.float32(1),
-)  # px^2, of motions that are averaged: one after the other, a robust mean
+# px^2, of motions that are averaged, one after the other: a robust mean
+SPREADS = np.float32(16), np.float32(4), np.float32(1)
 SAME = np.float32(4)  # px^2: motions of one surface
 LEAST = np.float32(2)  # of weight: two places or more that are close and alike
 AGREE = np.float32(0.6)  # of the weight, for one motion
