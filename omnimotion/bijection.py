@@ -96,15 +96,18 @@ class GridBijection(nn.Module):
         time_basis: float,
         max_log_scale: float,
         margin: float = 1.3,
+        fused: bool = False,
     ) -> None:
         """``extent``: half width and half height of the frame in normalised units.
 
         ``time_basis``: cosines per frame. ``margin``: the grids span the frame times this;
         beyond it their border value goes on, which keeps the map invertible everywhere.
+        ``fused``: tables are made by compiled loops, on a CPU.
         """
         super().__init__()
         self.axes = tuple(k % 3 for k in range(couplings))
         self.max_log_scale = max_log_scale
+        self.fused = fused
         n_basis = min(n_frames, max(4, round(time_basis * n_frames)))
         self.register_buffer("basis", cosine_basis(n_frames, n_basis), persistent=False)
         domain = torch.tensor((margin * extent[0], margin * extent[1], margin))
@@ -139,6 +142,12 @@ class GridBijection(nn.Module):
 
     def table(self) -> Tensor:
         """(T, G): all layers' grids one after the other, log-scale and shift side by side."""
+        if self.fused:
+            from omnimotion.fused.tables import MotionTable
+
+            grids = [grid for levels in self.levels for grid in levels.parameters()]
+            n_levels = len(grids) // len(self.axes)
+            return MotionTable.apply(self.basis, self.max_log_scale, n_levels, *grids)
         totals = [_summed(list(levels.parameters())) for levels in self.levels]
         coefficients = torch.cat([total.permute(0, 2, 3, 1).flatten(1) for total in totals], dim=1)
         log_scale, shift = (self.basis @ coefficients).unflatten(1, (-1, 2)).unbind(-1)

@@ -33,13 +33,14 @@ from omnimotion.guard import (
     write_diagnosis,
 )
 from omnimotion.history import History
-from omnimotion.losses import LossTerms, loss_terms
+from omnimotion.losses import LossTerms, StepDepths
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
 from omnimotion.scene import Scene
 from omnimotion.schedule import learning_rate, level_fade, loss_weights, max_gap, motion_share
 from omnimotion.seeds import Purpose, generator
 from omnimotion.signals import StopSignal
+from omnimotion.step_loss import weighed
 from omnimotion.supervision import Guide, joined
 
 log = logging.getLogger(__name__)
@@ -100,11 +101,13 @@ class Fit:
         fit, steps = self.config.fit, self.config.fit.num_iters
         progress = self.step / steps
         batch = self._draw(progress)
-        depths = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
+        random = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
+        depths = StepDepths.drawn(batch, self.config.loss, fit.samples, random)
         order = self.depth.at(batch.i, batch.xy_i) if self.depth else None
-        terms = loss_terms(self.scene, batch, self.config.loss, fit.samples, depths, order)
         weights = loss_weights(progress, self.config.loss)
-        loss = terms.total(weights if self.depth else weights | {"depth_order": 0.0})
+        if not self.depth:
+            weights["depth_order"] = 0.0
+        loss, terms = weighed(self.scene, batch, self.config.loss, weights, depths, order)
         is_sound = loss.detach().isfinite()
         if self.device.type != "cpu" or is_sound:
             # on a CPU grid_sample's backward can crash on NaN coordinates
@@ -269,4 +272,8 @@ def _optimizer(scene: Scene, config: Config) -> FlooredAdam:
     if config.model.camera:
         groups.append(({"camera_shift": scene.camera_shift}, fit.camera_rate))
     fading = frozenset(f"bijection.{name}" for name in scene.bijection.fading)
+    if scene.fused:
+        from omnimotion.fused.adam import FusedAdam  # needs numba
+
+        return FusedAdam(groups, fit.adam_floor, fit.clip, fading)
     return FlooredAdam(groups, fit.adam_floor, fit.clip, fading)

@@ -45,31 +45,59 @@ SUBSET = 2
 """Smoothness and depth consistency look at one pair in so many: they cost as much as flow."""
 
 
+class StepDepths(NamedTuple):
+    """Where the rays of a step are sampled, (P, N, S); of terms without a weight: no ray."""
+
+    matches: Tensor  # in frame i
+    there: Tensor  # in frame j, of the first pairs
+    lost: Tensor  # of points without a match, of the first pairs
+    lost_there: Tensor  # the same in frame j
+
+    @classmethod
+    def drawn(
+        cls, batch: Correspondences, config: LossConfig, n_samples: int, random: torch.Generator
+    ) -> "StepDepths":
+        """Draw them in the order in which `loss_terms` does."""
+
+        def depths(xy: Tensor, is_wanted: float = 1.0) -> Tensor:
+            rays = xy.shape[:2] if is_wanted else (0, 0)
+            return stratified_depths(rays, n_samples, random, xy)
+
+        k = n_subset(batch)
+        return cls(
+            depths(batch.xy_i), depths(batch.xy_j[:k], config.depth_consistency),
+            depths(batch.lost_i[:k], config.occlusion), depths(batch.lost_i[:k], config.occlusion),
+        )  # fmt: skip
+
+
+def n_subset(batch: Correspondences) -> int:
+    """Pairs that smoothness, depth consistency and occlusion look at, the first ones."""
+    return max(1, len(batch.i) // SUBSET)
+
+
 def loss_terms(
-    scene: Scene, batch: Correspondences, config: LossConfig, n_samples: int,
-    random: torch.Generator, depth_i: Tensor | None = None,
+    scene: Scene, batch: Correspondences, config: LossConfig, depths: StepDepths,
+    depth_i: Tensor | None = None,
 ) -> LossTerms:  # fmt: skip
     """Render the batch's points and compare them with what their matches say.
 
     ``depth_i`` (P, N): what depth maps say of the points in frame i, where there are any.
     """
     now = scene.snapshot()
-    z = stratified_depths(batch.xy_i.shape[:2], n_samples, random, batch.xy_i)
-    seen = now.render(now.at(batch.i), batch.xy_i, z)
+    seen = now.render(now.at(batch.i), batch.xy_i, depths.matches)
     x_j = now.at(batch.j).inverse(seen.u)  # (P, N, S, 3)
     mapped = composite(seen.weights, x_j)  # (P, N, 3)
     off = PIXELS_PER_UNIT * (mapped[..., :2] - batch.xy_j).abs().sum(-1)  # (P, N)
 
-    k = max(1, len(batch.i) // SUBSET)
-    zero = z.new_zeros(())
+    k = n_subset(batch)
+    zero = seen.z.new_zeros(())
     consistency = spread = zero
     if config.depth_consistency:
-        z_j = stratified_depths(batch.xy_j[:k].shape[:2], n_samples, random, batch.xy_j)
-        there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], z_j)
+        there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], depths.there)
         consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
     hidden = zero
     if config.occlusion:
-        hidden = occlusion(now, batch, n_samples, random, k)
+        hidden = occlusion(now, batch, depths, k)
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
@@ -153,27 +181,21 @@ def distortion(seen: Rendering) -> Tensor:
     return (both * apart).sum((-1, -2)).mean()
 
 
-def occlusion(
-    now: Snapshot, batch: Correspondences, n_samples: int, random: torch.Generator, k: int
-) -> Tensor:
+def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int) -> Tensor:
     """Points of i without a match in j, though they land inside j, lie behind what j shows.
 
     The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
     as the pair's other points can be trusted to have matches (``lost_weight``).
     """
-    xy = batch.lost_i[:k]
-    z = stratified_depths(xy.shape[:2], n_samples, random, xy)
-    seen = now.render(now.at(batch.i[:k]), xy, z)
-    u = composite(seen.weights, seen.u)
+    n_samples = depths.lost.shape[-1]
+    seen = now.render(now.at(batch.i[:k]), batch.lost_i[:k], depths.lost)
     map_j = now.at(batch.j[:k])
-    point = map_j.inverse(u)  # (k, L, 3)
+    point = map_j.inverse(composite(seen.weights, seen.u))  # (k, L, 3)
     half_width, half_height = now.scene.frame.extent
     x, y = point[..., 0].detach().abs(), point[..., 1].detach().abs()
     inside = (x < half_width) & (y < half_height)
-    z_j = stratified_depths(xy.shape[:2], n_samples, random, xy)
-    there = now.render(map_j, point[..., :2].detach(), z_j)
-    nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - z_j) * n_samples)
+    there = now.render(map_j, point[..., :2].detach(), depths.lost_there)
+    nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - depths.lost_there) * n_samples)
     front = (there.weights * nearer).sum(-1)
     weight = inside * batch.lost_weight[:k, None]
-    cost = -torch.log(front.clamp(min=MIN_FRONT))
-    return (cost * weight).sum() / inside.sum().clamp(min=1)
+    return -(front.clamp(min=MIN_FRONT).log() * weight).mean()

@@ -124,7 +124,18 @@ class SharedSnapshot(Snapshot):
     @classmethod
     def of(cls, now: Snapshot) -> "SharedSnapshot":
         """The snapshot, divided."""
-        return cls(now.scene, now.table, now.cameras, SharedVolume(now.volume))
+        volume = now.volume if now.scene.fused else SharedVolume(now.volume)
+        return cls(now.scene, now.table, now.cameras, volume)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """See `Snapshot`."""
+        return dist.get_rank(), dist.get_world_size()
+
+    def summed(self, numbers: Tensor) -> Tensor:
+        """See `Snapshot`."""
+        dist.all_reduce(numbers)
+        return numbers
 
     def at(self, frames: Tensor) -> FrameMap:
         """See `Snapshot`."""

@@ -76,7 +76,7 @@ def look_fused(
     frame_map: FusedFrameMap, volume: VolumeTable, local: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`look` in one compiled loop, on a CPU, without gradients."""
-    from omnimotion.fused import look as look_along
+    from omnimotion.fused.queries import look as look_along
 
     tables = (*frame_map.tables, volume.density_table())
     sampling = RAY_SAMPLES, SURFACE_REACH, REFERENCE_SAMPLES / RAY_SAMPLES

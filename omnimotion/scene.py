@@ -58,7 +58,7 @@ class PlainFrameMap(NamedTuple):
 
 
 class FusedFrameMap(NamedTuple):
-    """`FrameMap` of grid couplings in one compiled loop, on a CPU."""
+    """`FrameMap` of grid couplings in one compiled loop, on a CPU, without gradients."""
 
     snapshot: "Snapshot"
     frames: Tensor  # (P,) int64
@@ -78,15 +78,14 @@ class FusedFrameMap(NamedTuple):
         return self._carry(u, True)
 
     def _carry(self, points: Tensor, inverse: bool) -> Tensor:
-        from omnimotion.fused import Carry
+        from omnimotion.fused.queries import carry
 
         grids, layout, cameras = self.tables
         if points.dtype != grids.dtype:
             grids, cameras = grids.to(points.dtype), cameras.to(points.dtype)
             layout = layout._replace(unit=layout.unit.astype(points.detach().numpy().dtype))
-        return Carry.apply(
-            points.flatten(1, -2), grids, cameras, self.frames, layout, inverse
-        ).view(points.shape)
+        tables = (grids, layout, cameras)
+        return carry(points.flatten(1, -2), tables, self.frames, inverse).view(points.shape)
 
 
 class Rendering(NamedTuple):
@@ -116,9 +115,18 @@ class Snapshot(NamedTuple):
         """T."""
         return len(self.cameras)
 
+    @property
+    def part(self) -> tuple[int, int]:
+        """Of a step's pairs, those that this process renders: the first, and every how many-th."""
+        return 0, 1
+
+    def summed(self, numbers: Tensor) -> Tensor:
+        """``numbers`` of this process and of those that render the other pairs."""
+        return numbers
+
     def at(self, frames: Tensor) -> FrameMap:
         """The maps of ``frames`` (P,) int64."""
-        if self.scene.fused:
+        if self.scene.fused and not torch.is_grad_enabled():
             return FusedFrameMap(self, frames)
         return PlainFrameMap(self.scene.bijection.at(frames, self.table), self.cameras[frames])
 
@@ -141,10 +149,10 @@ class Scene(nn.Module):
         """``cameras`` (T, 4): similarities of the frames into the panorama, where they start."""
         super().__init__()
         self.frame = frame
-        self.fused = backend == "numba" and config.bijection == "grid"
+        self.fused = backend == "numba" and config.bijection == config.volume == "grid"
         self.register_buffer("camera_start", cameras)
         self.camera_shift = nn.Parameter(torch.zeros_like(cameras), requires_grad=config.camera)
-        self.bijection = _bijection(frame, len(cameras), config, generator)
+        self.bijection = _bijection(frame, len(cameras), config, self.fused, generator)
         self.volume = _volume(frame, cameras, config, backend, generator)
 
     @property
@@ -169,7 +177,7 @@ def lift(xy: Tensor, z: Tensor) -> Tensor:
 
 
 def _bijection(
-    frame: Frame, n_frames: int, config: ModelConfig, generator: torch.Generator
+    frame: Frame, n_frames: int, config: ModelConfig, fused: bool, generator: torch.Generator
 ) -> GridBijection | MlpBijection:
     if config.bijection == "mlp":
         return MlpBijection(
@@ -179,7 +187,7 @@ def _bijection(
     return GridBijection(
         n_frames, frame.extent, couplings=config.couplings, cells=config.cells,
         levels=config.levels, z_cells=config.z_cells, time_basis=config.time_basis,
-        max_log_scale=config.max_log_scale,
+        max_log_scale=config.max_log_scale, fused=fused,
     )  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def _threads(scene: Scene) -> AbstractContextManager[None]:
     """How the threads of a CPU are used while queries are answered."""
     if not (scene.fused and isinstance(scene.volume, GridVolume)):
         return nullcontext()  # the work is torch's
-    from omnimotion.fused import loop_threads
+    from omnimotion.fused.threads import loop_threads
 
     return loop_threads()
 

@@ -75,6 +75,10 @@ class GridVolume(nn.Module):
 
     def table(self) -> "VolumeTable":
         """The sum of all levels, to be read many times in one step."""
+        if self.fused:
+            from omnimotion.fused.tables import VolumeFeatures
+
+            return VolumeTable(self, VolumeFeatures.apply(*self.levels).permute(3, 0, 1, 2)[None])
         *coarser, total = (
             level.contiguous(memory_format=torch.channels_last_3d) for level in self.levels
         )
@@ -94,45 +98,34 @@ class VolumeTable(NamedTuple):
     def __call__(self, u: Tensor) -> Look:
         """See `Volume`."""
         volume = self.volume
-        read, run = (_read_fused, _run_fused) if volume.fused else (_read, _run)
-        features = read((u.reshape(-1, 3) - volume.centre) / volume.half_size, self.features)
-        raw = run(volume.decoder, features)
+        places = (u.reshape(-1, 3) - volume.centre) / volume.half_size
+        raw = (_fused if volume.fused and not torch.is_grad_enabled() else _plain)(
+            volume.decoder, places, self.features
+        )
         return decode(raw.view(*u.shape[:-1], 4), volume.density_gain)
 
     def density_table(self) -> DensityTable:
         """What the compiled kernels need for density, on a CPU."""
         volume, decoder = self.volume, self.volume.decoder
-        gain = volume.density_gain * decoder.second[0]
+        gain = volume.density_gain * decoder.second[:1]
         tensors = (self.features[0].permute(1, 2, 3, 0), volume.centre, volume.half_size,
-                   decoder.first.T, gain, gain.new_tensor([DENSITY_BIAS]))  # fmt: skip
+                   decoder.first, gain, gain.new_tensor([DENSITY_BIAS]))  # fmt: skip
         return DensityTable(*(tensor.detach().contiguous().numpy() for tensor in tensors))
 
 
-def _read(places: Tensor, grid: Tensor) -> Tensor:
-    """Features (N, C) of a grid (1, C, nz, ny, nx) at places (N, 3) in [-1, 1], trilinear."""
+def _plain(network: Decoder, places: Tensor, grid: Tensor) -> Tensor:
+    """Outputs (N, 4) at places (N, 3) in [-1, 1] of a grid (1, C, nz, ny, nx), trilinear."""
     found = F.grid_sample(
         grid, places.view(1, 1, 1, -1, 3), padding_mode="border", align_corners=True
     )  # (1, C, 1, 1, N)
-    return found.view(found.shape[1], -1).T
+    return network(found.view(found.shape[1], -1).T)
 
 
-def _read_fused(places: Tensor, grid: Tensor) -> Tensor:
-    """`_read` in one compiled loop, on a CPU."""
-    from omnimotion.fused import Read
+def _fused(network: Decoder, places: Tensor, grid: Tensor) -> Tensor:
+    """`_plain` in one compiled loop, on a CPU, without gradients."""
+    from omnimotion.fused.queries import read_volume
 
-    return Read.apply(places, grid[0].permute(1, 2, 3, 0))
-
-
-def _run(network: Decoder, features: Tensor) -> Tensor:
-    """Outputs (N, 4) of features (N, C)."""
-    return network(features)
-
-
-def _run_fused(network: Decoder, features: Tensor) -> Tensor:
-    """`_run` in one compiled loop, on a CPU."""
-    from omnimotion.fused import Decode
-
-    return Decode.apply(features, network.first, network.second)
+    return read_volume(places, grid[0].permute(1, 2, 3, 0), network.first, network.second)
 
 
 class MlpVolume(nn.Module):

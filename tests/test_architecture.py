@@ -29,7 +29,7 @@ LEVELS = (
     "batch cameras correspondences evidence handover matches masked patches asking footage memory "
     "window_store",
     "guard history losses pose_graph supervision",
-    "refine",
+    "refine step_loss",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",
     "fitting edits propagation",

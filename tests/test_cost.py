@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from omnimotion.config import Config, LossConfig, ModelConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import Frame
-from omnimotion.losses import loss_terms
+from omnimotion.losses import StepDepths, loss_terms
 from omnimotion.networks import Decoder, GaborNet, Mlp
 from omnimotion.scene import Scene, Snapshot
 
@@ -74,7 +74,7 @@ def counted_step(loss, pairs=4, points=3, samples=2, lost=5):
         torch.ones(pairs, points, dtype=torch.bool), torch.zeros(pairs, lost, 2),
         torch.ones(pairs),
     )  # fmt: skip
-    loss_terms(scene, batch, loss, samples, random())
+    loss_terms(scene, batch, loss, StepDepths.drawn(batch, loss, samples, random()))
     return Counted.tally["carried"], Counted.tally["rendered"]
 
 

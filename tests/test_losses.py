@@ -11,6 +11,7 @@ from omnimotion.config import LossConfig, ModelConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import Frame
 from omnimotion.losses import (
+    StepDepths,
     depth_consistency,
     depth_order,
     distortion,
@@ -164,11 +165,14 @@ def batch(shift=0.0):
     )  # fmt: skip
 
 
+def depths(some, config, n_samples):
+    return StepDepths.drawn(some, config, n_samples, torch.Generator().manual_seed(0))
+
+
 def terms_of(scene, shift=0.0, **changes):
     with torch.no_grad():
-        return loss_terms(
-            scene, batch(shift), loss_config(**changes), 8, torch.Generator().manual_seed(0)
-        )
+        some, config = batch(shift), loss_config(**changes)
+        return loss_terms(scene, some, config, depths(some, config, 8))
 
 
 def test_a_still_clip_explains_itself(still_scene):
@@ -221,7 +225,7 @@ def lost(x):
 
 def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
     hidden, open_, outside = (
-        float(occlusion(Layered(), lost(x), 32, torch.Generator().manual_seed(0), 1))
+        float(occlusion(Layered(), lost(x), depths(lost(x), loss_config(), 32), 1))
         for x in (0.5, -0.5, 1.5)
     )
     assert hidden < 0.05

@@ -12,7 +12,7 @@ from numba import float32, int32, njit
 FAST = {"contract", "reassoc", "arcp", "nsz"}  # but NaN stays NaN
 ZERO, HALF, ONE = float32(0), float32(0.5), float32(1)
 
-kernel = njit(nogil=True, cache=True, fastmath=FAST)
+kernel = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 inline = njit(inline="always")
 
 

@@ -10,10 +10,12 @@ Gradients are added to their arrays.
 from typing import Any
 
 import numpy as np
-from numba import float32
+from numba import float32, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
 from omnimotion.kernels.layout import Layout
+
+U1, U2, U3 = uint64(1), uint64(2), uint64(3)  # without a sign no index can count from the end
 
 
 @inline
@@ -44,22 +46,23 @@ def _locate(a: np.ndarray, b: np.ndarray, size: tuple, work: tuple) -> None:
     for m in range(len(a)):
         i, u[m] = cell(a[m], na)
         j, v[m] = cell(b[m], nb)
-        low[m] = (j * na + i) * 2
+        low[m] = uint64((j * na + i) * 2)
 
 
 @kernel
 def _couple(value: np.ndarray, grid: np.ndarray, na: int, inverse: bool, work: tuple) -> None:
     """One layer changes ``value`` (M,) by what its grid holds at the places in ``work``."""
     offset, u, v, s, t = work
+    row = uint64(2 * na)
     for m in range(len(value)):
         low = offset[m]
-        high = low + 2 * na
+        high = low + row
         w11 = u[m] * v[m]
         w01, w10 = u[m] - w11, v[m] - w11
         w00 = ONE - u[m] - w10
-        s[m] = w00 * grid[low] + w01 * grid[low + 2] + w10 * grid[high] + w11 * grid[high + 2]
-        t[m] = (w00 * grid[low + 1] + w01 * grid[low + 3]
-                + w10 * grid[high + 1] + w11 * grid[high + 3])  # fmt: skip
+        s[m] = w00 * grid[low] + w01 * grid[low + U2] + w10 * grid[high] + w11 * grid[high + U2]
+        t[m] = (w00 * grid[low + U1] + w01 * grid[low + U3]
+                + w10 * grid[high + U1] + w11 * grid[high + U3])  # fmt: skip
     if inverse:
         for m in range(len(value)):
             value[m] = (value[m] - t[m]) / _exp(s[m])  # undoes what the same _exp did
@@ -72,11 +75,12 @@ def _couple(value: np.ndarray, grid: np.ndarray, na: int, inverse: bool, work: t
 def _slopes(grid: np.ndarray, na: int, work: tuple, slopes: np.ndarray) -> None:
     """At each place the log-scale, its slopes along u and v, and those of the shift: (5, M)."""
     offset, u, v = work
+    row = uint64(2 * na)
     for m in range(len(offset)):
         low = offset[m]
-        high = low + 2 * na
-        s00, s01, s10, s11 = grid[low], grid[low + 2], grid[high], grid[high + 2]
-        t00, t01, t10, t11 = grid[low + 1], grid[low + 3], grid[high + 1], grid[high + 3]
+        high = low + row
+        s00, s01, s10, s11 = grid[low], grid[low + U2], grid[high], grid[high + U2]
+        t00, t01, t10, t11 = grid[low + U1], grid[low + U3], grid[high + U1], grid[high + U3]
         along, across = s01 - s00, s11 - s10 - s01 + s00
         slopes[0, m] = s00 + u[m] * along + v[m] * (s10 - s00 + u[m] * across)
         slopes[1, m] = along + v[m] * across
@@ -90,20 +94,21 @@ def _slopes(grid: np.ndarray, na: int, work: tuple, slopes: np.ndarray) -> None:
 def _scatter(grid_g: np.ndarray, na: int, work: tuple, s_g: np.ndarray, t_g: np.ndarray) -> None:
     """Add gradients of log-scale and shift (M,) to the four grid points around each place."""
     offset, u, v = work
+    row = uint64(2 * na)
     for m in range(len(offset)):
         low = offset[m]
-        high = low + 2 * na
+        high = low + row
         w11 = u[m] * v[m]
         w01, w10 = u[m] - w11, v[m] - w11
         w00 = ONE - u[m] - w10
         grid_g[low] += w00 * s_g[m]
-        grid_g[low + 1] += w00 * t_g[m]
-        grid_g[low + 2] += w01 * s_g[m]
-        grid_g[low + 3] += w01 * t_g[m]
+        grid_g[low + U1] += w00 * t_g[m]
+        grid_g[low + U2] += w01 * s_g[m]
+        grid_g[low + U3] += w01 * t_g[m]
         grid_g[high] += w10 * s_g[m]
-        grid_g[high + 1] += w10 * t_g[m]
-        grid_g[high + 2] += w11 * s_g[m]
-        grid_g[high + 3] += w11 * t_g[m]
+        grid_g[high + U1] += w10 * t_g[m]
+        grid_g[high + U2] += w11 * s_g[m]
+        grid_g[high + U3] += w11 * t_g[m]
 
 
 @kernel
@@ -208,7 +213,7 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
     """Map points (3, M) of one frame in place; ``kept`` (L, M), empty to keep nothing."""
     n_layers, n_points = len(layout.axis), v.shape[1]
     place = np.empty((4, n_points), v.dtype)
-    work = (np.empty(n_points, np.int64), place[0], place[1], place[2], place[3])
+    work = (np.empty(n_points, np.uint64), place[0], place[1], place[2], place[3])
     if inverse:
         _turn(v, camera, True)
     _scale(v, layout.unit, False)
@@ -227,13 +232,13 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
 
 
 @kernel
-def _frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bool,
+def frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bool,
                 kept: np.ndarray) -> None:  # fmt: skip
     """The way back through `map_frame`: each tuple holds values, and their gradient."""
     points, g = v
     n_layers, n_points = len(layout.axis), points.shape[1]
     place, slopes = np.empty((4, n_points), g.dtype), np.empty((5, n_points), g.dtype)
-    work = (np.empty(n_points, np.int64), place[0], place[1])
+    work = (np.empty(n_points, np.uint64), place[0], place[1])
     if not inverse:
         _turn_back(points, g, camera[0], camera[1], False)
     _scale(points, layout.unit, False)
@@ -256,37 +261,15 @@ def _frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: b
 
 @kernel
 def carry(x: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool,
-          results: tuple) -> None:  # fmt: skip
+          out: np.ndarray) -> None:  # fmt: skip
     """Map points ``x`` (P, M, 3) of ``frames`` to the canonical volume, or from it (``inverse``).
 
-    ``tables``: the grids (T, G), their layout, and the cameras (T, 4). ``results``: the mapped
-    points and ``kept``; an empty ``kept`` keeps nothing.
+    ``tables``: the grids (T, G), their layout, and the cameras (T, 4). ``out``: the mapped points.
     """
     grids, layout, cameras = tables
-    out, kept = results
-    v = np.empty((3, x.shape[1]), x.dtype)
+    v, nothing = np.empty((3, x.shape[1]), x.dtype), np.empty((0, 0), x.dtype)
     for p in range(len(frames)):
         t = frames[p]
         _load(x[p], v)
-        map_frame(v, cameras[t], grids[t], layout, inverse, kept[p])
+        map_frame(v, cameras[t], grids[t], layout, inverse, nothing)
         _store(v, out[p])
-
-
-@kernel
-def carry_back(g: np.ndarray, frames: np.ndarray, tables: tuple, inverse: bool, results: tuple,
-               gradients: tuple) -> None:  # fmt: skip
-    """The way back through `carry`, whose results these are; ``g`` (P, M, 3) is their gradient.
-
-    ``gradients``: of the points (P, M, 3), written; of grids and cameras, added to.
-    """
-    grids, layout, cameras = tables
-    out, kept = results
-    x_g, grids_g, cameras_g = gradients
-    v, v_g = np.empty((3, g.shape[1]), g.dtype), np.empty((3, g.shape[1]), g.dtype)
-    for p in range(len(frames)):
-        t = frames[p]
-        _load(out[p], v)
-        _load(g[p], v_g)
-        camera, grid = (cameras[t], cameras_g[t]), (grids[t], grids_g[t])
-        _frame_back((v, v_g), camera, grid, layout, inverse, kept[p])
-        _store(v_g, x_g[p])

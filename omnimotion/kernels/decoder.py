@@ -1,106 +1,86 @@
 """The volume's small network, and the way back: features, a layer, ReLU, a layer, no biases.
 
-Conventions. Features (N, C) and outputs (N, O) float32; ``first`` (H, C), ``second`` (O, H). A
-block of points is taken through the network at a time, the points side by side, so that what is
-hidden stays in the cache, and is computed again on the way back. The last block is filled up with
-zeros, which give no gradient.
+Conventions. Points lie side by side: features (C, M), hidden values (H, M), outputs (O, M), all
+float32; ``first`` (H, C), ``second`` (O, H).
 """
 
 import numpy as np
 
 from omnimotion.kernels.cells import ZERO, kernel
 
-BLOCK = 256  # points; a number that the compiler knows
-
-
-@kernel
-def _columns(rows: np.ndarray, columns: np.ndarray) -> None:
-    """(M, C) to (C, BLOCK), zeros behind."""
-    columns[:, len(rows) :] = ZERO
-    for m in range(len(rows)):
-        for c in range(rows.shape[1]):
-            columns[c, m] = rows[m, c]
-
-
-@kernel
-def _rows(columns: np.ndarray, rows: np.ndarray) -> None:
-    """(C, BLOCK) to (M, C)."""
-    for m in range(len(rows)):
-        for c in range(rows.shape[1]):
-            rows[m, c] = columns[c, m]
-
 
 @kernel
 def _times(matrix: np.ndarray, columns: np.ndarray, result: np.ndarray) -> None:
-    """A matrix (A, B) times columns (B, BLOCK), to (A, BLOCK)."""
+    """A matrix (A, B) times columns (B, M), to (A, M); four rows at a time, each read once."""
+    n_inner = len(columns)
+    whole = n_inner - n_inner % 4
     for a in range(len(matrix)):
         row = result[a]
         row[:] = ZERO
-        for b in range(len(columns)):
-            weight, column = matrix[a, b], columns[b]
-            for m in range(BLOCK):
-                row[m] += weight * column[m]
+        for b in range(0, whole, 4):
+            p, q, r, s = columns[b], columns[b + 1], columns[b + 2], columns[b + 3]
+            v, w, x, y = matrix[a, b], matrix[a, b + 1], matrix[a, b + 2], matrix[a, b + 3]
+            for m in range(len(row)):
+                row[m] += v * p[m] + w * q[m] + x * r[m] + y * s[m]
+        for b in range(whole, n_inner):
+            p, v = columns[b], matrix[a, b]
+            for m in range(len(row)):
+                row[m] += v * p[m]
 
 
 @kernel
 def _add_products(left: np.ndarray, right: np.ndarray, total: np.ndarray) -> None:
-    """Add left (A, BLOCK) times right (B, BLOCK), summed over points, to (A, B)."""
+    """Add left (A, M) times right (B, M), summed over points, to (A, B)."""
+    n_outer = len(right)
+    whole = n_outer - n_outer % 4
     for a in range(len(left)):
-        for b in range(len(right)):
-            product, p, q = ZERO, left[a], right[b]
-            for m in range(BLOCK):
-                product += p[m] * q[m]
-            total[a, b] += product
+        row = left[a]
+        for b in range(0, whole, 4):
+            p, q, r, s = right[b], right[b + 1], right[b + 2], right[b + 3]
+            v, w, x, y = ZERO, ZERO, ZERO, ZERO
+            for m in range(len(row)):
+                v += row[m] * p[m]
+                w += row[m] * q[m]
+                x += row[m] * r[m]
+                y += row[m] * s[m]
+            total[a, b] += v
+            total[a, b + 1] += w
+            total[a, b + 2] += x
+            total[a, b + 3] += y
+        for b in range(whole, n_outer):
+            p, v = right[b], ZERO
+            for m in range(len(row)):
+                v += row[m] * p[m]
+            total[a, b] += v
 
 
 @kernel
-def _rectify(hidden: np.ndarray) -> None:
-    """ReLU (H, BLOCK), in place; NaN stays NaN."""
-    for h in range(len(hidden)):
-        for m in range(BLOCK):
-            hidden[h, m] = ZERO if hidden[h, m] <= ZERO else hidden[h, m]
-
-
-@kernel
-def decode(features: np.ndarray, first: np.ndarray, second: np.ndarray,
+def decode(features: np.ndarray, first: np.ndarray, second: np.ndarray, hidden: np.ndarray,
            outputs: np.ndarray) -> None:  # fmt: skip
-    """Outputs (N, O) of features (N, C)."""
-    f = np.empty((features.shape[1], BLOCK), np.float32)
-    hidden = np.empty((len(first), BLOCK), np.float32)
-    out = np.empty((len(second), BLOCK), np.float32)
-    for start in range(0, len(features), BLOCK):
-        _columns(features[start : start + BLOCK], f)
-        _times(first, f, hidden)
-        _rectify(hidden)
-        _times(second, hidden, out)
-        _rows(out, outputs[start : start + BLOCK])
+    """Outputs (O, M) of features (C, M), and the hidden values (H, M) on the way."""
+    _times(first, features, hidden)
+    for h in range(len(hidden)):
+        row = hidden[h]
+        for m in range(len(row)):
+            row[m] = ZERO if row[m] <= ZERO else row[m]  # NaN stays NaN
+    _times(second, hidden, outputs)
 
 
 @kernel
-def decode_back(g: np.ndarray, features: np.ndarray, weights: tuple, features_g: np.ndarray,
+def decode_back(g: np.ndarray, values: tuple, weights: tuple, values_g: tuple,
                 weights_g: tuple) -> None:  # fmt: skip
-    """The way back through `decode`; ``g`` (N, O) is the gradient of its result.
+    """The way back through `decode`; ``g`` (O, M) is the gradient of its result.
 
-    ``weights``: first and second. Writes the gradient of the features (N, C) and adds to those of
-    the weights.
+    ``values``: features and hidden values; ``weights``: first and second, each turned. Writes the
+    gradients of the values and adds to those of the weights.
     """
-    first, second = weights
-    first_back, second_back = first.T.copy(), second.T.copy()
-    f = np.empty((features.shape[1], BLOCK), np.float32)
-    f_g = np.empty_like(f)
-    hidden = np.empty((len(first), BLOCK), np.float32)
-    hidden_g = np.empty_like(hidden)
-    out_g = np.empty((len(second), BLOCK), np.float32)
-    for start in range(0, len(features), BLOCK):
-        _columns(features[start : start + BLOCK], f)
-        _columns(g[start : start + BLOCK], out_g)
-        _times(first, f, hidden)
-        _rectify(hidden)
-        _times(second_back, out_g, hidden_g)
-        for h in range(len(hidden)):
-            for m in range(BLOCK):
-                hidden_g[h, m] = ZERO if hidden[h, m] <= ZERO else hidden_g[h, m]
-        _add_products(out_g, hidden, weights_g[1])
-        _add_products(hidden_g, f, weights_g[0])
-        _times(first_back, hidden_g, f_g)
-        _rows(f_g, features_g[start : start + BLOCK])
+    features, hidden = values
+    features_g, hidden_g = values_g
+    _times(weights[1], g, hidden_g)
+    for h in range(len(hidden)):
+        row, row_g = hidden[h], hidden_g[h]
+        for m in range(len(row)):
+            row_g[m] = ZERO if row[m] <= ZERO else row_g[m]
+    _add_products(g, hidden, weights_g[1])
+    _add_products(hidden_g, features, weights_g[0])
+    _times(weights[0], hidden_g, features_g)

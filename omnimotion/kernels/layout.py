@@ -21,6 +21,6 @@ class DensityTable(NamedTuple):
     grid: np.ndarray  # (nz, ny, nx, C)
     centre: np.ndarray  # (3,) of the volume, canonical
     half_size: np.ndarray  # (3,)
-    first: np.ndarray  # (C, H) features to hidden values
-    second: np.ndarray  # (H,) hidden values to density, its steepness included
+    first: np.ndarray  # (H, C) features to hidden values
+    second: np.ndarray  # (1, H) hidden values to density, its steepness included
     bias: np.ndarray  # (1,) added before softplus

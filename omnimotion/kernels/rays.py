@@ -14,6 +14,8 @@ from numba import float32
 
 from omnimotion.kernels.cells import HALF, ONE, ZERO, inline, kernel
 from omnimotion.kernels.couplings import map_frame
+from omnimotion.kernels.decoder import decode
+from omnimotion.kernels.elementary import exp, softplus
 from omnimotion.kernels.layout import DensityTable
 from omnimotion.kernels.volume import read
 
@@ -29,40 +31,20 @@ def _depth(k: int, n_samples: int) -> Any:
     return (float32(k) + HALF) * (TWO / float32(n_samples)) - ONE
 
 
-@inline
-def _softplus(x: Any) -> Any:
-    """log(1 + exp(x)), without overflow."""
-    return max(x, ZERO) + math.log(ONE + math.exp(-abs(x)))
-
-
 @kernel
-def _decode(features: np.ndarray, table: DensityTable, density: np.ndarray) -> None:
-    """Density (M,) of features (M, C)."""
-    n_features, n_hidden = table.first.shape
-    hidden = np.empty(n_hidden, np.float32)
-    for m in range(len(density)):
-        hidden[:] = ZERO
-        for c in range(n_features):
-            for h in range(n_hidden):
-                hidden[h] += features[m, c] * table.first[c, h]
-        raw = table.bias[0]
-        for h in range(n_hidden):
-            raw += max(hidden[h], ZERO) * table.second[h]
-        density[m] = raw
-    for m in range(len(density)):
-        density[m] = _softplus(density[m])
-
-
-@kernel
-def _densities(v: np.ndarray, table: DensityTable, density: np.ndarray, work: tuple) -> None:
-    """Density (M,) at canonical points (3, M); ``work``: their places in the grid, features."""
-    places, features = work
+def _densities(v: np.ndarray, table: DensityTable, density: np.ndarray) -> None:
+    """Density (M,) at canonical points (3, M), which become their places in the grid."""
+    n_points, (n_hidden, n_features) = v.shape[1], table.first.shape
     for d in range(3):
         scale = ONE / table.half_size[d]
-        for m in range(v.shape[1]):
-            places[m, d] = (v[d, m] - table.centre[d]) * scale
-    read(places, table.grid, features)
-    _decode(features, table, density)
+        for m in range(n_points):
+            v[d, m] = (v[d, m] - table.centre[d]) * scale
+    rows = np.empty((n_points, n_features), np.float32)
+    hidden, raw = np.empty((n_hidden, n_points), np.float32), np.empty((1, n_points), np.float32)
+    read(v, table.grid, rows)
+    decode(rows.T.copy(), table.first, table.second, hidden, raw)
+    for m in range(n_points):
+        density[m], _ = softplus(raw[0, m] + table.bias[0])
 
 
 @kernel
@@ -107,8 +89,7 @@ def _follow(points: np.ndarray, needed: np.ndarray, tables: tuple, step: float,
     camera, grid, layout, table = tables
     n_samples, size = thickness.shape[1] - 1, len(points) * SLAB
     buffer, density = np.empty(3 * size, np.float32), np.empty(size, np.float32)
-    places, nothing = np.empty((size, 3), np.float32), np.empty((0, 0), np.float32)
-    features = np.empty((size, table.grid.shape[3]), np.float32)
+    nothing = np.empty((0, 0), np.float32)
     rays, count = np.arange(len(points)), len(points)
     thickness[:, 0] = ZERO
     for start in range(0, n_samples, SLAB):
@@ -117,7 +98,7 @@ def _follow(points: np.ndarray, needed: np.ndarray, tables: tuple, step: float,
         v = buffer[: 3 * m].reshape(3, m)
         _samples(points, rays[:count], (start, end, n_samples), v)
         map_frame(v, camera, grid, layout, False, nothing)
-        _densities(v, table, density[:m], (places[:m], features[:m]))
+        _densities(v, table, density[:m])
         count = _advance(rays[:count], (start, end, step), density, needed, thickness)
         if count == 0:
             break
@@ -144,7 +125,7 @@ def _surface(thickness: np.ndarray, within: int) -> float:
         median += 1
     share, total = ZERO, ZERO
     for k in range(max(median - within, 0), min(median + within + 1, n_samples)):
-        weight = math.exp(-thickness[k]) - math.exp(-thickness[k + 1])
+        weight = exp(-thickness[k]) - exp(-thickness[k + 1])
         share += weight
         total += weight * _depth(k, n_samples)
     return total / max(share, float32(1e-6))
@@ -176,6 +157,6 @@ def look(points: np.ndarray, frames: np.ndarray, tables: tuple, sampling: tuple,
             _follow(some, needed, (cameras[t], grids[t], layout, table), step, rays)
             for r in range(len(some)):
                 before, up_to = _bounds(some[r, 2], n_samples, reach)
-                out[r, 0] = ONE - math.exp(-rays[r, before])
-                out[r, 1] = ONE - math.exp(-rays[r, up_to])
+                out[r, 0] = ONE - exp(-rays[r, before])
+                out[r, 1] = ONE - exp(-rays[r, up_to])
                 out[r, 2] = _surface(rays[r], within)

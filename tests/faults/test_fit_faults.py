@@ -27,14 +27,14 @@ def fit(tiny_store, tiny_config, tmp_path):
 
 
 def poison_loss(fit, monkeypatch, value, when):
-    terms_of = fitting.loss_terms
+    loss_of = fitting.weighed
 
     def poisoned(*args):
-        terms = terms_of(*args)
+        loss, terms = loss_of(*args)
         factor = value if when(fit.step) else 1.0
-        return terms._replace(flow=terms.flow * factor, pair_px=terms.pair_px * factor)
+        return loss * factor, terms._replace(pair_px=terms.pair_px * factor)
 
-    monkeypatch.setattr(fitting, "loss_terms", poisoned)
+    monkeypatch.setattr(fitting, "weighed", poisoned)
 
 
 def poison_gradient(fit, _, value, when):

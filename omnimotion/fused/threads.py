@@ -1,0 +1,74 @@
+"""How the compiled loops share the threads of a CPU.
+
+Each splits its points among as many threads as torch uses. A thread adds to a gradient of its
+own, and these are summed in order, so that a result depends on the number of threads at most.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MIN_POINTS = 1024  # a thread with fewer costs more than it saves
+_loops = ContextVar("_loops", default=0)  # threads of the compiled loops; 0 is as torch has
+
+
+@contextmanager
+def loop_threads() -> Iterator[None]:
+    """Inside, torch computes on one thread, and the compiled loops on as many as torch had.
+
+    torch's threads wait for one another at each operation: on a busy machine that takes longer
+    than the operation. The loops are long, and wait once.
+    """
+    threads = torch.get_num_threads()
+    token = _loops.set(_loops.get() or threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _loops.reset(token)
+
+
+def spread(part: Callable[[slice], Any], rows: int, points_a_row: int) -> list[Any]:
+    """Call ``part`` on slices of the rows, one for each thread; the results in their order."""
+    n = min(n_threads(rows * points_a_row), max(1, rows))
+    if n == 1:
+        return [part(slice(0, rows))]
+    edges = [rows * k // n for k in range(n + 1)]
+    return list(_threads(n).map(part, (slice(a, b) for a, b in pairwise(edges))))
+
+
+def each_thread(part: Callable[[int, int], Any], points: int) -> list[Any]:
+    """Call ``part`` with the number of each thread and how many there are."""
+    n = n_threads(points)
+    if n == 1:
+        return [part(0, 1)]
+    return list(_threads(n).map(part, range(n), [n] * n))
+
+
+def n_threads(points: int) -> int:
+    """How many threads so many points are worth."""
+    return max(1, min(_loops.get() or torch.get_num_threads(), points // MIN_POINTS))
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n, thread_name_prefix="omnimotion")
+
+
+def sums_of(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The sums of all threads' tensors, in order."""
+    first, *others = parts
+    for other in others:
+        for total, each in zip(first, other):
+            total += each
+    return first
+
+
