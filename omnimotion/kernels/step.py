@@ -63,7 +63,8 @@ def _new_matched(n_samples: int, n_points: int, model: Model) -> Matched:
     return Matched(
         new_rays(n_samples, n_points, 4, model), new_rays(n_samples, n_points, 1, model),
         np.empty((3, m), np.float32), np.empty((3, m), np.float32),
-        np.empty((len(model.layout.axis), m), np.float32), np.empty((3, m), np.float32), np.empty(three, np.float32), np.empty(three, np.float32),
+        np.empty((len(model.layout.axis), m), np.float32), np.empty((3, m), np.float32),
+        np.empty(three, np.float32), np.empty(three, np.float32),
         np.empty(three, np.float32), np.empty(three, np.float32), np.empty(three, np.float32),
         np.empty(three, np.float32),
     )  # fmt: skip
