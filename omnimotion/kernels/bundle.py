@@ -4,13 +4,14 @@ Conventions. N rays of one frame with S samples each, the rays side by side: M =
 s N + n is sample s of ray n. Points are (3, M) float32.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.cells import ONE, ZERO, kernel
+from omnimotion.kernels.cells import ONE, inline, kernel
 from omnimotion.kernels.compositing import weigh, weigh_back
+from omnimotion.kernels.copies import clear, turn
 from omnimotion.kernels.couplings import frame_back, map_frame
 from omnimotion.kernels.decoder import decode, decode_back
 from omnimotion.kernels.elementary import softplus
@@ -20,6 +21,14 @@ from omnimotion.kernels.volume import read, read_back
 DENSITY_BIAS = float32(-1)  # as `omnimotion.volume` has it
 BLOCK = 256  # points whose hidden values stay in the cache
 REFERENCE_SAMPLES = float32(16)  # as `omnimotion.compositing` has it
+
+POINTS, POINTS_G = 0, 3  # three rows each: in the frame, then canonical; and their gradient
+PLACES, PLACES_G = 6, 9  # three rows each: in the volume's grid
+DEPTHS, DENSITY, SLOPE = 12, 13, 14  # in the frame; of the volume, and its slope
+THROUGH, WEIGHTS, WEIGHTS_G = 15, 16, 17
+RAW, RAW_G = 18, 22  # four rows each: what the network makes, density first
+X, X_G, RGB = 26, 29, 32  # three rows each, for `step`
+NAMED = 35
 
 
 class Model(NamedTuple):
@@ -47,106 +56,107 @@ class Gradients(NamedTuple):
     second: np.ndarray
 
 
-class Rays(NamedTuple):
-    """A bundle, what is kept of it for the way back, and gradients; (S, N) or (..., M).
-
-    The network has O outputs: density, and colour where it is asked for.
-    """
-
-    points: np.ndarray  # (3, M) in the frame, then canonical
-    kept: np.ndarray  # (L, M), see `couplings`
-    places: np.ndarray  # (3, M) in the volume's grid
-    rows: np.ndarray  # (M, C) features, and their gradient
-    features: np.ndarray  # (C, M), and their gradient
-    hidden: np.ndarray  # (H, M)
-    raw: np.ndarray  # (O, M)
-    slope: np.ndarray  # (M,) of density with the network's first output
-    depths: np.ndarray  # (S, N) in the frame
-    density: np.ndarray  # (S, N), and its gradient
-    through: np.ndarray  # (S, N)
-    weights: np.ndarray  # (S, N)
-    points_g: np.ndarray
-    places_g: np.ndarray
-    hidden_g: np.ndarray
-    raw_g: np.ndarray
-    weights_g: np.ndarray
-
-
 @kernel
-def new_rays(n_samples: int, n_rays: int, n_outputs: int, model: Model) -> Rays:
+def new_room(n_samples: int, n_rays: int, model: Model) -> np.ndarray:
     """Room for a bundle; its gradients are zero, as `cast_back` leaves them."""
-    m, (n_hidden, n_features) = n_samples * n_rays, model.first.shape
-    shape = (n_samples, n_rays)
-    return Rays(
-        np.empty((3, m), np.float32), np.empty((len(model.layout.axis), m), np.float32),
-        np.empty((3, m), np.float32), np.empty((m, n_features), np.float32),
-        np.empty((n_features, m), np.float32), np.empty((n_hidden, m), np.float32),
-        np.empty((n_outputs, m), np.float32), np.empty(m, np.float32),
-        np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32),
-        np.empty(shape, np.float32), np.zeros((3, m), np.float32), np.empty((3, m), np.float32),
-        np.empty((n_hidden, m), np.float32), np.zeros((n_outputs, m), np.float32),
-        np.zeros(shape, np.float32),
-    )  # fmt: skip
+    n_hidden, n_features = model.first.shape
+    n_rows = NAMED + 2 * len(model.layout.axis) + 2 * n_features + 2 * n_hidden
+    return np.zeros((n_rows, n_samples * n_rays), np.float32)
+
+
+@inline
+def kept(room: Any, model: Any, which: Any) -> Any:
+    """(L, M) what couplings keep for the way back, of the first or second map of the points."""
+    n_layers = len(model.layout.axis)
+    return room[NAMED + which * n_layers : NAMED + (which + 1) * n_layers]
+
+
+@inline
+def _network(room: Any, model: Any) -> Any:
+    """Features (M, C) as they are read, (C, M), hidden values (H, M), and their gradient."""
+    n_hidden, n_features = model.first.shape
+    start = NAMED + 2 * len(model.layout.axis)
+    rows = room[start : start + n_features].reshape(room.shape[1], n_features)
+    start += n_features
+    features = room[start : start + n_features]
+    start += n_features
+    return rows, features, room[start : start + n_hidden], room[start + n_hidden :]
 
 
 @kernel
-def place(xy: np.ndarray, z: np.ndarray, rays: Rays) -> None:
+def place(xy: np.ndarray, z: np.ndarray, room: np.ndarray) -> None:
     """Put samples at depths ``z`` (N, S) on the rays through ``xy`` (2, N)."""
-    points, (n_rays, n_samples) = rays.points, z.shape
+    n_rays, n_samples = z.shape
     for s in range(n_samples):
         for n in range(n_rays):
-            points[0, s * n_rays + n] = xy[0, n]
-            points[1, s * n_rays + n] = xy[1, n]
-            points[2, s * n_rays + n] = z[n, s]
-            rays.depths[s, n] = z[n, s]
+            room[POINTS, s * n_rays + n] = xy[0, n]
+            room[POINTS + 1, s * n_rays + n] = xy[1, n]
+            room[POINTS + 2, s * n_rays + n] = z[n, s]
+            room[DEPTHS, s * n_rays + n] = z[n, s]
 
 
 @kernel
-def cast(rays: Rays, t: int, model: Model) -> None:
-    """Carry the points of a bundle of frame ``t`` to the canonical volume, and look at it."""
-    points, raw, slope = rays.points, rays.raw, rays.slope
-    map_frame(points, model.cameras[t], model.grids[t], model.layout, False, rays.kept)
+def cast(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model) -> None:
+    """Carry the points of a bundle of frame ``t`` to the canonical volume, and look at it.
+
+    ``n_outputs``: of the network: 1 is density alone, 4 with colour.
+    """
+    points, places, raw = room[POINTS:POINTS_G], room[PLACES:PLACES_G], room[RAW : RAW + n_outputs]
+    map_frame(points, model.cameras[t], model.grids[t], model.layout, False, kept(room, model, 0))
     for d in range(3):
-        scale = ONE / model.half_size[d]
-        for m in range(points.shape[1]):
-            rays.places[d, m] = (points[d, m] - model.centre[d]) * scale
-    read(rays.places, model.volume, rays.rows)
-    rays.features[:] = rays.rows.T
-    decode(rays.features, model.first, model.second[: len(raw)], rays.hidden, raw)
-    gain, density = model.density_gain[0], rays.density.reshape(rays.density.size)
+        scale, centre = ONE / model.half_size[d], model.centre[d]
+        source, target = points[d], places[d]
+        for m in range(len(source)):
+            target[m] = (source[m] - centre) * scale
+    rows, features, hidden, _ = _network(room, model)
+    read(places, model.volume, rows)
+    turn(rows, features)
+    decode(features, model.first, model.second[:n_outputs], hidden, raw)
+    gain, first, density, slope = model.density_gain[0], raw[0], room[DENSITY], room[SLOPE]
     for m in range(len(density)):
-        density[m], share = softplus(gain * raw[0, m] + DENSITY_BIAS)
+        density[m], share = softplus(gain * first[m] + DENSITY_BIAS)
         slope[m] = gain * share
-    weigh(rays.density, REFERENCE_SAMPLES / float32(len(rays.density)), rays.through, rays.weights)
+    weigh(density, _step(room, n_rays), n_rays, (room[THROUGH], room[WEIGHTS]))
+
+
+@inline
+def _step(room: Any, n_rays: Any) -> Any:
+    """Thickness of a sample whose density is one."""
+    return REFERENCE_SAMPLES * float32(n_rays) / float32(room.shape[1])
 
 
 @kernel
-def cast_back(rays: Rays, t: int, model: Model, gradients: Gradients) -> None:
+def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model,
+              gradients: Gradients) -> None:  # fmt: skip
     """The way back through `cast`, from the gradients of weights, colours and points.
 
     Those are zero afterwards; the points are where they were in the frame.
     """
-    step = REFERENCE_SAMPLES / float32(len(rays.density))
-    weigh_back(rays.weights_g, step, rays.through, rays.density)
-    density_g, raw_g = rays.density.reshape(rays.density.size), rays.raw_g
-    for m in range(len(density_g)):
-        raw_g[0, m] = density_g[m] * rays.slope[m]
+    density_g, slope = room[DENSITY], room[SLOPE]  # density is not needed any more
+    weigh_back(room[WEIGHTS_G], _step(room, n_rays), n_rays, room[THROUGH], density_g)
+    raw_g = room[RAW_G : RAW_G + n_outputs]
+    first = raw_g[0]
+    for m in range(len(first)):
+        first[m] = density_g[m] * slope[m]
+    rows, features, hidden, hidden_g = _network(room, model)
     decode_back(
-        raw_g, (rays.features, rays.hidden), (model.turned[0], model.turned[1][:, : len(raw_g)]),
-        (rays.features, rays.hidden_g), (gradients.first, gradients.second[: len(raw_g)]),
+        raw_g, (features, hidden), (model.turned[0], model.turned[1][:, :n_outputs]),
+        (features, hidden_g), (gradients.first, gradients.second[:n_outputs]),
     )
-    rays.rows[:] = rays.features.T
-    points_g, places_g = rays.points_g, rays.places_g
-    read_back(rays.rows, rays.places, model.volume, places_g, gradients.volume)
+    turn(features, rows)
+    points, points_g = room[POINTS:POINTS_G], room[POINTS_G:PLACES]
+    places_g = room[PLACES_G:DEPTHS]
+    read_back(rows, room[PLACES:PLACES_G], model.volume, places_g, gradients.volume)
     for d in range(3):
-        scale = ONE / model.half_size[d]
-        for m in range(points_g.shape[1]):
-            points_g[d, m] += scale * places_g[d, m]
-    frame_back((rays.points, points_g), (model.cameras[t], gradients.cameras[t]),
-               (model.grids[t], gradients.grids[t]), model.layout, False, rays.kept)  # fmt: skip
-    points_g[:] = ZERO
-    raw_g[:] = ZERO
-    rays.weights_g[:] = ZERO
+        scale, source, target = ONE / model.half_size[d], places_g[d], points_g[d]
+        for m in range(len(source)):
+            target[m] += scale * source[m]
+    frame_back((points, points_g), (model.cameras[t], gradients.cameras[t]),
+               (model.grids[t], gradients.grids[t]), model.layout, False,
+               kept(room, model, 0))  # fmt: skip
+    clear(points_g)
+    clear(raw_g)
+    clear(room[WEIGHTS_G : WEIGHTS_G + 1])
 
 
 @kernel

@@ -222,7 +222,9 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
         axis = layout.axis[layer]
         a, b = _others(axis)
         if kept.size:
-            kept[k] = v[axis]
+            before, value = kept[k], v[axis]
+            for m in range(n_points):
+                before[m] = value[m]
         na, nb = layout.na[layer], layout.nb[layer]
         _locate(v[a], v[b], (na, nb), work[:3])
         _couple(v[axis], grid[layout.start[layer] :], na, inverse, work)

@@ -16,7 +16,8 @@ def _times(matrix: np.ndarray, columns: np.ndarray, result: np.ndarray) -> None:
     whole = n_inner - n_inner % 4
     for a in range(len(matrix)):
         row = result[a]
-        row[:] = ZERO
+        for m in range(len(row)):
+            row[m] = ZERO
         for b in range(0, whole, 4):
             p, q, r, s = columns[b], columns[b + 1], columns[b + 2], columns[b + 3]
             v, w, x, y = matrix[a, b], matrix[a, b + 1], matrix[a, b + 2], matrix[a, b + 3]

@@ -10,6 +10,7 @@ import numpy as np
 from numba import float32
 
 from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
+from omnimotion.kernels.copies import add, clear
 from omnimotion.kernels.elementary import sigmoid
 
 TWO = float32(2)
@@ -40,7 +41,8 @@ def _stretch(values: np.ndarray, result: np.ndarray) -> None:
 def _stretch_back(g: np.ndarray, values_g: np.ndarray) -> None:
     """The way back through `_stretch`: writes the gradient of the values."""
     n, n_coarse = g.shape[1], values_g.shape[1]
-    values_g[:] = ZERO
+    for r in range(len(values_g)):
+        clear(values_g[r])
     for k in range(n):
         low, high, share = _between(k, n, n_coarse)
         rest = ONE - share
@@ -53,19 +55,16 @@ def _stretch_back(g: np.ndarray, values_g: np.ndarray) -> None:
 
 @kernel
 def add_level(level: np.ndarray, total: np.ndarray) -> None:
-    """Add a coarser or equal level to a grid."""
+    """Add a coarser level to a grid."""
     r, z, y, x = level.shape
     _, nz, ny, nx = total.shape
-    if z == nz and y == ny and x == nx:
-        total += level
-        return
     along_x = np.empty((r * z * y, nx, 1), np.float32)
     _stretch(level.reshape(r * z * y, x, 1), along_x)
     along_y = np.empty((r * z, ny, nx), np.float32)
     _stretch(along_x.reshape(r * z, y, nx), along_y)
     along_z = np.empty((r, nz, ny * nx), np.float32)
     _stretch(along_y.reshape(r, z, ny * nx), along_z)
-    total += along_z.reshape(total.shape)
+    add(along_z.reshape(r, nz * ny * nx), total.reshape(r, nz * ny * nx))
 
 
 @kernel
@@ -73,9 +72,6 @@ def add_level_back(total_g: np.ndarray, level_g: np.ndarray) -> None:
     """The way back through `add_level`: writes the gradient of the level."""
     r, z, y, x = level_g.shape
     _, nz, ny, nx = total_g.shape
-    if z == nz and y == ny and x == nx:
-        level_g[:] = total_g
-        return
     along_y = np.empty((r, z, ny * nx), np.float32)
     _stretch_back(total_g.reshape(r, nz, ny * nx), along_y)
     along_x = np.empty((r * z, y, nx), np.float32)

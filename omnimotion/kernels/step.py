@@ -4,7 +4,9 @@ A pair is taken through all terms at once, so that what lies between its samples
 stays in the cache.
 
 Conventions. P pairs, N points each, S samples on a ray; of the first K pairs, L points without a
-match. Points lie side by side: (2, N), (3, N). Samples as in `bundle`.
+match. Points lie side by side: (2, N), (3, N). The room of a bundle is as in `bundle`, the means of
+a pair as in `terms`. Some points of a frame are (6 + layers, N): they, their gradient, and what
+couplings keep.
 """
 
 from typing import NamedTuple
@@ -12,22 +14,47 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.bundle import Gradients, Model, cast, cast_back, new_rays, place
+from omnimotion.kernels.bundle import (
+    DEPTHS,
+    POINTS,
+    POINTS_G,
+    RAW,
+    RAW_G,
+    RGB,
+    WEIGHTS,
+    WEIGHTS_G,
+    X_G,
+    Gradients,
+    Model,
+    X,
+    cast,
+    cast_back,
+    kept,
+    new_room,
+    place,
+)
 from omnimotion.kernels.cells import ONE, ZERO, kernel
 from omnimotion.kernels.compositing import composite, composite_back
+from omnimotion.kernels.copies import add, clear, copy
 from omnimotion.kernels.couplings import frame_back, map_frame
 from omnimotion.kernels.elementary import sigmoid
 from omnimotion.kernels.terms import (
+    COLOUR,
+    COLOUR_G,
     CONSISTENCY,
     DISTORTION,
     FLOW_GRADIENT,
+    MAPPED,
+    MAPPED_G,
+    MEANS,
     OCCLUSION,
     PHOTOMETRIC_GRADIENT,
     PX,
     SMOOTHNESS,
-    Matched,
-    Moved,
+    SURFACE,
+    SURFACE_G,
     Terms,
+    depth_weighed,
     differences,
     flow,
     front,
@@ -58,151 +85,146 @@ class Batch(NamedTuple):
 
 
 @kernel
-def _new_matched(n_samples: int, n_points: int, model: Model) -> Matched:
-    m, three = n_samples * n_points, (3, n_points)
-    return Matched(
-        new_rays(n_samples, n_points, 4, model), new_rays(n_samples, n_points, 1, model),
-        np.empty((3, m), np.float32), np.empty((3, m), np.float32),
-        np.empty((len(model.layout.axis), m), np.float32), np.empty((3, m), np.float32),
-        np.empty(three, np.float32), np.empty(three, np.float32),
-        np.empty(three, np.float32), np.empty(three, np.float32), np.empty(three, np.float32),
-        np.empty(three, np.float32),
-    )  # fmt: skip
-
-
-@kernel
-def _new_moved(n_points: int, model: Model) -> Moved:
-    return Moved(
-        np.empty((3, n_points), np.float32), np.empty((3, n_points), np.float32),
-        np.empty((len(model.layout.axis), n_points), np.float32),
-    )  # fmt: skip
-
-
-@kernel
-def _move(moved: Moved, u: np.ndarray, t: int, model: Model) -> None:
+def _move(points: np.ndarray, u: np.ndarray, t: int, model: Model) -> None:
     """Carry canonical points ``u`` (3, N) to frame ``t``."""
-    moved.x[:] = u
-    map_frame(moved.x, model.cameras[t], model.grids[t], model.layout, True, moved.kept)
+    copy(u, points[:3])
+    map_frame(points[:3], model.cameras[t], model.grids[t], model.layout, True, points[6:])
 
 
 @kernel
-def _move_back(moved: Moved, u_g: np.ndarray, t: int, model: Model, gradients: Gradients) -> None:
+def _move_back(points: np.ndarray, u_g: np.ndarray, t: int, model: Model,
+               gradients: Gradients) -> None:  # fmt: skip
     """The way back through `_move`: adds to the gradient of ``u``."""
-    frame_back((moved.x, moved.x_g), (model.cameras[t], gradients.cameras[t]),
-               (model.grids[t], gradients.grids[t]), model.layout, True, moved.kept)  # fmt: skip
-    u_g += moved.x_g
+    frame_back((points[:3], points[3:6]), (model.cameras[t], gradients.cameras[t]),
+               (model.grids[t], gradients.grids[t]), model.layout, True, points[6:])  # fmt: skip
+    add(points[3:6], u_g)
 
 
 @kernel
-def _see(seen: Matched, p: int, batch: Batch, model: Model) -> None:
+def _see(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model) -> None:
     """Render the points of pair ``p`` and carry their samples to frame j."""
-    rays, shape = seen.rays, seen.rays.weights.shape
-    place(batch.xy_i[p], batch.z[p], rays)
-    cast(rays, batch.i[p], model)
-    j = batch.j[p]
-    seen.x[:] = rays.points
-    map_frame(seen.x, model.cameras[j], model.grids[j], model.layout, True, seen.kept)
+    i, j = batch.i[p], batch.j[p]
+    place(batch.xy_i[p], batch.z[p], room)
+    cast(room, batch.z.shape[1], 4, i, model)
+    copy(room[POINTS:POINTS_G], room[X:X_G])
+    map_frame(room[X:X_G], model.cameras[j], model.grids[j], model.layout, True,
+              kept(room, model, 1))  # fmt: skip
     for c in range(3):
-        colour, raw = seen.rgb[c], rays.raw[1 + c]
+        colour, raw = room[RGB + c], room[RAW + 1 + c]
         for m in range(len(colour)):
             colour[m] = sigmoid(raw[m])
-        composite(rays.weights, colour.reshape(shape), seen.colour[c])
-        composite(rays.weights, seen.x[c].reshape(shape), seen.mapped[c])
-        composite(rays.weights, rays.points[c].reshape(shape), seen.surface[c])
-    seen.x_g[:] = ZERO
-    seen.mapped_g[:] = ZERO
-    seen.colour_g[:] = ZERO
-    seen.surface_g[:] = ZERO
+        composite(room[WEIGHTS], colour, means[COLOUR + c])
+        composite(room[WEIGHTS], room[X + c], means[MAPPED + c])
+        composite(room[WEIGHTS], room[POINTS + c], means[SURFACE + c])
+    clear(room[X_G:RGB])
+    for row in (MAPPED_G, COLOUR_G, SURFACE_G):
+        clear(means[row : row + 3])
 
 
 @kernel
-def _see_back(seen: Matched, p: int, batch: Batch, model: Model, gradients: Gradients,
-              is_smoothed: bool) -> None:  # fmt: skip
+def _see_back(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model,
+              gradients: Gradients) -> None:  # fmt: skip
     """The way back through `_see`."""
-    rays, shape, i, j = seen.rays, seen.rays.weights.shape, batch.i[p], batch.j[p]
+    i, j = batch.i[p], batch.j[p]
+    weights, weights_g = room[WEIGHTS], room[WEIGHTS_G]
     for c in range(3):
-        composite_back(seen.mapped_g[c], rays.weights, seen.x[c].reshape(shape), rays.weights_g,
-                       seen.x_g[c].reshape(shape))  # fmt: skip
-        if is_smoothed:
-            composite_back(seen.surface_g[c], rays.weights, rays.points[c].reshape(shape),
-                           rays.weights_g, rays.points_g[c].reshape(shape))  # fmt: skip
-        colour, colour_g = seen.rgb[c], rays.raw_g[1 + c]
-        composite_back(seen.colour_g[c], rays.weights, colour.reshape(shape), rays.weights_g,
-                       colour_g.reshape(shape))  # fmt: skip
+        composite_back(means[MAPPED_G + c], weights, room[X + c], weights_g, room[X_G + c])
+        composite_back(means[SURFACE_G + c], weights, room[POINTS + c], weights_g,
+                       room[POINTS_G + c])  # fmt: skip
+        colour, colour_g = room[RGB + c], room[RAW_G + 1 + c]
+        composite_back(means[COLOUR_G + c], weights, colour, weights_g, colour_g)
         for m in range(len(colour)):
             colour_g[m] *= colour[m] * (ONE - colour[m])
-    frame_back((seen.x, seen.x_g), (model.cameras[j], gradients.cameras[j]),
-               (model.grids[j], gradients.grids[j]), model.layout, True, seen.kept)  # fmt: skip
-    points_g = rays.points_g
-    points_g += seen.x_g
-    cast_back(rays, i, model, gradients)
+    frame_back((room[X:X_G], room[X_G:RGB]), (model.cameras[j], gradients.cameras[j]),
+               (model.grids[j], gradients.grids[j]), model.layout, True,
+               kept(room, model, 1))  # fmt: skip
+    add(room[X_G:RGB], room[POINTS_G : POINTS_G + 3])
+    cast_back(room, batch.z.shape[1], 4, i, model, gradients)
 
 
 @kernel
-def _smooth(seen: Matched, j: int, moved: tuple, model: Model, gradients: Gradients,
+def _smooth(means: np.ndarray, j: int, moved: np.ndarray, model: Model, gradients: Gradients,
             terms: Terms) -> None:  # fmt: skip
     """Acceleration of the surface points around frame ``j``; ``moved``: room for three frames."""
     first = min(max(j, 1), len(model.cameras) - 2) - 1
-    before, at, after = moved
     for step in range(3):
-        _move(moved[step], seen.surface, first + step, model)
+        _move(moved[step], means[SURFACE:SURFACE_G], first + step, model)
+    before, at, after = moved[0], moved[1], moved[2]
     factor, total = PX * terms.factors[SMOOTHNESS], ZERO
     for d in range(3):
-        for n in range(at.x.shape[1]):
-            off = before.x[d, n] + after.x[d, n] - float32(2) * at.x[d, n]
+        for n in range(at.shape[1]):
+            off = before[d, n] + after[d, n] - float32(2) * at[d, n]
             total += abs(off)
             pull = factor * sign(off)
-            before.x_g[d, n], after.x_g[d, n] = pull, pull
-            at.x_g[d, n] = -float32(2) * pull
+            before[3 + d, n], after[3 + d, n] = pull, pull
+            at[3 + d, n] = -float32(2) * pull
     terms.sums[SMOOTHNESS] += PX * total
     for step in range(3):
-        _move_back(moved[step], seen.surface_g, first + step, model, gradients)
+        _move_back(moved[step], means[SURFACE_G:], first + step, model, gradients)
 
 
 @kernel
-def _consistent(seen: Matched, p: int, batch: Batch, model: Model,
-                gradients: Gradients, terms: Terms) -> None:  # fmt: skip
-    """Depth of the matches against that of the surface seen in frame j."""
-    there = seen.there
-    place(batch.xy_j[p], batch.z_j[p], there)
-    cast(there, batch.j[p], model)
+def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
+                terms: Terms) -> None:  # fmt: skip
+    """Depth of the matches against that of the surface seen in frame j; its room, and means."""
+    there, means = rooms
     covisible, n_points = batch.covisible[p], batch.covisible.shape[1]
-    depth = np.empty(n_points, np.float32)
-    composite(there.weights, there.depths, depth)
+    place(batch.xy_j[p], batch.z_j[p], there)
+    cast(there, n_points, 1, batch.j[p], model)
+    depth, mapped = np.empty(n_points, np.float32), means[MAPPED + 2]
+    mapped_g = means[MAPPED_G + 2]
+    composite(there[WEIGHTS], there[DEPTHS], depth)
     factor, total = PX * terms.factors[CONSISTENCY], ZERO
     for n in range(n_points):
-        off = seen.mapped[2, n] - depth[n]
+        off = mapped[n] - depth[n]
         total += abs(off) * covisible[n]
-        depth[n] = factor * sign(off) * covisible[n]
-        seen.mapped_g[2, n] += depth[n]
+        pull = factor * sign(off) * covisible[n]
+        mapped_g[n] += pull
+        depth[n] = -pull
     terms.sums[CONSISTENCY] += PX * total
-    for s in range(len(there.weights)):
-        for n in range(n_points):
-            there.weights_g[s, n] -= depth[n] * there.depths[s, n]
-    cast_back(there, batch.j[p], model, gradients)
+    depth_weighed(there, depth)
+    cast_back(there, n_points, 1, batch.j[p], model, gradients)
 
 
 @kernel
-def _occluded(p: int, room: tuple, batch: Batch, model: Model, gradients: Gradients,
+def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
               terms: Terms) -> None:  # fmt: skip
     """Points of i without a match lie behind what is seen where they land in j."""
-    rays, there, point, surface, surface_g = room
-    i, j, shape = batch.i[p], batch.j[p], rays.weights.shape
-    place(batch.lost_i[p], batch.lost_z[p], rays)
-    cast(rays, i, model)
+    room, there, point, means = rooms
+    i, j, n_lost = batch.i[p], batch.j[p], batch.lost_i.shape[2]
+    place(batch.lost_i[p], batch.lost_z[p], room)
+    cast(room, n_lost, 1, i, model)
+    surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
     for d in range(3):
-        composite(rays.weights, rays.points[d].reshape(shape), surface[d])
+        composite(room[WEIGHTS], room[POINTS + d], surface[d])
     _move(point, surface, j, model)
-    place(point.x[:2], batch.lost_z_j[p], there)
-    cast(there, j, model)
+    place(point[:2], batch.lost_z_j[p], there)
+    cast(there, n_lost, 1, j, model)
     terms.sums[OCCLUSION] += front(there, point, batch.lost_weight[p], terms)
-    cast_back(there, j, model, gradients)
-    surface_g[:] = ZERO
+    cast_back(there, n_lost, 1, j, model, gradients)
+    clear(surface_g)
     _move_back(point, surface_g, j, model, gradients)
     for d in range(3):
-        composite_back(surface_g[d], rays.weights, rays.points[d].reshape(shape), rays.weights_g,
-                       rays.points_g[d].reshape(shape))  # fmt: skip
-    cast_back(rays, i, model, gradients)
+        composite_back(surface_g[d], room[WEIGHTS], room[POINTS + d], room[WEIGHTS_G],
+                       room[POINTS_G + d])  # fmt: skip
+    cast_back(room, n_lost, 1, i, model, gradients)
+
+
+@kernel
+def _compare(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, terms: Terms) -> float:
+    """The terms of what is seen at the matches; returns the error of the composited flow."""
+    error = flow(room, means, batch.xy_j[p], terms)
+    range_of_depth(room, terms)
+    photometric(means, batch.rgb_i[p], terms)
+    factor = terms.factors[PHOTOMETRIC_GRADIENT]
+    terms.sums[PHOTOMETRIC_GRADIENT] += differences(means, COLOUR, batch.rgb_i[p], factor)
+    factor = PX * terms.factors[FLOW_GRADIENT]
+    terms.sums[FLOW_GRADIENT] += PX * differences(means, MAPPED, batch.xy_j[p], factor)
+    if len(batch.depth_i):
+        ordered(room, batch.depth_i[p], terms)
+    if terms.factors[DISTORTION] > ZERO:
+        spread(room, batch.z.shape[1], terms)
+    return error
 
 
 @kernel
@@ -214,34 +236,20 @@ def run(part: tuple, batch: Batch, model: Model, terms: Terms, gradients: Gradie
     the composited flow of each pair.
     """
     _, n_points, n_samples = batch.z.shape
-    n_lost = batch.lost_i.shape[2]
-    seen = _new_matched(n_samples, n_points, model)
-    moved = (_new_moved(n_points, model), _new_moved(n_points, model), _new_moved(n_points, model))
-    lost = (
-        new_rays(n_samples, n_lost, 1, model), new_rays(n_samples, n_lost, 1, model),
-        _new_moved(n_lost, model), np.empty((3, n_lost), np.float32),
-        np.empty((3, n_lost), np.float32),
-    )  # fmt: skip
+    n_lost, n_rows = batch.lost_i.shape[2], 6 + len(model.layout.axis)
+    room, there = new_room(n_samples, n_points, model), new_room(n_samples, n_points, model)
+    lost, front = new_room(n_samples, n_lost, model), new_room(n_samples, n_lost, model)
+    means, lost_means = (np.empty((MEANS, n_points), np.float32),
+                         np.empty((MEANS, n_lost), np.float32))  # fmt: skip
+    moved, point = (np.empty((3, n_rows, n_points), np.float32),
+                    np.empty((n_rows, n_lost), np.float32))  # fmt: skip
     for p in range(part[0], len(batch.i), part[1]):
-        _see(seen, p, batch, model)
-        pair_px[p] = flow(seen, batch.xy_j[p], terms)
-        range_of_depth(seen, terms)
-        photometric(seen, batch.rgb_i[p], terms)
-        terms.sums[FLOW_GRADIENT] += PX * differences(
-            seen.mapped, batch.xy_j[p], PX * terms.factors[FLOW_GRADIENT], seen.mapped_g
-        )
-        terms.sums[PHOTOMETRIC_GRADIENT] += differences(
-            seen.colour, batch.rgb_i[p], terms.factors[PHOTOMETRIC_GRADIENT], seen.colour_g
-        )
-        if len(batch.depth_i):
-            ordered(seen.rays, batch.depth_i[p], terms)
-        if terms.factors[DISTORTION] > ZERO:
-            spread(seen.rays, terms)
-        is_smoothed = p < terms.subset and len(model.cameras) > 2
-        if is_smoothed:
-            _smooth(seen, batch.j[p], moved, model, gradients, terms)
+        _see(p, room, means, batch, model)
+        pair_px[p] = _compare(p, room, means, batch, terms)
+        if p < terms.subset and len(model.cameras) > 2:
+            _smooth(means, batch.j[p], moved, model, gradients, terms)
         if p < len(batch.z_j):
-            _consistent(seen, p, batch, model, gradients, terms)
-        _see_back(seen, p, batch, model, gradients, is_smoothed)
+            _consistent(p, (there, means), batch, model, gradients, terms)
+        _see_back(p, room, means, batch, model, gradients)
         if p < len(batch.lost_z):
-            _occluded(p, lost, batch, model, gradients, terms)
+            _occluded(p, (lost, front, point, lost_means), batch, model, gradients, terms)

@@ -3,7 +3,9 @@
 `omnimotion.losses` says what each term means. A term's sum over all it concerns is added to
 `Terms.sums`, its gradient, times the term's factor, to those of what it is made of.
 
-Conventions. N points of a pair lie side by side: (2, N), (3, N). Samples as in `bundle`.
+Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are in the room of
+a bundle (`bundle`); what is expected of them under the weights in ``means`` (18, N), whose rows are
+named here.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.bundle import Rays
+from omnimotion.kernels.bundle import DEPTHS, WEIGHTS, WEIGHTS_G, X_G, X
 from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
 from omnimotion.kernels.compositing import composite
 from omnimotion.kernels.elementary import log, sigmoid, softplus
@@ -28,6 +30,13 @@ OCCLUSION_MARGIN, MIN_FRONT = float32(1 / 8), float32(0.02)  # as `omnimotion.lo
 FARTHER, ORDER_SOFTNESS = float32(0.1), float32(1 / 16)
 
 
+TWO = float32(2)
+MAPPED, MAPPED_G = 0, 3  # three rows each: in frame j, and its gradient
+COLOUR, COLOUR_G = 6, 9
+SURFACE, SURFACE_G = 12, 15  # canonical
+MEANS = 18
+
+
 class Terms(NamedTuple):
     """How terms count."""
 
@@ -39,31 +48,6 @@ class Terms(NamedTuple):
     subset: int  # K: smoothness looks at so many pairs
 
 
-class Matched(NamedTuple):
-    """The rays of a pair's matches, their samples in frame j, and expected values."""
-
-    rays: Rays
-    there: Rays  # through the matches in frame j
-    x: np.ndarray  # (3, M) in frame j
-    x_g: np.ndarray
-    kept: np.ndarray  # (L, M)
-    rgb: np.ndarray  # (3, M)
-    mapped: np.ndarray  # (3, N) in frame j
-    mapped_g: np.ndarray
-    colour: np.ndarray  # (3, N)
-    colour_g: np.ndarray
-    surface: np.ndarray  # (3, N) canonical
-    surface_g: np.ndarray
-
-
-class Moved(NamedTuple):
-    """Points of some frame."""
-
-    x: np.ndarray  # (3, N)
-    x_g: np.ndarray
-    kept: np.ndarray  # (layers, N)
-
-
 @inline
 def sign(x: Any) -> Any:
     """-1, 0 or 1, as float32."""
@@ -71,110 +55,114 @@ def sign(x: Any) -> Any:
 
 
 @kernel
-def flow(seen: Matched, xy: np.ndarray, terms: Terms) -> float:
+def flow(room: np.ndarray, means: np.ndarray, xy: np.ndarray, terms: Terms) -> float:
     """Distances of a pair's samples and of their expected places from the matches (2, N).
 
     Returns the mean of the latter.
     """
-    weights, weights_g = seen.rays.weights, seen.rays.weights_g
-    bound, factor = terms.robust_px, terms.factors[FLOW] * terms.per_sample
-    n_points, total = len(xy[0]), ZERO
-    for s in range(len(weights)):
-        part = slice(s * n_points, (s + 1) * n_points)
-        x, y, x_g, y_g = seen.x[0, part], seen.x[1, part], seen.x_g[0, part], seen.x_g[1, part]
-        weight, weight_g = weights[s], weights_g[s]
+    weights, weights_g, n_points = room[WEIGHTS], room[WEIGHTS_G], xy.shape[1]
+    bound, factor, total = terms.robust_px, terms.factors[FLOW] * terms.per_sample, ZERO
+    x, y, x_g, y_g = room[X], room[X + 1], room[X_G], room[X_G + 1]
+    for start in range(0, len(weights), n_points):
         for n in range(n_points):
-            dx, dy = x[n] - xy[0, n], y[n] - xy[1, n]
+            m = start + n
+            dx, dy = x[m] - xy[0, n], y[m] - xy[1, n]
             off = PX * (abs(dx) + abs(dy))
             is_near = off < bound
             cost = off if is_near else bound * (ONE + log(off / bound))
-            pull = factor * PX * weight[n] * (ONE if is_near else bound / off)
-            total += weight[n] * cost
-            weight_g[n] += factor * cost
-            x_g[n] += pull * sign(dx)
-            y_g[n] += pull * sign(dy)
+            pull = factor * PX * weights[m] * (ONE if is_near else bound / off)
+            total += weights[m] * cost
+            weights_g[m] += factor * cost
+            x_g[m] += pull * sign(dx)
+            y_g[m] += pull * sign(dy)
     pull, composited = PX * terms.factors[FLOW] * (ONE - terms.per_sample), ZERO
     for n in range(n_points):
-        dx, dy = seen.mapped[0, n] - xy[0, n], seen.mapped[1, n] - xy[1, n]
+        dx, dy = means[MAPPED, n] - xy[0, n], means[MAPPED + 1, n] - xy[1, n]
         composited += PX * (abs(dx) + abs(dy))
-        seen.mapped_g[0, n] += pull * sign(dx)
-        seen.mapped_g[1, n] += pull * sign(dy)
+        means[MAPPED_G, n] += pull * sign(dx)
+        means[MAPPED_G + 1, n] += pull * sign(dy)
     terms.sums[FLOW] += terms.per_sample * total + (ONE - terms.per_sample) * composited
     terms.sums[FLOW_PX] += composited
     return composited / float32(n_points)
 
 
 @kernel
-def range_of_depth(seen: Matched, terms: Terms) -> None:
+def range_of_depth(room: np.ndarray, terms: Terms) -> None:
     """How far mapped samples lie beyond the range of depth."""
-    depth, depth_g = seen.x[2], seen.x_g[2]
+    depth, depth_g = room[X + 2], room[X_G + 2]
     factor, total = PX * terms.factors[RANGE], ZERO
     for m in range(len(depth)):
         excess = abs(depth[m]) - ONE
         excess = ZERO if excess <= ZERO else excess
         total += excess * excess
-        depth_g[m] += float32(2) * factor * excess * sign(depth[m])
+        depth_g[m] += TWO * factor * excess * sign(depth[m])
     terms.sums[RANGE] += PX * total
 
 
 @kernel
-def photometric(seen: Matched, rgb: np.ndarray, terms: Terms) -> None:
+def photometric(means: np.ndarray, rgb: np.ndarray, terms: Terms) -> None:
     """Squared error of the expected colours against ``rgb`` (3, N)."""
-    factor, total = float32(2) * terms.factors[PHOTOMETRIC], ZERO
+    factor, total = TWO * terms.factors[PHOTOMETRIC], ZERO
     for c in range(3):
         for n in range(rgb.shape[1]):
-            off = seen.colour[c, n] - rgb[c, n]
+            off = means[COLOUR + c, n] - rgb[c, n]
             total += off * off
-            seen.colour_g[c, n] += factor * off
+            means[COLOUR_G + c, n] += factor * off
     terms.sums[PHOTOMETRIC] += total
 
 
 @kernel
-def differences(found: np.ndarray, expected: np.ndarray, factor: float,
-                 found_g: np.ndarray) -> float:  # fmt: skip
-    """Error of differences of points drawn one after the other, each (C, N)."""
-    total, n_points = ZERO, found.shape[1]
+def differences(means: np.ndarray, row: int, expected: np.ndarray, factor: float) -> float:
+    """Error of differences of points drawn one after the other, expected (C, N).
+
+    ``row``: of what was found, the first of three whose gradient's three follow.
+    """
+    total, n_points = ZERO, expected.shape[1]
     for c in range(len(expected)):
+        found, found_g, known = means[row + c], means[row + 3 + c], expected[c]
         for n in range(n_points):
             before = n - 1 if n > 0 else n_points - 1
-            off = (found[c, n] - found[c, before]) - (expected[c, n] - expected[c, before])
+            off = (found[n] - found[before]) - (known[n] - known[before])
             total += abs(off)
-            found_g[c, n] += factor * sign(off)
-            found_g[c, before] -= factor * sign(off)
+            found_g[n] += factor * sign(off)
+            found_g[before] -= factor * sign(off)
     return total
 
 
 @kernel
-def front(rays: Rays, point: Moved, weight: float, terms: Terms) -> float:
-    """Cost of points (3, N) by what lies in front of them on ``rays``, with its gradients."""
-    n_samples, n_points = rays.weights.shape
-    sharp, total = float32(n_samples), ZERO
+def front(room: np.ndarray, points: np.ndarray, weight: float, terms: Terms) -> float:
+    """Cost of points by what lies in front of them on the rays of ``room``, with its gradients.
+
+    ``points``: rows of x, y, z, and of their gradient, of N points.
+    """
+    n_points = points.shape[1]
+    sharp, total = float32(room.shape[1] // n_points), ZERO
+    weights, weights_g, depths = room[WEIGHTS], room[WEIGHTS_G], room[DEPTHS]
     for n in range(n_points):
-        x, y, z = point.x[0, n], point.x[1, n], point.x[2, n]
+        x, y, z = points[0, n], points[1, n], points[2, n]
         is_inside = abs(x) < terms.extent[0] and abs(y) < terms.extent[1]
         counts = weight if is_inside else ZERO
         share = ZERO
-        for s in range(n_samples):
-            nearer = sigmoid((z - OCCLUSION_MARGIN - rays.depths[s, n]) * sharp)
-            share += rays.weights[s, n] * nearer
+        for m in range(n, len(weights), n_points):
+            share += weights[m] * sigmoid((z - OCCLUSION_MARGIN - depths[m]) * sharp)
         least = MIN_FRONT if share < MIN_FRONT else share
         total -= counts * log(least)
         share_g = ZERO if share < MIN_FRONT else -terms.factors[OCCLUSION] * counts / least
         z_g = ZERO
-        for s in range(n_samples):
-            nearer = sigmoid((z - OCCLUSION_MARGIN - rays.depths[s, n]) * sharp)
-            rays.weights_g[s, n] += share_g * nearer
-            z_g += share_g * rays.weights[s, n] * nearer * (ONE - nearer) * sharp
-        point.x_g[0, n], point.x_g[1, n], point.x_g[2, n] = ZERO, ZERO, z_g
+        for m in range(n, len(weights), n_points):
+            nearer = sigmoid((z - OCCLUSION_MARGIN - depths[m]) * sharp)
+            weights_g[m] += share_g * nearer
+            z_g += share_g * weights[m] * nearer * (ONE - nearer) * sharp
+        points[3, n], points[4, n], points[5, n] = ZERO, ZERO, z_g
     return total
 
 
 @kernel
-def ordered(rays: Rays, mapped: np.ndarray, terms: Terms) -> None:
+def ordered(room: np.ndarray, mapped: np.ndarray, terms: Terms) -> None:
     """Of two points, what a depth map (N,) says is clearly farther lies deeper."""
     n_points, factor, total = len(mapped), terms.factors[ORDER], ZERO
     depth, depth_g = np.empty(n_points, np.float32), np.zeros(n_points, np.float32)
-    composite(rays.weights, rays.depths, depth)
+    composite(room[WEIGHTS], room[DEPTHS], depth)
     for n in range(n_points):
         for k in range(n_points):
             if mapped[n] - mapped[k] > FARTHER:
@@ -184,19 +172,26 @@ def ordered(rays: Rays, mapped: np.ndarray, terms: Terms) -> None:
                 depth_g[k] += pull
                 depth_g[n] -= pull
     terms.sums[ORDER] += total
-    for s in range(len(rays.weights)):
-        for n in range(n_points):
-            rays.weights_g[s, n] += depth_g[n] * rays.depths[s, n]
+    depth_weighed(room, depth_g)
 
 
 @kernel
-def spread(rays: Rays, terms: Terms) -> None:
+def depth_weighed(room: np.ndarray, depth_g: np.ndarray) -> None:
+    """Add to the gradient of weights that of the expected depth (N,)."""
+    weights_g, depths = room[WEIGHTS_G], room[DEPTHS]
+    for start in range(0, len(depths), len(depth_g)):
+        for n in range(len(depth_g)):
+            weights_g[start + n] += depth_g[n] * depths[start + n]
+
+
+@kernel
+def spread(room: np.ndarray, n_points: int, terms: Terms) -> None:
     """Spread of the weights along each ray."""
-    factor, total = terms.factors[DISTORTION], ZERO
-    for s in range(len(rays.weights)):
-        for k in range(len(rays.weights)):
-            for n in range(rays.weights.shape[1]):
-                apart = abs(rays.depths[s, n] - rays.depths[k, n])
-                total += apart * rays.weights[s, n] * rays.weights[k, n]
-                rays.weights_g[s, n] += float32(2) * factor * apart * rays.weights[k, n]
+    weights, weights_g, depths = room[WEIGHTS], room[WEIGHTS_G], room[DEPTHS]
+    factor, total = TWO * terms.factors[DISTORTION], ZERO
+    for m in range(len(weights)):
+        for k in range(m % n_points, len(weights), n_points):
+            apart = abs(depths[m] - depths[k]) * weights[k]
+            total += apart * weights[m]
+            weights_g[m] += factor * apart
     terms.sums[DISTORTION] += total
