@@ -98,6 +98,10 @@ class Fit:
 
     def advance(self) -> tuple[LossTerms, Tensor]:
         """Take one step; its terms and its weighted loss, still on the device."""
+        with self.scene.threads():
+            return self._advance()
+
+    def _advance(self) -> tuple[LossTerms, Tensor]:
         fit, steps = self.config.fit, self.config.fit.num_iters
         progress = self.step / steps
         batch = self._draw(progress)

@@ -6,6 +6,7 @@ A_i into the canonical panorama, so that a moving camera costs the couplings not
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -165,6 +166,14 @@ class Scene(nn.Module):
         cameras = self.camera_start + self.camera_shift
         now = Snapshot(self, self.bijection.table(), cameras, self.volume.table())
         return self.shared(now) if self.shared and torch.is_grad_enabled() else now
+
+    def threads(self) -> AbstractContextManager[None]:
+        """How the threads of a CPU are used inside: by the compiled loops where there are any."""
+        if not self.fused:
+            return nullcontext()  # the work is torch's
+        from omnimotion.fused.threads import loop_threads
+
+        return loop_threads()
 
     def at(self, frames: Tensor) -> FrameMap:
         """The maps of ``frames`` (P,) int64; for one use, see `snapshot` for more."""

@@ -8,7 +8,6 @@ it lands tells whether it is seen. Then what the video shows along a track refin
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -29,7 +28,6 @@ from omnimotion.rays import locate, surface_at
 from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Asked, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
-from omnimotion.volume import GridVolume
 
 RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is about
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
@@ -95,7 +93,7 @@ class Tracker:
         occlusion = found.evidence[..., HIDDEN]
         seen = np.ones(len(queries), bool) if handed is None else handed.seen
         if refiner is not None:
-            with _threads(self.scene):
+            with self.scene.threads():
                 now = self.scene.snapshot()
             found = refiner.refined(now, Asked(queries.t, seen), found, confidence)
             confidence = REFINED.probability(found.evidence)
@@ -160,7 +158,7 @@ class Tracker:
         n_frames = self.scene.n_frames
         xy = resize_xy(queries.xy, self.index.original_size, self.index.size)
         at_once = max(1, RAYS_AT_ONCE // n_frames)
-        with _threads(self.scene):
+        with self.scene.threads():
             now = self.scene.snapshot()
             parts = in_parts(
                 lambda part: self._found_at_once(
@@ -193,15 +191,6 @@ class Tracker:
         evidence = torch.stack(evidence_of(now, frames, own, others, there), dim=-1)
         fields = self.frame.to_pixels(there.xy), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
-
-
-def _threads(scene: Scene) -> AbstractContextManager[None]:
-    """How the threads of a CPU are used while queries are answered."""
-    if not (scene.fused and isinstance(scene.volume, GridVolume)):
-        return nullcontext()  # the work is torch's
-    from omnimotion.fused.threads import loop_threads
-
-    return loop_threads()
 
 
 def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> QueryPoints:

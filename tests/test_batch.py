@@ -267,7 +267,8 @@ def test_an_array_of_jobs_shares_a_folder(tmp_path, config):
 def test_jobs_share_the_cores_or_the_gpus():
     cores = usable_cores()
     assert len(places_here(0, 1, [])) == len(cores)
-    assert places_here(0, 0, []) == [Place()]
+    assert places_here(0, 0, []) == places_here(0, 1, [])  # threads not set: a core each
+    assert places_here(1, 0, []) == [Place()]
     shares = [place.cores for place in places_here(len(cores), 0, [])]
     if len(cores) > 1:
         assert sorted(core for share in shares for core in share) == cores

@@ -47,10 +47,11 @@ def run_here(
 def places_here(jobs: int, threads: int, gpus: Sequence[str]) -> list[Place]:
     """Where jobs run on this machine: a GPU each where there are any, else a share of the cores.
 
-    ``jobs``: how many, 0 for as many as there are GPUs, or cores for ``threads`` (0: all) each.
+    ``jobs``: how many, 0 for as many as there are GPUs, or cores for ``threads`` each. 0 threads
+    are a core each: two clips on two cores are done sooner than one after the other.
     """
     cores = usable_cores()
-    share = len(gpus) if gpus else max(1, len(cores) // (threads or len(cores)))
+    share = len(gpus) if gpus else max(1, len(cores) // (threads or 1))
     count = jobs or share
     if gpus:
         return [Place(gpu=gpus[k % len(gpus)]) for k in range(count)]

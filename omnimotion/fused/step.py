@@ -66,4 +66,6 @@ class Step(Function):
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of all that is learned."""
-        return *(each * g[0] for each in ctx.gradients), None
+        factor = float(g[0])
+        scaled = ctx.gradients if factor == 1 else [each * factor for each in ctx.gradients]
+        return *scaled, None

@@ -6,7 +6,7 @@ Conventions. A bundle of N rays of S samples each, the rays side by side: what s
 
 import numpy as np
 
-from omnimotion.kernels.cells import ONE, ZERO, kernel
+from omnimotion.kernels.cells import ZERO, kernel
 from omnimotion.kernels.elementary import exp
 
 

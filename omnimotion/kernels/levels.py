@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
+from omnimotion.kernels.cells import ONE, inline, kernel
 from omnimotion.kernels.copies import add, clear
 from omnimotion.kernels.elementary import sigmoid
 

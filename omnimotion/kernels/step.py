@@ -4,9 +4,9 @@ A pair is taken through all terms at once, so that what lies between its samples
 stays in the cache.
 
 Conventions. P pairs, N points each, S samples on a ray; of the first K pairs, L points without a
-match. Points lie side by side: (2, N), (3, N). The room of a bundle is as in `bundle`, the means of
-a pair as in `terms`. Some points of a frame are (6 + layers, N): they, their gradient, and what
-couplings keep.
+match. Points lie side by side: (2, N), (3, N). The room of a bundle is as in `bundle`, the means
+of a pair as in `terms`. Some points of a frame are (6 + layers, N): they, their gradient, and
+what couplings keep.
 """
 
 from typing import NamedTuple

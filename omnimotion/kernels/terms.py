@@ -3,9 +3,9 @@
 `omnimotion.losses` says what each term means. A term's sum over all it concerns is added to
 `Terms.sums`, its gradient, times the term's factor, to those of what it is made of.
 
-Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are in the room of
-a bundle (`bundle`); what is expected of them under the weights in ``means`` (18, N), whose rows are
-named here.
+Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are in the room
+of a bundle (`bundle`), what is expected of them under the weights in ``means`` (18, N), whose rows
+are named here.
 """
 
 from typing import Any, NamedTuple
