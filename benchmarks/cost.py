@@ -137,7 +137,10 @@ def grid_parts(step: Step, grids: Grids) -> dict[str, Work]:
         "couplings, cameras": couplings(step.carried, grids),
         "volume table": volume_table(grids),
         "volume reads": volume_reads(step.rendered, grids),
-        "decoder": decoder(step.rendered, grids.channels, grids.hidden),
+        "decoder": total({
+            "colour": decoder(step.main, grids.channels, grids.hidden),
+            "density": decoder(step.rendered - step.main, grids.channels, grids.hidden, 1),
+        }),
         "compositing, losses": compositing(step),
         "optimiser": optimiser(grids.parameters),
     }

@@ -42,14 +42,12 @@ H200 = Work(
 To add is to read and to write. Reads count as bytes of its memory, though grids fit its cache.
 """
 WARM, PROFILED = 3, 30  # steps
+LOOP = "couplings to losses, in one loop"
 OPERATIONS = {
-    "Carry": "couplings, cameras", "CarryBackward": "couplings, cameras",
-    "Read": "volume reads", "ReadBackward": "volume reads",
-    "Decode": "decoder", "DecodeBackward": "decoder",
-    "aten::upsample_trilinear3d": "volume table",
-    "aten::upsample_trilinear3d_backward": "volume table",
-    "aten::upsample_bilinear2d": "motion tables",
-    "aten::upsample_bilinear2d_backward": "motion tables", "aten::mm": "motion tables",
+    "Step": LOOP, "StepBackward": LOOP,
+    "VolumeFeatures": "volume table", "VolumeFeaturesBackward": "volume table",
+    "MotionTable": "motion tables", "MotionTableBackward": "motion tables",
+    "aten::mm": "motion tables",
 }  # fmt: skip
 """Parts by the operations that take their time."""
 

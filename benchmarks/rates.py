@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from cost import Grids, Work
-from numba import njit
+from numba import njit, uint64
 
 REPEATS = 30
 ROW = 9  # points of a motion grid in a row, between two sides of a cell
@@ -20,7 +20,8 @@ SAMPLES = 16  # on a ray
 COPY_MB = 4  # as large as a step's arrays
 CHAIN, CHAINS = 32, 4096  # multiplications and additions, one after the other; side by side
 
-fast = njit(fastmath={"contract", "reassoc", "arcp", "nsz"})
+U0, U1, U2, U3 = uint64(0), uint64(1), uint64(2), uint64(3)
+fast = njit(error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 
 def rates(grids: Grids) -> Work:
@@ -86,17 +87,17 @@ def chains(values: np.ndarray, factor: float, term: float) -> None:
 def read_cells(table: np.ndarray, low: np.ndarray, row: int, sums: np.ndarray) -> None:
     """Sums of the four corners, of two numbers each, of cells of a table."""
     for m in range(len(low)):
-        at, above = low[m], low[m] + row
-        sums[m] = (table[at] + table[at + 1] + table[at + 2] + table[at + 3] + table[above]
-                   + table[above + 1] + table[above + 2] + table[above + 3])  # fmt: skip
+        at, above = uint64(low[m]), uint64(low[m] + row)  # without a sign, nothing to check
+        sums[m] = (table[at] + table[at + U1] + table[at + U2] + table[at + U3] + table[above]
+                   + table[above + U1] + table[above + U2] + table[above + U3])  # fmt: skip
 
 
 @fast
 def add_to_cells(table: np.ndarray, low: np.ndarray, row: int, terms: np.ndarray) -> None:
     """Add to the four corners, of two numbers each, of cells of a table."""
     for m in range(len(low)):
-        for at in (low[m], low[m] + row):
-            for k in range(4):
+        for at in (uint64(low[m]), uint64(low[m] + row)):
+            for k in (U0, U1, U2, U3):
                 table[at + k] += terms[m]
 
 
