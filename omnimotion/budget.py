@@ -22,7 +22,7 @@ BUDGETED = ("num_iters", "pairs")
 """Settings that a budget decides."""
 WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
-FEW = 0.5  # of the default steps: with time for less, steps are made cheaper
+FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
 
 
 class Cost(NamedTuple):

@@ -7,6 +7,7 @@ the matches is held out: it is never drawn, and tells afterwards how good the fi
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ class Pairs:
     j: Tensor  # (K,) int64
     count: Tensor  # (K,) int64 > 0, matches of the pair
 
-    @property
+    @cached_property
     def gap(self) -> Tensor:
         """(K,) frames between the two of each pair."""
         return (self.i - self.j).abs()

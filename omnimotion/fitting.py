@@ -118,12 +118,16 @@ class Fit:
             is_sound = is_sound & self._descend(loss)
         self.skips = counted(self.skips, is_sound)
         self.skipped += ~is_sound
-        pair = batch.pair[: fit.pairs]  # those of the pool
-        error, found = self.pair_error[pair], terms.pair_px[: fit.pairs]
-        found = torch.where(found.isfinite(), found, error)
-        self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (found - error)
+        if fit.mining:
+            self._remember(batch.pair[: fit.pairs], terms.pair_px[: fit.pairs])
         self.step += 1
         return LossTerms(*(term.detach() for term in terms)), loss.detach()
+
+    def _remember(self, pair: Tensor, found: Tensor) -> None:
+        """Move the running errors of some pairs of the pool to what was found of them."""
+        error = self.pair_error[pair]
+        found = torch.where(found.isfinite(), found, error)
+        self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (found - error)
 
     def _draw(self, progress: float) -> Correspondences:
         """The next step's matches: the pool's, then those of the guides."""

@@ -12,6 +12,7 @@ from omnimotion.fused.adam import FusedAdam
 from omnimotion.fused.queries import read_volume
 from omnimotion.fused.threads import loop_threads, spread
 from omnimotion.geometry import Frame
+from omnimotion.kernels import cells, couplings, step
 from omnimotion.losses import StepDepths
 from omnimotion.optimizer import WARM_NORMS, FlooredAdam
 from omnimotion.scene import Scene, Snapshot
@@ -62,6 +63,19 @@ class Threads:
 
     def __exit__(self, *_):
         torch.set_num_threads(1)
+
+
+def test_compiled_code_is_kept_until_any_of_the_files_changes(tmp_path):
+    """numba looks at the file of a function alone, not at those it calls."""
+    names = ("caller", "callee")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"# {name}")
+    stamp = cells._stamp(tmp_path)
+    assert cells._stamp(tmp_path) == stamp
+    (tmp_path / "callee.py").write_text("# another")
+    assert cells._stamp(tmp_path) != stamp
+    for made in (step.run, couplings.carry):
+        assert made._cache._cache_file._source_stamp == cells.SOURCES
 
 
 # queries --------------------------------------------------------------------------------------

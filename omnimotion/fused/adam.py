@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnimotion.kernels import adam
 from omnimotion.optimizer import (
@@ -21,6 +21,18 @@ from omnimotion.optimizer import (
 
 class FusedAdam(FlooredAdam):
     """`FlooredAdam` on a CPU: the same steps, but for rounding."""
+
+    def __init__(
+        self, groups: list[tuple[dict[str, nn.Parameter], float]], floor: float, clip: float,
+        fading: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        """As `FlooredAdam`'s."""
+        super().__init__(groups, floor, clip, fading)
+        self._views = {
+            name: (_rows(parameter.detach()), (_rows(self.mean[name]), _rows(self.square[name])))
+            for parameters, _ in groups
+            for name, parameter in parameters.items()
+        }  # of parameters and their moments, which are changed in place only
 
     @torch.no_grad()
     def step(self, count: int, rate: float, fade: float = 0.0) -> Tensor:
@@ -40,9 +52,9 @@ class FusedAdam(FlooredAdam):
                 stays = 1 - rate * relative * fade if name in self.fading else 1.0
                 numbers = (factor, stays, rate * relative / mean_fix, self.floor**2,
                            1 / square_fix, EPSILON)  # fmt: skip
+                values, moments = self._views[name]
                 adam.descend(
-                    _rows(parameter.detach()), _gradient(parameter),
-                    (_rows(self.mean[name]), _rows(self.square[name])),
+                    values, _gradient(parameter), moments,
                     (np.float32(BETA_MEAN), np.float32(BETA_SQUARE)),
                     tuple(map(np.float32, numbers)),
                 )  # fmt: skip

@@ -1,10 +1,8 @@
-"""What all kernels share: how they are compiled, and where in a grid a point lies.
+"""What all kernels share: how they are compiled, and where in a grid a point lies."""
 
-numba keeps compiled code beside a file until that file changes, so a change here, or in what
-`rays` calls of `couplings` and `volume`, shows in the other files only once ``__pycache__`` is
-removed.
-"""
-
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import float32, int32, njit
@@ -12,8 +10,27 @@ from numba import float32, int32, njit
 FAST = {"contract", "reassoc", "arcp", "nsz"}  # but NaN stays NaN
 ZERO, HALF, ONE = float32(0), float32(0.5), float32(1)
 
-kernel = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 inline = njit(inline="always")
+
+
+def _stamp(folder: Path) -> str:
+    """A name for the contents of all source files in a folder."""
+    contents = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return hashlib.sha256(contents).hexdigest()
+
+
+SOURCES = _stamp(Path(__file__).parent)
+
+
+def kernel(function: Callable) -> Any:
+    """Compile a function when it is first called, and keep the code on disk.
+
+    numba keeps it until the function's own file changes, with what it calls of other files inside:
+    here it is kept until any of the kernels' files changes.
+    """
+    compiled = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
+    compiled._cache._cache_file._source_stamp = SOURCES
+    return compiled
 
 
 @inline
