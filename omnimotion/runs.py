@@ -43,7 +43,7 @@ NOTHING_GIVEN = Supervision()
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
 BY_SIZE: dict[str, tuple[float, float]] = {
-    "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
+    "steps_per_frame": (120, 180), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
     "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
     "level_fade": (5.0, 0.0),
 }  # fmt: skip
@@ -113,6 +113,8 @@ def start_fit(
     )  # fmt: skip
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i), len(pool.i),
              sum(p.numel() for p in fit.scene.parameters()), device, backend)  # fmt: skip
+    if fit.scene.fused:
+        _say_compiling()
     if isinstance(matched, MaskedStore):
         log.info("masks: %d of %d matches leave their object and are dropped", *matched.dropped)
     if state is not None:
@@ -123,6 +125,14 @@ def start_fit(
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
+
+
+def _say_compiling() -> None:
+    """Say so where the first step will take long."""
+    from omnimotion.kernels import cells, step
+
+    if not cells.is_kept(step.run):
+        log.info("the loops of a step are compiled for this machine, once: half a minute or so")
 
 
 def check_refit(store: SceneStore, base: Path, config: Config, supervision: Supervision) -> None:

@@ -12,7 +12,7 @@ from numba import float32
 from omnimotion.kernels.cells import ONE, inline, kernel
 from omnimotion.kernels.compositing import weigh, weigh_back
 from omnimotion.kernels.copies import clear, turn
-from omnimotion.kernels.couplings import frame_back, map_frame
+from omnimotion.kernels.couplings import FORWARD, frame_back, map_frame
 from omnimotion.kernels.decoder import decode, decode_back
 from omnimotion.kernels.elementary import softplus
 from omnimotion.kernels.layout import Layout
@@ -22,6 +22,7 @@ DENSITY_BIAS = float32(-1)  # as `omnimotion.volume` has it
 BLOCK = 256  # points whose hidden values stay in the cache
 REFERENCE_SAMPLES = float32(16)  # as `omnimotion.compositing` has it
 
+DENSITY_ONLY, WITH_COLOUR = np.int64(1), np.int64(4)  # outputs; of numpy's type, see `couplings`
 POINTS, POINTS_G = 0, 3  # three rows each: in the frame, then canonical; and their gradient
 PLACES, PLACES_G = 6, 9  # three rows each: in the volume's grid
 DEPTHS, DENSITY, SLOPE = 12, 13, 14  # in the frame; of the volume, and its slope
@@ -99,10 +100,11 @@ def place(xy: np.ndarray, z: np.ndarray, room: np.ndarray) -> None:
 def cast(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model) -> None:
     """Carry the points of a bundle of frame ``t`` to the canonical volume, and look at it.
 
-    ``n_outputs``: of the network: 1 is density alone, 4 with colour.
+    ``n_outputs``: of the network, `DENSITY_ONLY` or `WITH_COLOUR`.
     """
     points, places, raw = room[POINTS:POINTS_G], room[PLACES:PLACES_G], room[RAW : RAW + n_outputs]
-    map_frame(points, model.cameras[t], model.grids[t], model.layout, False, kept(room, model, 0))
+    map_frame(points, model.cameras[t], model.grids[t], model.layout, FORWARD,
+              kept(room, model, 0))  # fmt: skip
     for d in range(3):
         scale, centre = ONE / model.half_size[d], model.centre[d]
         source, target = points[d], places[d]
@@ -152,7 +154,7 @@ def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Mode
         for m in range(len(source)):
             target[m] += scale * source[m]
     frame_back((points, points_g), (model.cameras[t], gradients.cameras[t]),
-               (model.grids[t], gradients.grids[t]), model.layout, False,
+               (model.grids[t], gradients.grids[t]), model.layout, FORWARD,
                kept(room, model, 0))  # fmt: skip
     clear(points_g)
     clear(raw_g)

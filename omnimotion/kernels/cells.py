@@ -33,6 +33,11 @@ def kernel(function: Callable) -> Any:
     return compiled
 
 
+def is_kept(compiled: Any) -> bool:
+    """Whether some code of a `kernel` is on disk, of the files as they are."""
+    return bool(compiled._cache._cache_file._load_index())
+
+
 @inline
 def cell(v: Any, n: int) -> tuple[Any, Any]:
     """The cell of ``n`` grid points over [-1, 1] that holds ``v``, and where in it, in [0, 1].

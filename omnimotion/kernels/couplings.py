@@ -15,6 +15,8 @@ from numba import float32, uint64
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
 from omnimotion.kernels.layout import Layout
 
+FORWARD, INVERSE = np.bool_(False), np.bool_(True)
+"""Of numpy's type: for a literal the compiler would make a version of all that it is given to."""
 U1, U2, U3 = uint64(1), uint64(2), uint64(3)  # without a sign no index can count from the end
 
 
@@ -162,7 +164,7 @@ def _turn_back(v: np.ndarray, g: np.ndarray, camera: np.ndarray, camera_g: np.nd
     -dt, and dA = -h x'^T.
     """
     if not inverse:
-        _turn(v, camera, True)  # now what the camera was given
+        _turn(v, camera, INVERSE)  # now what the camera was given
     a, b = camera[0], camera[1]
     norm = ONE / (a * a + b * b)
     da, db, dx, dy = ZERO, ZERO, ZERO, ZERO
@@ -199,10 +201,10 @@ def _store(v: np.ndarray, points: np.ndarray) -> None:
 
 
 @kernel
-def _scale(v: np.ndarray, unit: np.ndarray, multiply: bool) -> None:
-    """Points (3, M) to or from units of the layers, in place."""
+def _scale(v: np.ndarray, unit: np.ndarray, inverse: bool) -> None:
+    """Points (3, M) to units of the layers, or from them (``inverse``), in place."""
     for d in range(3):
-        factor = unit[d] if multiply else ONE / unit[d]
+        factor = unit[d] if inverse else ONE / unit[d]
         for m in range(v.shape[1]):
             v[d, m] *= factor
 
@@ -215,8 +217,8 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
     place = np.empty((4, n_points), v.dtype)
     work = (np.empty(n_points, np.uint64), place[0], place[1], place[2], place[3])
     if inverse:
-        _turn(v, camera, True)
-    _scale(v, layout.unit, False)
+        _turn(v, camera, INVERSE)
+    _scale(v, layout.unit, FORWARD)
     for k in range(n_layers):
         layer = n_layers - 1 - k if inverse else k
         axis = layout.axis[layer]
@@ -228,9 +230,9 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
         na, nb = layout.na[layer], layout.nb[layer]
         _locate(v[a], v[b], (na, nb), work[:3])
         _couple(v[axis], grid[layout.start[layer] :], na, inverse, work)
-    _scale(v, layout.unit, True)
+    _scale(v, layout.unit, INVERSE)
     if not inverse:
-        _turn(v, camera, False)
+        _turn(v, camera, FORWARD)
 
 
 @kernel
@@ -242,9 +244,9 @@ def frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bo
     place, slopes = np.empty((4, n_points), g.dtype), np.empty((5, n_points), g.dtype)
     work = (np.empty(n_points, np.uint64), place[0], place[1])
     if not inverse:
-        _turn_back(points, g, camera[0], camera[1], False)
-    _scale(points, layout.unit, False)
-    _scale(g, layout.unit, True)
+        _turn_back(points, g, camera[0], camera[1], FORWARD)
+    _scale(points, layout.unit, FORWARD)
+    _scale(g, layout.unit, INVERSE)
     for k in range(n_layers - 1, -1, -1):
         layer = n_layers - 1 - k if inverse else k
         axis, start = layout.axis[layer], layout.start[layer]
@@ -255,10 +257,10 @@ def frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bo
         _couple_back((points[axis], points[a], points[b]), (g[axis], g[a], g[b]), kept[k], size,
                      inverse, (slopes, place[2], place[3]))  # fmt: skip
         _scatter(grid[1][start:], size[0], work, place[2], place[3])
-    _scale(points, layout.unit, True)
-    _scale(g, layout.unit, False)
+    _scale(points, layout.unit, INVERSE)
+    _scale(g, layout.unit, FORWARD)
     if inverse:
-        _turn_back(points, g, camera[0], camera[1], True)
+        _turn_back(points, g, camera[0], camera[1], INVERSE)
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from numba import float32
 
 from omnimotion.kernels.cells import HALF, ONE, ZERO, inline, kernel
-from omnimotion.kernels.couplings import map_frame
+from omnimotion.kernels.couplings import FORWARD, map_frame
 from omnimotion.kernels.decoder import decode
 from omnimotion.kernels.elementary import exp, softplus
 from omnimotion.kernels.layout import DensityTable
@@ -97,7 +97,7 @@ def _follow(points: np.ndarray, needed: np.ndarray, tables: tuple, step: float,
         m = count * (end - start)
         v = buffer[: 3 * m].reshape(3, m)
         _samples(points, rays[:count], (start, end, n_samples), v)
-        map_frame(v, camera, grid, layout, False, nothing)
+        map_frame(v, camera, grid, layout, FORWARD, nothing)
         _densities(v, table, density[:m])
         count = _advance(rays[:count], (start, end, step), density, needed, thickness)
         if count == 0:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import float32
 
 from omnimotion.kernels.bundle import (
+    DENSITY_ONLY,
     DEPTHS,
     POINTS,
     POINTS_G,
@@ -23,6 +24,7 @@ from omnimotion.kernels.bundle import (
     RGB,
     WEIGHTS,
     WEIGHTS_G,
+    WITH_COLOUR,
     X_G,
     Gradients,
     Model,
@@ -36,7 +38,7 @@ from omnimotion.kernels.bundle import (
 from omnimotion.kernels.cells import ONE, ZERO, kernel
 from omnimotion.kernels.compositing import composite, composite_back
 from omnimotion.kernels.copies import add, clear, copy
-from omnimotion.kernels.couplings import frame_back, map_frame
+from omnimotion.kernels.couplings import INVERSE, frame_back, map_frame
 from omnimotion.kernels.elementary import sigmoid
 from omnimotion.kernels.terms import (
     COLOUR,
@@ -88,15 +90,15 @@ class Batch(NamedTuple):
 def _move(points: np.ndarray, u: np.ndarray, t: int, model: Model) -> None:
     """Carry canonical points ``u`` (3, N) to frame ``t``."""
     copy(u, points[:3])
-    map_frame(points[:3], model.cameras[t], model.grids[t], model.layout, True, points[6:])
+    map_frame(points[:3], model.cameras[t], model.grids[t], model.layout, INVERSE, points[6:])
 
 
 @kernel
 def _move_back(points: np.ndarray, u_g: np.ndarray, t: int, model: Model,
                gradients: Gradients) -> None:  # fmt: skip
     """The way back through `_move`: adds to the gradient of ``u``."""
-    frame_back((points[:3], points[3:6]), (model.cameras[t], gradients.cameras[t]),
-               (model.grids[t], gradients.grids[t]), model.layout, True, points[6:])  # fmt: skip
+    camera, grid = (model.cameras[t], gradients.cameras[t]), (model.grids[t], gradients.grids[t])
+    frame_back((points[:3], points[3:6]), camera, grid, model.layout, INVERSE, points[6:])
     add(points[3:6], u_g)
 
 
@@ -105,9 +107,9 @@ def _see(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model
     """Render the points of pair ``p`` and carry their samples to frame j."""
     i, j = batch.i[p], batch.j[p]
     place(batch.xy_i[p], batch.z[p], room)
-    cast(room, batch.z.shape[1], 4, i, model)
+    cast(room, batch.z.shape[1], WITH_COLOUR, i, model)
     copy(room[POINTS:POINTS_G], room[X:X_G])
-    map_frame(room[X:X_G], model.cameras[j], model.grids[j], model.layout, True,
+    map_frame(room[X:X_G], model.cameras[j], model.grids[j], model.layout, INVERSE,
               kept(room, model, 1))  # fmt: skip
     for c in range(3):
         colour, raw = room[RGB + c], room[RAW + 1 + c]
@@ -136,10 +138,10 @@ def _see_back(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: 
         for m in range(len(colour)):
             colour_g[m] *= colour[m] * (ONE - colour[m])
     frame_back((room[X:X_G], room[X_G:RGB]), (model.cameras[j], gradients.cameras[j]),
-               (model.grids[j], gradients.grids[j]), model.layout, True,
+               (model.grids[j], gradients.grids[j]), model.layout, INVERSE,
                kept(room, model, 1))  # fmt: skip
     add(room[X_G:RGB], room[POINTS_G : POINTS_G + 3])
-    cast_back(room, batch.z.shape[1], 4, i, model, gradients)
+    cast_back(room, batch.z.shape[1], WITH_COLOUR, i, model, gradients)
 
 
 @kernel
@@ -170,7 +172,7 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
     there, means = rooms
     covisible, n_points = batch.covisible[p], batch.covisible.shape[1]
     place(batch.xy_j[p], batch.z_j[p], there)
-    cast(there, n_points, 1, batch.j[p], model)
+    cast(there, n_points, DENSITY_ONLY, batch.j[p], model)
     depth, mapped = np.empty(n_points, np.float32), means[MAPPED + 2]
     mapped_g = means[MAPPED_G + 2]
     composite(there[WEIGHTS], there[DEPTHS], depth)
@@ -183,7 +185,7 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
         depth[n] = -pull
     terms.sums[CONSISTENCY] += PX * total
     depth_weighed(there, depth)
-    cast_back(there, n_points, 1, batch.j[p], model, gradients)
+    cast_back(there, n_points, DENSITY_ONLY, batch.j[p], model, gradients)
 
 
 @kernel
@@ -193,21 +195,21 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
     room, there, point, means = rooms
     i, j, n_lost = batch.i[p], batch.j[p], batch.lost_i.shape[2]
     place(batch.lost_i[p], batch.lost_z[p], room)
-    cast(room, n_lost, 1, i, model)
+    cast(room, n_lost, DENSITY_ONLY, i, model)
     surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
     for d in range(3):
         composite(room[WEIGHTS], room[POINTS + d], surface[d])
     _move(point, surface, j, model)
     place(point[:2], batch.lost_z_j[p], there)
-    cast(there, n_lost, 1, j, model)
+    cast(there, n_lost, DENSITY_ONLY, j, model)
     terms.sums[OCCLUSION] += front(there, point, batch.lost_weight[p], terms)
-    cast_back(there, n_lost, 1, j, model, gradients)
+    cast_back(there, n_lost, DENSITY_ONLY, j, model, gradients)
     clear(surface_g)
     _move_back(point, surface_g, j, model, gradients)
     for d in range(3):
         composite_back(surface_g[d], room[WEIGHTS], room[POINTS + d], room[WEIGHTS_G],
                        room[POINTS_G + d])  # fmt: skip
-    cast_back(room, n_lost, 1, i, model, gradients)
+    cast_back(room, n_lost, DENSITY_ONLY, i, model, gradients)
 
 
 @kernel
