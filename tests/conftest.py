@@ -18,7 +18,7 @@ from omnimotion.synthetic import render_clip, write_clip
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 
-HELPERS = ("clip_files", "format_readers", "hostile", "processes", "some_tracks")
+HELPERS = ("clip_files", "format_readers", "fuzzing", "hostile", "processes", "some_tracks")
 pytest.register_assert_rewrite(*HELPERS)  # their asserts hold under ``python -O``, as tests' do
 
 TINY_SIZE, TINY_FRAMES, TINY_STEPS = (64, 48), 8, 150
