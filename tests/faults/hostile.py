@@ -56,6 +56,27 @@ def npy(array=None, shape=None, descr="<f4", data=b""):
     return file.getvalue()
 
 
+def npy_files(canary):
+    """.npy files that are none, by what their header does to a parser of Python literals."""
+
+    def headed(text):
+        data = text.encode() + b"\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(data)) + data
+
+    return {
+        "cut": headed("{'descr': '<f4', 'fortran_order': False, 'shape': (3"),
+        "deep": headed("(" * 3000),
+        "no key": headed("{[]: 1}"),
+        "huge": npy(shape=(1 << 40,)),
+        "endless": npy(shape=(1 << 62, 3)),
+        "negative": npy(shape=(-1, -1)),
+        "objects": npy(shape=(1,), descr="|O", data=song(canary)),
+        "pickle": song(canary),
+        "zip": b"PK\x03\x04" + bytes(50),
+        "empty": b"",
+    }
+
+
 def archive(members, compression=zipfile.ZIP_STORED):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression, compresslevel=1) as out:
