@@ -19,7 +19,8 @@ import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import read_archive, read_json, write_archive, write_json
-from omnimotion.images import load_png
+from omnimotion.images import MAX_SIDE, load_png
+from omnimotion.kinds import NUMBER, Kinds, check_kinds, check_list
 
 NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
@@ -256,17 +257,31 @@ def is_flow(path: Path) -> bool:
     return True
 
 
+_KINDS: Kinds = {
+    **dict.fromkeys(("name", "source", "fingerprint", "coord_convention"), (str,)),
+    **dict.fromkeys(("flow", "settings"), (dict,)),
+    **dict.fromkeys(("n_frames", "stride"), (int,)),
+    "fps": NUMBER,
+}  # fmt: skip
+_LISTS: Kinds = {"times": NUMBER, "source_indices": (int,), "coverage": NUMBER, "gaps": (int,)}
+
+
 def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
     try:
         values = _with_gaps(data)
+        check_kinds(values, _KINDS)
+        for name, types in _LISTS.items():
+            check_list(name, values[name], types)
         if set(values) != names:
             odd = sorted(set(values) ^ names)
             raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
         values["original_size"] = _pair(data["original_size"])
         values["size"] = _pair(data["size"])
         values["gaps"] = [int(gap) for gap in values["gaps"]]
-        count = int(data["n_frames"])
+        count, fps = data["n_frames"], data["fps"]
+        if not (fps > 0 and data["stride"] > 0):
+            raise ValueError(f"fps {fps}, stride {data['stride']}")
         if len(data["times"]) != count or len(data["source_indices"]) != count:
             raise ValueError(f"{len(data['times'])} times for {count} frames")
         values["grown"] = [(int(length), str(known)) for length, known in values["grown"]]
@@ -276,7 +291,7 @@ def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, 
         if len(data["coverage"]) != 2 * sum(count - gap for gap in gaps):
             raise ValueError(f"coverage of {len(data['coverage'])} pairs")
         return values
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
 
 
@@ -290,5 +305,8 @@ def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pair(values: Any) -> tuple[int, int]:
-    first, second = values
-    return int(first), int(second)
+    """A size (W, H) that frames can have."""
+    width, height = (int(side) for side in values)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise ValueError(f"frames of {width}x{height}")
+    return width, height
