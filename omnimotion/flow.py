@@ -55,6 +55,18 @@ class FrameFlow:
         if self.origin.shape != (count, 2) or self.stride < 1:
             raise FlowError(f"flow of frame {self.i}: bad lattice {self.origin.shape}")
 
+    def fits(self, n_frames: int, size: tuple[int, int]) -> bool:
+        """Whether these can be matches of a clip: with other frames of it, and within them."""
+        targets, (rows, columns) = self.targets, self.state.shape[1:]
+        if max(rows * self.stride, columns * self.stride) > 2 * max(size):  # may be any numbers
+            return False
+        last = self.origin + self.stride * np.array([columns - 1, rows - 1])
+        return bool(
+            np.all((targets >= 0) & (targets < n_frames) & (targets != self.i))
+            and np.all(np.diff(targets) > 0)
+            and np.all((self.origin >= 0) & (last < size))
+        )
+
     def matches(self, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reliable matches with target m: xy in i (N, 2), xy in j (N, 2), state (N,)."""
         rows, columns = np.nonzero(self.state[m])
@@ -171,8 +183,7 @@ class SceneStore:
         """Matches from frame i; FlowError when the file is damaged or of another frame."""
         path = flow_path(self.folder, i)
         found = read_flow(path)
-        limit = self.index.n_frames
-        if found.i != i or np.any((found.targets < 0) | (found.targets >= limit)):
+        if found.i != i or not found.fits(self.index.n_frames, self.index.size):
             raise FlowError(
                 f"{path}: holds frame {found.i} of another scene: preprocess with --repair"
             )
@@ -232,20 +243,34 @@ def read_flow(path: Path) -> FrameFlow:
     if meta.get("kind") != FLOW_KIND or meta.get("format") != FORMAT:
         raise FlowError(f"{path} is no flow file of format {FORMAT}: preprocess with --repair")
     try:
+        check_kinds(meta, {"quantum": NUMBER, "i": (int,), "stride": (int,)})
         if not 0 < meta["quantum"] <= 1:
             raise ValueError(f"a quantum of {meta['quantum']} px")
         shape = arrays["flow"].shape[:-1]
+        _check_arrays(arrays, shape)
         bits = np.unpackbits(arrays["state"], axis=1, count=math.prod(shape)).reshape(2, *shape)
         return FrameFlow(
-            i=int(meta["i"]),
+            i=meta["i"],
             targets=arrays["targets"],
             origin=arrays["origin"],
-            stride=int(meta["stride"]),
+            stride=meta["stride"],
             flow=arrays["flow"].astype(np.float32) * np.float32(meta["quantum"]),
             state=(bits[0] | bits[1] << 1).astype(np.uint8),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FlowError(f"{path} is damaged ({error}): preprocess with --repair") from error
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> None:
+    """ValueError unless these are as `write_flow` makes them for states of a shape (M, h, w)."""
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {
+        "targets": (np.int32, shape[:1]), "origin": (np.int32, (*shape[:1], 2)),
+        "flow": (np.int16, (*shape, 2)), "state": (np.uint8, (2, -(-math.prod(shape) // 8))),
+    }  # fmt: skip
+    for name, (dtype, size) in expected.items():
+        array = arrays[name]
+        if len(shape) != 3 or array.dtype != dtype or array.shape != size:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
 
 
 def is_flow(path: Path) -> bool:
