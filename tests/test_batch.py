@@ -28,7 +28,7 @@ from omnimotion.signals import StopSignal
 
 ROOT = Path(__file__).parents[1]
 FLOW = ("--flow", "dis", "--grid", "4")
-DEADLINE_S = 120
+DEADLINE_S = 600
 
 
 def call(*words):

@@ -77,7 +77,7 @@ def left(studio):
     return sorted(path.name for path in studio.shelf.folder.iterdir())
 
 
-def wait(client, until=lambda job: job["state"] != "running", seconds=150):
+def wait(client, until=lambda job: job["state"] != "running", seconds=600):
     began, seen = time.monotonic(), []
     while not until(job := client.get("/api/job").json()):
         assert time.monotonic() - began < seconds, job
