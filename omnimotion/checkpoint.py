@@ -21,12 +21,17 @@ from omnimotion.config import Config, config_from_values
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_archive, shown, write_archive
 from omnimotion.geometry import Frame
+from omnimotion.kinds import Kinds, check_kinds
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose, generator
 
 log = logging.getLogger(__name__)
 
 KIND, FORMAT = "omnimotion-checkpoint", 1
+_KINDS: Kinds = {
+    "step": (int,), "fingerprint": (str,), "config": (dict,), "complete": (bool,),
+    "given": (dict,),
+}  # fmt: skip
 KEPT = 2  # newest checkpoints that stay
 
 
@@ -89,13 +94,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     arrays, meta = read_archive(path, error=CheckpointError)
     if meta.get("kind") != KIND or meta.get("format") != FORMAT:
         raise CheckpointError(f"{shown(path)}: no omnimotion checkpoint of format {FORMAT}")
+    meta = {"given": {}, **meta}
     try:
-        return Checkpoint(
-            int(meta["step"]), arrays, str(meta["fingerprint"]),
-            config_from_values(dict(meta["config"])), bool(meta["complete"]),
-            {str(name): str(value) for name, value in dict(meta.get("given", {})).items()},
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        check_kinds(meta, _KINDS)
+        check_kinds(meta["given"], dict.fromkeys(meta["given"], (str,)))
+        if meta["step"] < 0:
+            raise ValueError(f"step {meta['step']}")
+        config = config_from_values(meta["config"])
+        return Checkpoint(meta["step"], arrays, meta["fingerprint"], config, meta["complete"],
+                          meta["given"])  # fmt: skip
+    except (ValueError, ConfigError) as error:
         raise CheckpointError(f"{shown(path)}: damaged meta ({error})") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import configargparse
 
 from omnimotion.errors import ConfigError
+from omnimotion.files import read_bytes, shown
 from omnimotion.settings import checked, setting
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -239,22 +240,19 @@ class Parser(configargparse.ArgumentParser):
 def check_config_file(path: Path, known: Collection[str]) -> None:
     """ConfigError where the file is missing, too large, no text, or sets a key twice or oddly."""
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"config {path}: over {MAX_CONFIG_BYTES} bytes")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"config {path}: {error.strerror}") from error
+        text = read_bytes(path, ConfigError, MAX_CONFIG_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"config {path}: not a text file in UTF-8") from None
+        raise ConfigError(f"config {shown(path)}: not a text file in UTF-8") from None
     seen: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         key = line.partition("#")[0].partition("=")[0].strip()
         if not key:
             continue
         if key not in known:
-            raise ConfigError(f"config {path}, line {number}: unknown key {key!r}")
+            raise ConfigError(f"config {shown(path)}, line {number}: unknown key {key!r}")
         if key in seen:
-            raise ConfigError(f"config {path}: {key!r} is set in lines {seen[key]} and {number}")
+            lines = f"{seen[key]} and {number}"
+            raise ConfigError(f"config {shown(path)}: {key!r} is set in lines {lines}")
         seen[key] = number
 
 

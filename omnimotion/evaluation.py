@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from omnimotion import metrics
 from omnimotion.errors import InputError
+from omnimotion.files import shown
 from omnimotion.ground_truth import GroundTruth, QueryMode, QuerySet
 
 SURVIVAL_PX = (16, 50)  # pips2 and CoTracker publish different thresholds; both are printed
@@ -120,7 +121,7 @@ class Evaluation:
         """A table of the main scores, one row a clip, and the convention below it."""
         mean = self.mean
         columns = [c for c in (*TABLE_COLUMNS, *BADJA_COLUMNS) if mean.get(c) is not None]
-        rows = [(clip.name, clip.scores) for clip in self.clips]
+        rows = [(shown(clip.name), clip.scores) for clip in self.clips]
         if len(rows) > 1:
             rows.append(("mean", mean))
         lines = [_table_row(["clip", *columns]), _table_row(["---"] * (len(columns) + 1))]

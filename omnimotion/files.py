@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,9 @@ CHECKSUM = "sha256"  # key of a JSON object: of the others, as compact sorted JS
 
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _UNREADABLE_NOW = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
-_TEMP_NAME = re.compile(r"\.omnimotion-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
+_HOST = hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]  # a name may hold anything
+_TEMP_NAME = re.compile(r"\.omnimotion-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
+_FOREIGN_S = 24 * 3600  # after which what another machine left half written is taken for dead
 
 
 def shown(path: Path | str) -> str:
@@ -83,7 +86,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     check_new_folder(path)
     with _writing(path):
         make_folder(path.parent)
-        temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        temp = _temp_beside(path)
         temp.mkdir()
     try:
         yield temp
@@ -109,10 +112,13 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_stale_temps(folder: Path) -> None:
-    """Delete what killed processes left half written in `folder`."""
+    """Delete what killed processes left half written in `folder`.
+
+    Of a folder that machines share, what is another's goes when nothing was written to it for a
+    day: whether its process lives can only be seen there.
+    """
     for entry in folder.iterdir():
-        match = _TEMP_NAME.fullmatch(entry.name)
-        if match is None or _is_alive(int(match[1])):
+        if not _is_stale(entry):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
@@ -277,9 +283,26 @@ def _create_temp(path: Path) -> Path:
     if path.exists() and not (path.is_symlink() or path.is_file() or path.is_dir()):
         raise ConfigError(f"{shown(path)} is a pipe or a device: choose another name")
     suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= 16 else ""
-    temp = path.with_name(f".omnimotion-{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}")
+    temp = _temp_beside(path, suffix)
     os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     return temp
+
+
+def _temp_beside(path: Path, suffix: str = "") -> Path:
+    name = f".omnimotion-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}"
+    return path.with_name(name)
+
+
+def _is_stale(entry: Path) -> bool:
+    match = _TEMP_NAME.fullmatch(entry.name)
+    if match is None:
+        return False
+    if match[1] == _HOST:
+        return not _is_alive(int(match[2]))
+    try:
+        return time.time() - entry.lstat().st_mtime > _FOREIGN_S
+    except FileNotFoundError:  # it became whole, or its own machine removed it
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import read_archive, read_json, write_archive, write_json
-from omnimotion.images import load_png
+from omnimotion.images import MAX_SIDE, load_png
+from omnimotion.kinds import NUMBER, Kinds, check_kinds, check_list
 
 NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
@@ -53,6 +54,18 @@ class FrameFlow:
             )
         if self.origin.shape != (count, 2) or self.stride < 1:
             raise FlowError(f"flow of frame {self.i}: bad lattice {self.origin.shape}")
+
+    def fits(self, n_frames: int, size: tuple[int, int]) -> bool:
+        """Whether these can be matches of a clip: with other frames of it, and within them."""
+        targets, (rows, columns) = self.targets, self.state.shape[1:]
+        if max(rows * self.stride, columns * self.stride) > 2 * max(size):  # may be any numbers
+            return False
+        last = self.origin + self.stride * np.array([columns - 1, rows - 1])
+        return bool(
+            np.all((targets >= 0) & (targets < n_frames) & (targets != self.i))
+            and np.all(np.diff(targets) > 0)
+            and np.all((self.origin >= 0) & (last < size))
+        )
 
     def matches(self, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reliable matches with target m: xy in i (N, 2), xy in j (N, 2), state (N,)."""
@@ -170,8 +183,7 @@ class SceneStore:
         """Matches from frame i; FlowError when the file is damaged or of another frame."""
         path = flow_path(self.folder, i)
         found = read_flow(path)
-        limit = self.index.n_frames
-        if found.i != i or np.any((found.targets < 0) | (found.targets >= limit)):
+        if found.i != i or not found.fits(self.index.n_frames, self.index.size):
             raise FlowError(
                 f"{path}: holds frame {found.i} of another scene: preprocess with --repair"
             )
@@ -231,20 +243,34 @@ def read_flow(path: Path) -> FrameFlow:
     if meta.get("kind") != FLOW_KIND or meta.get("format") != FORMAT:
         raise FlowError(f"{path} is no flow file of format {FORMAT}: preprocess with --repair")
     try:
+        check_kinds(meta, {"quantum": NUMBER, "i": (int,), "stride": (int,)})
         if not 0 < meta["quantum"] <= 1:
             raise ValueError(f"a quantum of {meta['quantum']} px")
         shape = arrays["flow"].shape[:-1]
+        _check_arrays(arrays, shape)
         bits = np.unpackbits(arrays["state"], axis=1, count=math.prod(shape)).reshape(2, *shape)
         return FrameFlow(
-            i=int(meta["i"]),
+            i=meta["i"],
             targets=arrays["targets"],
             origin=arrays["origin"],
-            stride=int(meta["stride"]),
+            stride=meta["stride"],
             flow=arrays["flow"].astype(np.float32) * np.float32(meta["quantum"]),
             state=(bits[0] | bits[1] << 1).astype(np.uint8),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FlowError(f"{path} is damaged ({error}): preprocess with --repair") from error
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> None:
+    """ValueError unless these are as `write_flow` makes them for states of a shape (M, h, w)."""
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {
+        "targets": (np.int32, shape[:1]), "origin": (np.int32, (*shape[:1], 2)),
+        "flow": (np.int16, (*shape, 2)), "state": (np.uint8, (2, -(-math.prod(shape) // 8))),
+    }  # fmt: skip
+    for name, (dtype, size) in expected.items():
+        array = arrays[name]
+        if len(shape) != 3 or array.dtype != dtype or array.shape != size:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
 
 
 def is_flow(path: Path) -> bool:
@@ -256,17 +282,31 @@ def is_flow(path: Path) -> bool:
     return True
 
 
+_KINDS: Kinds = {
+    **dict.fromkeys(("name", "source", "fingerprint", "coord_convention"), (str,)),
+    **dict.fromkeys(("flow", "settings"), (dict,)),
+    **dict.fromkeys(("n_frames", "stride"), (int,)),
+    "fps": NUMBER,
+}  # fmt: skip
+_LISTS: Kinds = {"times": NUMBER, "source_indices": (int,), "coverage": NUMBER, "gaps": (int,)}
+
+
 def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
     try:
         values = _with_gaps(data)
+        check_kinds(values, _KINDS)
+        for name, types in _LISTS.items():
+            check_list(name, values[name], types)
         if set(values) != names:
             odd = sorted(set(values) ^ names)
             raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
         values["original_size"] = _pair(data["original_size"])
         values["size"] = _pair(data["size"])
         values["gaps"] = [int(gap) for gap in values["gaps"]]
-        count = int(data["n_frames"])
+        count, fps = data["n_frames"], data["fps"]
+        if not (fps > 0 and data["stride"] > 0):
+            raise ValueError(f"fps {fps}, stride {data['stride']}")
         if len(data["times"]) != count or len(data["source_indices"]) != count:
             raise ValueError(f"{len(data['times'])} times for {count} frames")
         values["grown"] = [(int(length), str(known)) for length, known in values["grown"]]
@@ -276,7 +316,7 @@ def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, 
         if len(data["coverage"]) != 2 * sum(count - gap for gap in gaps):
             raise ValueError(f"coverage of {len(data['coverage'])} pairs")
         return values
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
 
 
@@ -290,5 +330,8 @@ def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pair(values: Any) -> tuple[int, int]:
-    first, second = values
-    return int(first), int(second)
+    """A size (W, H) that frames can have."""
+    width, height = (int(side) for side in values)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise ValueError(f"frames of {width}x{height}")
+    return width, height

@@ -165,7 +165,7 @@ def _tapvid_clip(where: str, name: str, clip: object) -> TapVidClip:
     if not isinstance(clip, dict) or not {"video", "points", "occluded"} <= clip.keys():
         raise InputError(f"{where}: expected a dict with video, points and occluded")
     frames = _decode_video(where, clip["video"])
-    points, occluded = np.asarray(clip["points"]), np.asarray(clip["occluded"])
+    points, occluded = (_numbers(f"{where}: {key}", clip[key]) for key in ("points", "occluded"))
     shape = (*occluded.shape, 2)
     if occluded.ndim != 2 or points.shape != shape or len(frames) != occluded.shape[1]:
         raise InputError(
@@ -204,13 +204,28 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         if total > MAX_BYTES:
             raise InputError(f"{path}: {total} bytes unpacked, expected at most {MAX_BYTES}")
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in _GT_KEYS}
+            arrays = {key: archive[key] for key in _GT_KEYS}
     except InputError:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes the parsers raise
         raise InputError(
             f"{path}: cannot be read as ground truth ({shown(str(error))})"
         ) from error
+    if arrays["occlusion_labels"].size != 1:
+        shape = arrays["occlusion_labels"].shape
+        raise InputError(f"{path}: occlusion_labels {shape}, expected one value")
+    return {key: _numbers(f"{path}: {key}", array) for key, array in arrays.items()}
+
+
+def _numbers(where: str, values: Any) -> NDArray[Any]:
+    """The values as an array of numbers or truths; InputError where they are no such thing."""
+    try:
+        array = np.asarray(values)
+    except ValueError as problem:  # lists of several lengths
+        raise InputError(f"{where}: {problem}") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where}: is made of {array.dtype}, expected numbers")
+    return array
 
 
 def _frame_size(folder: Path) -> tuple[int, int]:

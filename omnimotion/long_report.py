@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from omnimotion.errors import CheckpointError
-from omnimotion.files import read_json, write_json
+from omnimotion.files import read_json, shown, write_json
+from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
 from omnimotion.report import FIGURES
 from omnimotion.report_page import shown_value
 
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 
 NAME = "report.json"
 KIND, FORMAT = "omnimotion-windows-report", 1
+_KINDS: Kinds = {
+    "convention": (str,), "scene": (str,), "source": (str,), "flow": (dict,), "size": (list,),
+    "figures": (dict,),
+}
 TOLD = "held_out_under_2_px"  # in the log
 
 
@@ -26,7 +31,7 @@ def save_windows_report(run: Path, windows: Sequence[range], folders: Sequence[P
 
     CheckpointError where one of these is missing or damaged.
     """
-    reports = [read_json(folder / NAME, CheckpointError) for folder in folders]
+    reports = [_read(folder / NAME) for folder in folders]
     figures = {name: found for name in FIGURES if (found := _worst(name, reports)) is not None}
     write_json(run / NAME, {
         "kind": KIND, "format": FORMAT, "convention": reports[0]["convention"],
@@ -47,10 +52,23 @@ def save_windows_report(run: Path, windows: Sequence[range], folders: Sequence[P
                  shown_value(worst))  # fmt: skip
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The report of a window."""
+    report = read_json(path, CheckpointError)
+    try:
+        check_kinds(report, _KINDS)
+        for figure in report["figures"].values():
+            check_kinds(figure, {"value": (*NUMBER, NONE), "unit": (str,), "title": (str,)})
+    except ValueError as problem:
+        raise CheckpointError(f"{shown(path)} is damaged: {problem}") from problem
+    return report
+
+
 def _worst(name: str, reports: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """A figure of the window where it is worst, and that window; None where none has it."""
     figure = FIGURES[name]
     less = figure.good is None or figure.fair is None or figure.good < figure.fair  # lengths: yes
-    found = [{**report["figures"][name], "window": k} for k, report in enumerate(reports)]
+    found = [{**report["figures"][name], "window": k} for k, report in enumerate(reports)
+             if name in report["figures"]]  # fmt: skip
     found = [each for each in found if each["value"] is not None]
     return (max if less else min)(found, key=lambda each: each["value"], default=None)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from omnimotion.errors import CheckpointError
 from omnimotion.geometry import resize_xy
 from omnimotion.known import KnownTracks
 
@@ -82,8 +83,15 @@ def pins_of(known: KnownTracks, original_size: tuple[int, int], size: tuple[int,
     return Pins(xy.astype(np.float32), where)
 
 
-def stored_pins(arrays: Mapping[str, np.ndarray]) -> Pins | None:
-    """The pins of a checkpoint, None where it has none."""
+def stored_pins(arrays: Mapping[str, np.ndarray], n_frames: int) -> Pins | None:
+    """The pins of a checkpoint, None where it has none; CheckpointError where they are damaged."""
     if "pins.xy" not in arrays or "pins.known" not in arrays:
         return None
-    return Pins(arrays["pins.xy"], arrays["pins.known"])
+    xy, known = arrays["pins.xy"], arrays["pins.known"]
+    shape = (len(known) if known.ndim else 0, n_frames)
+    if (known.dtype, known.shape, xy.dtype, xy.shape) != (bool, shape, np.float32, (*shape, 2)):
+        found = f"{known.dtype} {known.shape}, {xy.dtype} {xy.shape}"
+        raise CheckpointError(f"checkpoint: pins: {found}, expected those of {n_frames} frames")
+    if not (known.any(axis=1).all() and np.isfinite(xy).all()):
+        raise CheckpointError("checkpoint: pins: a point is pinned nowhere, or not at a place")
+    return Pins(xy, known)

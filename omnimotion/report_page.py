@@ -1,12 +1,14 @@
 """A report as one HTML page that needs nothing else: no script, no request, pictures inside.
 
 Convention: the page shows what ``report.json`` holds and adds only pictures. Whatever comes from
-outside (names of scenes and videos) is escaped.
+outside (names of scenes and videos) is escaped, and may hold bytes that are no text.
 """
 
 import base64
 from html import escape
 from typing import Any, NamedTuple
+
+from omnimotion.files import shown
 
 LITTLE_FLOW = 0.5  # coverage below which a frame is named
 MOST_NAMED = 20  # frames in one sentence
@@ -44,7 +46,7 @@ class Picture(NamedTuple):
 
 def page(content: dict[str, Any], pictures: list[Picture]) -> str:
     """The whole page."""
-    title = f"{content['scene']}, run {content['run']}: how good is the fit?"
+    title = shown(f"{content['scene']}, run {content['run']}: how good is the fit?")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -95,7 +97,7 @@ def _about(content: dict[str, Any]) -> str:
     ]  # fmt: skip
     if "restarts" in content:
         facts.append(f"the best of {len(content['restarts']['starts'])} seeds that were begun")
-    return escape("; ".join(facts))
+    return escape(shown("; ".join(facts)))
 
 
 def _verdicts(content: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from omnimotion.files import atomic_write, make_folder, read_bytes, read_json, w
 from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.health import measure
+from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
 from omnimotion.runs import FREE
 from omnimotion.schedule import START_SHARE
 from omnimotion.signals import StopSignal
@@ -30,6 +31,10 @@ KIND, FORMAT = "omnimotion-restarts", 1
 STARTS, RECORD, METRICS = "starts", "restarts.json", "metrics.jsonl"
 COMPARED = ("moving_under_2_px", "held_out_under_2_px")
 """Figures of `health` that starts are compared by: the second where nothing moves, or they tie."""
+_RECORD: Kinds = {
+    "kind": (str,), "format": (int,), "seed": (int,), "restarts": (int,), "fit": (dict,),
+    "starts": (list,), "chosen": (int, NONE),
+}  # fmt: skip
 
 
 def best_start(
@@ -64,7 +69,7 @@ def restarts_report(run: Path) -> dict[str, Any] | None:
     """
     if not (run / RECORD).is_file():
         return None
-    record = read_json(run / RECORD, CheckpointError)
+    record = _read_record(run / RECORD)
     return {name: record[name] for name in ("starts", "chosen")} | {"compared": list(COMPARED)}
 
 
@@ -76,10 +81,25 @@ def _record(run: Path, config: Config) -> dict[str, Any]:
     path = run / RECORD
     if not path.is_file():
         return new
-    record = read_json(path, CheckpointError)
-    if record.keys() != new.keys() or (record["kind"], record["format"]) != (KIND, FORMAT):
-        raise CheckpointError(f"{path} is no record of restarts: use another --run")
+    record = _read_record(path)
     _check_same(run, {name: record[name] for name in begun}, begun)
+    return record
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """What ``restarts.json`` holds; CheckpointError where it is damaged, or something else."""
+    record = read_json(path, CheckpointError)
+    try:
+        check_kinds(record, _RECORD)
+        if (record["kind"], record["format"]) != (KIND, FORMAT):
+            raise ValueError("of another kind")
+        for start in record["starts"]:
+            check_kinds(start, {"seed": (int,), "step": (int,), "figures": (dict, NONE)})
+            figures = start["figures"] or {}
+            check_kinds(figures, {name: (*NUMBER, NONE) for name in COMPARED if name in figures})
+    except ValueError as problem:
+        raise CheckpointError(f"{path} is no record of restarts ({problem}): use another --run") \
+            from problem
     return record
 
 

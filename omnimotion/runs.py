@@ -170,7 +170,7 @@ def open_run(
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
     whole = None if store.missing() else store
-    return Tracker(scene, index, meta, whole, stored_pins(state.arrays))
+    return Tracker(scene, index, meta, whole, stored_pins(state.arrays, index.n_frames))
 
 
 def warn_unrefined(store: SceneStore) -> None:

@@ -18,7 +18,15 @@ import numpy as np
 
 from omnimotion.errors import ConfigError, VideoError
 from omnimotion.files import regular_size, shown
-from omnimotion.images import SUFFIXES, check_size, load_image, load_png, natural_order, save_png
+from omnimotion.images import (
+    MAX_SIDE,
+    SUFFIXES,
+    check_size,
+    load_image,
+    load_png,
+    natural_order,
+    save_png,
+)
 from omnimotion.video_decoder import (
     ALL_FRAMES,
     MATROSKA,
@@ -210,6 +218,8 @@ def _check_count(path: Path, count: int) -> None:
 def _check_probe(path: Path, seen: Probe | None) -> None:
     if seen is None:
         return
+    if seen.huge:
+        raise VideoError(f"{shown(path)}: a frame of {seen.huge} exceeds {MAX_SIDE} px a side")
     if seen.resized is not None:
         frame, before, after = seen.resized
         raise VideoError(

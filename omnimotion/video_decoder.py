@@ -25,6 +25,7 @@ import numpy as np
 
 from omnimotion.errors import VideoError
 from omnimotion.files import regular_size, shown
+from omnimotion.images import MAX_SIDE
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ _CUT_LINE = re.compile(
     rb"partial file|ended prematurely|[Cc]orrupt input packet|Error submitting packet"
     rb"|Invalid NAL unit|Invalid data found|moov atom not found"
 )
+_HUGE_LINE = re.compile(rb"Picture size (\d+x\d+) exceeds specified max pixel count")
 _HDR_LINE = re.compile(rb"color_trc:(smpte2084|arib-std-b67)")
 
 
@@ -61,6 +63,7 @@ class Probe:
         tuple[int, tuple[int, int], tuple[int, int]] | None
     )  # frame, (W, H) before and from it
     is_hdr: bool
+    huge: str = ""  # WxH of a frame that was not decoded, for its size
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def probe(path: Path, stop: int) -> Probe | None:
         command = [
             program, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info",
             "-protocol_whitelist", "file", "-format_whitelist", _FORMATS,
-            "-threads", "1", "-noautorotate", "-i", f"file:{link}",
+            "-max_pixels", str(MAX_SIDE**2), "-threads", "1", "-noautorotate",
+            "-i", f"file:{link}",
             "-map", "0:v:0", "-frames:v", str(stop), "-vf", "showinfo=checksum=0",
             "-fps_mode", "passthrough", "-f", "null", "-",
         ]
@@ -162,7 +166,7 @@ def probe(path: Path, stop: int) -> Probe | None:
 
 
 def _read_report(lines: Iterable[bytes], stop: int) -> Probe:
-    count, damaged, is_cut, is_hdr = 0, [], False, False
+    count, damaged, is_cut, is_hdr, huge = 0, [], False, False, ""
     size, resized = None, None
     for line in lines:
         if frame := _FRAME_LINE.search(line):
@@ -175,9 +179,11 @@ def _read_report(lines: Iterable[bytes], stop: int) -> Probe:
             count += 1
         elif _DAMAGED_LINE.search(line):
             damaged.append(count)
+        elif too_large := _HUGE_LINE.search(line):
+            huge = huge or too_large[1].decode()
         is_cut |= _CUT_LINE.search(line) is not None
         is_hdr |= _HDR_LINE.search(line) is not None
-    return Probe(count, tuple(damaged), is_cut, resized, is_hdr)
+    return Probe(count, tuple(damaged), is_cut, resized, is_hdr, huge)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from typing import Any
 from omnimotion.errors import ConfigError, FlowError, SceneError
 from omnimotion.files import read_json, shown, write_json
 from omnimotion.flow import INDEX_NAME, SceneIndex
+from omnimotion.kinds import NONE, Kinds, check_kinds
 
 JOB_NAME = "preprocess.json"
 LOCK_NAME = "lock"
 PRODUCTS = ("frames", "flow", "pairs")
-_NONE = type(None)
-_KINDS: dict[str, tuple[type, ...]] = {
-    "settings": (dict,), "fingerprint": (str, _NONE), "flow": (dict, _NONE), "grown": (list,),
+_KINDS: Kinds = {
+    "settings": (dict,), "fingerprint": (str, NONE), "flow": (dict, NONE), "grown": (list,),
 }  # fmt: skip
 
 
@@ -57,11 +57,9 @@ def find_job(folder: Path) -> Job | None:
     data = read_json(path, SceneError)
     try:
         job = Job(**data)
-    except TypeError as error:
+        check_kinds(vars(job), _KINDS)
+    except (TypeError, ValueError) as error:
         raise SceneError(f"{shown(path)} is damaged ({error}): use overwrite") from error
-    wrong = [name for name, kinds in _KINDS.items() if not isinstance(getattr(job, name), kinds)]
-    if wrong:
-        raise SceneError(f"{shown(path)} is damaged ({', '.join(wrong)}): use overwrite")
     return job
 
 

@@ -147,14 +147,18 @@ class PairStore:
         return {name: units.astype(np.int16), f"{name}_error": code}
 
     def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:
+        shape = self.lattice.shape if name == "lattice" else self.lattice.size[::-1]
         name = f"{name}_{'ij' if i < j else 'ji'}"
         arrays = self._read(i, j, names := {name, f"{name}_error"})
         if names - arrays.keys():
             raise FlowError(f"{shown(self.path(i, j))} is damaged: {sorted(names)} are missing")
-        code = arrays[f"{name}_error"]
+        units, code = arrays[name], arrays[f"{name}_error"]
+        found = units.dtype, units.shape, code.dtype, code.shape
+        if found != (np.int16, (*shape, 2), np.uint8, shape):
+            raise FlowError(f"{shown(self.path(i, j))} is of frames of another size")
         error = code.astype(np.float32) * np.float32(self.limit / ERROR_STEPS)
         return CheckedFlow(
-            flow=arrays[name].astype(np.float32) * np.float32(quantum),
+            flow=units.astype(np.float32) * np.float32(quantum),
             error=np.where(code >= HIDDEN_CODE, UNRELIABLE, error),
             hidden=code == HIDDEN_CODE,
         )

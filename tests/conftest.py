@@ -4,6 +4,7 @@ Whoever wants to change one of them makes a copy.
 """
 
 import shutil
+import signal
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from omnimotion.synthetic import render_clip, write_clip
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 
-HELPERS = ("clip_files", "format_readers", "hostile", "processes", "some_tracks")
+HELPERS = ("clip_files", "format_readers", "fuzzing", "hostile", "processes", "some_tracks")
 pytest.register_assert_rewrite(*HELPERS)  # their asserts hold under ``python -O``, as tests' do
 
 TINY_SIZE, TINY_FRAMES, TINY_STEPS = (64, 48), 8, 150
@@ -26,6 +27,10 @@ TINY_SETTINGS = {
     "num_iters": TINY_STEPS, "pairs": 24, "points": 16, "samples": 12, "warmup": 20,
     "log_every": 10, "preview_every": 0, "device": "cpu", "backend": "torch", "threads": 1,
 }  # fmt: skip
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what is in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' processes inherit it
 
 
 @pytest.fixture(scope="session", autouse=True)

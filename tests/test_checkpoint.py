@@ -130,7 +130,13 @@ def test_an_archive_of_another_kind_is_refused(tmp_path):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("change", [{"config": {"smaples": 3}}, {"step": "x"}, {"config": 3}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"smaples": 3}}, {"config": 3}, {"step": "x"}, {"step": -1}, {"step": 1.5},
+        {"fingerprint": None}, {"complete": "no"}, {"given": {"tracks": 1}}, {"given": []},
+    ],
+)  # fmt: skip
 def test_a_meta_that_makes_no_sense_is_refused(tmp_path, change):
     meta = {
         "kind": "omnimotion-checkpoint", "format": 1, "step": 1, "fingerprint": "f",

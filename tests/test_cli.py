@@ -18,7 +18,7 @@ from PIL import Image
 from omnimotion import cli
 from omnimotion.cli import COMMANDS, main
 from omnimotion.export import load_tracks
-from omnimotion.files import lock
+from omnimotion.files import atomic_path, lock
 from omnimotion.restricted_pickle import load_plain_pickle
 from omnimotion.video import open_video
 
@@ -673,7 +673,9 @@ def test_the_readme_names_every_exit_code():
 
 
 def test_a_query_removes_what_a_killed_one_left_beside_its_outputs(tiny_scene, tmp_path):
-    left = tmp_path / ".omnimotion-999999999-0123abcd.tmp.mp4"
+    with atomic_path(tmp_path / "overlay.mp4") as temp:
+        left = temp.with_name(temp.name.replace(f"-{os.getpid()}-", "-999999999-"))
+    os.remove(tmp_path / "overlay.mp4")
     left.write_bytes(b"half")
     out = tmp_path / "t.csv"
     assert call("query", "--scene", tiny_scene, "--grid", "3", "--out", out, *FAST) == 0

@@ -1,5 +1,6 @@
 """Settings: defaults, files, flags, and what is refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -143,6 +144,12 @@ def test_a_missing_file_a_folder_a_picture_and_a_huge_file(tmp_path):
     for path in (tmp_path / "none.txt", tmp_path, picture, huge):
         assert str(path) in refusal("--config", path)
         assert str(path) in refusal(f"--config={path}")
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+    """It can be read once only: checked, it would then be found empty, and no setting heeded."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in refusal("--config", tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("values", [{"smaples": 9}, {"samples": "9"}, {"samples": True},

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +200,11 @@ def test_json_and_markdown_name_the_convention():
     assert "AJ" not in header  # no clip has it
     assert [row.split("|")[1].strip() for row in rows] == ["clip", "clip", "mean"]
     assert len({line.count("|") for line in (header, rule, *rows)}) == 1
+
+
+def test_a_clip_whose_name_is_no_text_has_its_row():
+    truth = replace(random_truth(0), name="caf\udce9")
+    assert "caf\\udce9" in evaluate([(Oracle(truth, "strided"), truth)], "strided").to_markdown()
 
 
 def test_an_unstable_answer_is_still_valid_json():

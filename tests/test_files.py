@@ -144,16 +144,43 @@ def test_killed_writers_never_leave_a_torn_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def temp_of_a_dead_process(folder, suffix=""):
+    """The name of a temporary file of this machine, whose process has ended."""
+    code = (
+        "import sys; from pathlib import Path; from omnimotion.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temp: print(temp)"
+    )
+    command = [sys.executable, "-c", code, str(folder / f"a{suffix}")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (folder / f"a{suffix}").unlink()
+    return Path(done.stdout.strip())
+
+
+def of_another_machine(temp):
+    """The same name, as another machine would have given it."""
+    product, host, *rest = temp.name.split("-")
+    return temp.with_name("-".join([product, host[::-1], *rest]))
+
+
 def test_stale_temps_of_dead_processes_go_folders_too(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    folder = tmp_path / f".omnimotion-{process.pid}-0123abcd.tmp"
+    folder = temp_of_a_dead_process(tmp_path)
     folder.mkdir()
     (folder / "half").write_text("x")
-    (tmp_path / f".omnimotion-{process.pid}-0123abce.tmp.tif").write_text("x")
+    temp_of_a_dead_process(tmp_path, ".tif").write_text("x")
     (tmp_path / "mine").mkdir()
     remove_stale_temps(tmp_path)
     assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_temps_of_other_machines_go_after_a_day_without_a_change(tmp_path):
+    new = of_another_machine(temp_of_a_dead_process(tmp_path))
+    old = of_another_machine(temp_of_a_dead_process(tmp_path))
+    new.write_text("being written")
+    old.write_text("left behind")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    remove_stale_temps(tmp_path)
+    assert list(tmp_path.iterdir()) == [new]
 
 
 def test_stale_temps_of_living_processes_stay(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnimotion.errors import FlowError, SceneError
-from omnimotion.files import write_json
+from omnimotion.files import read_archive, write_archive, write_json
 from omnimotion.flow import (
     CHAINED,
     DIRECT,
@@ -180,6 +180,34 @@ def of_format_1(**changes):
     data = dataclasses.asdict(make_index()) | {"format": 1, "pairs": [[0, 1], [1, 0]]}
     del data["gaps"], data["grown"]
     return data | changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"targets": np.array([0, 4])}, {"targets": np.array([1, 2])},
+        {"targets": np.array([2, 2])},
+        {"origin": np.full((2, 2), -1)}, {"origin": np.array([[0, 0], [18, 0]])},
+        {"stride": 6}, {"stride": 2**62},
+    ],
+)  # fmt: skip
+def test_matches_of_a_scene_lie_in_it(changes):
+    frame = dataclasses.replace(make_frame(1, (5, 7)), origin=np.zeros((2, 2), np.int64))
+    assert frame.fits(3, (20, 13))  # 7 columns and 5 rows of 3 px, just
+    assert not frame.fits(3, (20, 12))
+    assert not dataclasses.replace(frame, **changes).fits(3, (20, 13))
+
+
+@pytest.mark.parametrize("name", ["targets", "origin", "flow", "state"])
+@pytest.mark.parametrize(
+    "changed", [lambda a: a.astype(float), lambda a: a[:1], lambda a: a[..., None]]
+)
+def test_arrays_of_other_types_and_shapes_are_refused(tmp_path, name, changed):
+    write_flow(tmp_path / "0.npz", make_frame(), 40)
+    arrays, meta = read_archive(tmp_path / "0.npz")
+    write_archive(tmp_path / "0.npz", arrays | {name: changed(arrays[name])}, meta)
+    with pytest.raises(FlowError, match=r"0\.npz is damaged"):
+        read_flow(tmp_path / "0.npz")
 
 
 def test_an_index_of_format_1_is_read(tmp_path):

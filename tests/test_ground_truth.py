@@ -101,6 +101,8 @@ def test_gt_npz_is_read(tmp_path):
         ({"visible": np.ones((2, 4), bool)}, r"visible \(2, 4\)"),
         ({"queries": np.zeros((3, 3))}, r"queries \(3, 3\)"),
         ({"visible": np.array([[print] * 3] * 2, object)}, "cannot be read"),
+        ({"tracks": np.full((2, 3, 2), "x")}, "tracks: is made of"),
+        ({"occlusion_labels": np.ones(2, bool)}, r"occlusion_labels \(2,\)"),
     ],
 )
 def test_a_bad_gt_npz_is_refused_by_name(tmp_path, changes, message):
@@ -258,6 +260,8 @@ def test_damaged_pickles_are_refused_whatever_the_byte(tmp_path):
         ({"points": np.zeros((5, 3, 2), np.float32)}, r"points \(5, 3, 2\)"),
         ({"occluded": np.zeros((5, 9), bool)}, r"occluded \(5, 9\)"),
         ({"video": [b"no jpeg"] * 4}, "damaged"),
+        ({"points": [[["x"] * 2] * 4] * 5}, "points: is made of"),
+        ({"points": [[0.5], [0.5, 0.5]]}, "points: "),
         ({"video": np.zeros((4, 12, 16, 3), "datetime64[s]")}, "cannot|not a readable"),
     ],
 )

@@ -76,6 +76,15 @@ def test_damage_is_found(store):
     assert store.lattice_flow(1, 0).flow.any()  # whose arrays are whole
 
 
+@pytest.mark.parametrize("size", [(27, 18), (24, 21)])
+def test_a_pair_of_frames_of_another_size_is_refused(store, size):
+    store.write(0, 1, CheckedPair(checked(1), checked(2)))
+    other = PairStore(store.folder, Lattice(size, STRIDE))
+    for read in (other.lattice_flow, other.link):
+        with pytest.raises(FlowError, match="another size"):
+            read(1, 0)
+
+
 def test_merged_matches_are_read_as_written(store):
     flow = np.full((1, 6, 8, 2), 2.5, np.float32)
     frame = FrameFlow(0, np.array([1]), np.zeros((1, 2), np.int32), STRIDE, flow,

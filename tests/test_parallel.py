@@ -16,7 +16,7 @@ from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 
 ROOT = Path(__file__).parents[1]
-DEADLINE_S = 120
+DEADLINE_S = 600
 SHORT = {
     "num_iters": 6, "pairs": 7, "points": 8, "samples": 8, "checkpoint_every": 10,
     "distortion": 0.1, "flow_gradient": 0.1, "smoothness": 0.5,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from omnimotion.errors import CheckpointError
 from omnimotion.known import KnownTracks
 from omnimotion.pins import PIN_PX, Pins, pins_of, stored_pins
 
@@ -81,6 +82,20 @@ def test_pins_are_stored_as_they_are_and_resized():
     pins = pins_of(known, (64, 64), (32, 32))
     assert pins.xy[0, 0].tolist() == [7.5 / 2 - 0.5] * 2
     assert pins.xy[0, 1].tolist() == [0, 0]
-    again = stored_pins(pins.arrays())
+    again = stored_pins(pins.arrays(), N_FRAMES)
     assert all((a == b).all() for a, b in zip(pins, again, strict=True))
-    assert stored_pins({"scene.x": np.zeros(1)}) is None
+    assert stored_pins({"scene.x": np.zeros(1)}, N_FRAMES) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"xy": np.zeros((1, N_FRAMES, 2))}, {"xy": np.zeros((2, N_FRAMES, 2), np.float32)},
+        {"xy": np.full((1, N_FRAMES, 2), np.nan, np.float32)}, {"known": np.array(True)},
+        {"known": np.zeros((1, N_FRAMES), bool)}, {"known": np.ones((1, N_FRAMES + 1), bool)},
+    ],
+)  # fmt: skip
+def test_stored_pins_that_cannot_be_are_refused(pins, changes):
+    arrays = pins._replace(**changes).arrays()
+    with pytest.raises(CheckpointError, match="pins"):
+        stored_pins(arrays, N_FRAMES)

@@ -46,6 +46,7 @@ def test_a_plan_is_of_the_clip_and_adds_up(words, tiny_scene, tmp_path, capsys):
     assert f"{held['train']:.0f} MB" in text
     assert "8 frames of 64x48, 56 pairs by dis, windows of train: 1, each 150 steps" in text
     assert "0:0" in text
+    assert format_plan(plan | {"video": "caf\udce9.mp4"}).encode()  # its bytes are no text
 
 
 def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_path, capsys):

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import re
 from html.parser import HTMLParser
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from omnimotion.files import shown
 from omnimotion.flow import SceneStore
 from omnimotion.health import measure
 from omnimotion.previews import save_preview
@@ -180,6 +182,15 @@ def test_names_are_words_not_markup(content):
     assert "script" not in found.tags
     # scene and run in title and heading; video, method, model; the caption
     assert found.text.count(NASTY) == 2 * 2 + 3 + 1
+
+
+def test_names_that_are_no_text_are_shown(content):
+    """A file's name may be any bytes; and one may turn the direction of what follows."""
+    name = os.fsdecode(b"caf\xe9 \xe2\x80\xae.mp4")
+    named = content | {"scene": name, "source": name, "run": name}
+    assert Reader(page(named, [])).text.count(shown(name)) == 2 * 2 + 1
+    assert "\u202e" not in page(named, [])
+    assert page(named, []).encode()
 
 
 def test_what_cannot_be_measured_is_a_dash(content):

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import os
 import shutil
 import socket
 import subprocess
@@ -75,7 +77,7 @@ def left(studio):
     return sorted(path.name for path in studio.shelf.folder.iterdir())
 
 
-def wait(client, until=lambda job: job["state"] != "running", seconds=150):
+def wait(client, until=lambda job: job["state"] != "running", seconds=600):
     began, seen = time.monotonic(), []
     while not until(job := client.get("/api/job").json()):
         assert time.monotonic() - began < seconds, job
@@ -347,6 +349,16 @@ def test_a_scene_in_windows_is_ready_when_all_are_fitted(tmp_path, tiny_store):
         assert scene["ready"] is complete
     (run / "windows.json").write_text("{")
     assert Shelf.open(tmp_path).about()[0]["ready"] is False
+
+
+def test_a_scene_whose_name_is_no_text_is_offered_and_found(tmp_path, tiny_store):
+    scene = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(tiny_store.folder, scene)
+    shelf = Shelf.open(tmp_path)
+    (about,) = shelf.about()
+    assert json.dumps(about, ensure_ascii=False).encode()
+    assert shelf.place(about["name"]).folder == scene
+    assert shelf.picture(about["name"]).is_file()
 
 
 def test_new_names_are_free(tmp_path):

@@ -1,5 +1,6 @@
 """The renderer's ground truth is exact: every other test of motion relies on it."""
 
+import shutil
 import time
 from dataclasses import replace
 
@@ -290,6 +291,15 @@ def test_written_clip_reads_back(tmp_path):
         assert truth["occlusion_labels"]
     with pytest.raises(InputError, match="empty folder"):
         write_clip(made, tmp_path / "clip")
+
+
+def test_another_clip_does_not_replace_a_truth(tmp_path):
+    write_clip(render_clip(1, 2, (48, 32), n_queries=4), tmp_path)
+    shutil.rmtree(tmp_path / "frames")
+    before = (tmp_path / "gt.npz").read_bytes()
+    with pytest.raises(InputError, match="empty folder"):
+        write_clip(render_clip(2, 2, (48, 32), n_queries=4), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"gt.npz": before}
 
 
 def test_a_filmed_clip_is_the_rendered_one_frame_by_frame(tmp_path):

@@ -151,6 +151,21 @@ def test_09_size_that_changes_within_a_clip(tmp_path, suffix):
     assert "has size 128x96, the ones before 64x48" in refusal(path)
 
 
+@pytest.mark.parametrize("side", [8192, 8193])
+def test_13_a_frame_that_is_huge_later_on_is_not_decoded(tmp_path, side):
+    """Its size is told, where it is more than can be accepted anywhere; else, that it changes."""
+    frames = b"".join(
+        ffmpeg(tmp_path / f"{size}.png", "-f", "lavfi", "-i", f"color=size={size}", "-frames:v", 1)
+        .read_bytes()
+        for size in ("64x48", "64x48", f"{side}x{side}")
+    )
+    (tmp_path / "all").write_bytes(frames)
+    pipe = ("-f", "image2pipe", "-c:v", "png", "-i", tmp_path / "all", "-c", "copy")
+    said = refusal(ffmpeg(tmp_path / "clip.mkv", *pipe))
+    assert ("a frame of 8193x8193 exceeds 8192" in said) == (side == 8193)
+    assert ("has size 8192x8192, the ones before 64x48" in said) == (side == 8192)
+
+
 def test_09_folder_with_mixed_sizes(tmp_path):
     frames = [np.zeros((16, 20, 3), np.uint8)] * 2 + [np.zeros((20, 16, 3), np.uint8)] * 2
     folder = make_folder(tmp_path / "f", [f"{k}.png" for k in range(4)], frames)

@@ -16,6 +16,7 @@ from omnimotion.batch.task import STAGES, Record, Task
 from omnimotion.batch.work import found_record, waiting_lock
 from omnimotion.errors import CheckpointError, OmniMotionError
 from omnimotion.files import atomic_write, read_json, shown, write_json
+from omnimotion.kinds import NONE, NUMBER, check_kinds
 from omnimotion.report_page import STYLE, shown_value
 
 KIND, FORMAT = "omnimotion-batch", 1
@@ -59,7 +60,7 @@ def row_of(task: Task, record: Record) -> dict[str, Any]:
         "n_frames": report.get("n_frames"), "size": report.get("size"),
         "figures": {name: report.get("figures", {}).get(name) for name in FIGURES},
         "links": {
-            name: quote(os.fspath(path.relative_to(task.folder)))
+            name: quote(os.fsencode(path.relative_to(task.folder)))
             for name, path in links.items() if path.is_file()
         },
     }  # fmt: skip
@@ -76,9 +77,16 @@ def state_of(task: Task, record: Record) -> str:
 
 def _report(task: Task) -> dict[str, Any]:
     """The report of the fit, empty where there is none yet."""
+    if not task.report.is_file():
+        return {}
     try:
-        return read_json(task.report, CheckpointError) if task.report.is_file() else {}
-    except OmniMotionError:  # the summary tells what it can; `train` says what is wrong
+        report = read_json(task.report, CheckpointError)
+        check_kinds(report, {"figures": (dict,)})
+        for name in FIGURES:
+            if name in report["figures"]:
+                check_kinds(report["figures"][name], {"value": (*NUMBER, NONE), "unit": (str,)})
+        return report
+    except (OmniMotionError, ValueError):  # the summary tells what it can; `train` what is wrong
         return {}
 
 

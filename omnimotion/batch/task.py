@@ -14,10 +14,12 @@ from typing import Any, Self
 
 from omnimotion.errors import ConfigError, SceneError
 from omnimotion.files import read_json, shown, write_json
+from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
 
 KIND = "omnimotion-batch-result"
 CONFIG_NAME = "config.txt"
 STAGES = ("preprocess", "train", "query")
+_KINDS: Kinds = {"name": (str,), "video": (str,), "stages": (dict,), "begun": (str, NONE)}
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ class Record:
             if found.pop("kind") != KIND:
                 raise ValueError("of another kind")
             failure = found.pop("failure")
+            check_kinds(found, _KINDS)
+            for made in found["stages"].values():
+                check_kinds(made, {"key": (list,), "s": NUMBER, "mb": NUMBER})
+            if failure:
+                check_kinds(failure, {"stage": (str,), "exit_code": (int,), "error": (str,)})
             return cls(failure=Failure(**failure) if failure else None, **found)
         except (KeyError, TypeError, ValueError) as problem:
             raise SceneError(f"{shown(task.result)} is damaged ({problem}): delete it") from None

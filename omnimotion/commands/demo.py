@@ -22,13 +22,16 @@ def add_arguments(parser: Parser) -> None:
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.errors import ConfigError
+    from omnimotion.files import remove_stale_temps
     from omnimotion.synthetic import film_clip, write_clip
 
     try:
         width, height = (int(side) for side in args.size.split("x"))
     except ValueError:
         raise ConfigError(f"--size {args.size!r}: expected WxH, e.g. 160x120") from None
-    if (args.folder / "gt.npz").is_file():
+    if args.folder.is_dir():
+        remove_stale_temps(args.folder)  # of one that was killed
+    if (args.folder / "gt.npz").is_file() and (args.folder / "frames").is_dir():
         log.info("clip=%s is there already", args.folder)
         return 0
     write_clip(film_clip(args.seed, args.length, (width, height)), args.folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnimotion.config import Config, Parser, load_config
+from omnimotion.files import shown
 
 if TYPE_CHECKING:
     from omnimotion.video import Video
@@ -98,9 +99,9 @@ def format_plan(plan: dict[str, Any]) -> str:
     """The plan as a table."""
     width, height = plan["size"]
     lines = [
-        f"{plan['video']}: {plan['n_frames']} frames of {width}x{height}, {plan['pairs']} pairs "
-        f"by {plan['flow']}, windows of train: {plan['windows']}, each {plan['steps']} steps of "
-        f"{1e3 * plan['step_s']:.1f} ms",
+        f"{shown(plan['video'])}: {plan['n_frames']} frames of {width}x{height}, "
+        f"{plan['pairs']} pairs by {plan['flow']}, windows of train: {plan['windows']}, "
+        f"each {plan['steps']} steps of {1e3 * plan['step_s']:.1f} ms",
         "", f"{'':<12}{'time':>10}{'disk':>12}{'memory':>12}",
     ]  # fmt: skip
     stages = plan["stages"]

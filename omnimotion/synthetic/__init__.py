@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnimotion.errors import ConfigError, InputError
-from omnimotion.files import atomic_write
+from omnimotion.files import atomic_folder, atomic_write
 from omnimotion.synthetic.scene import Layer, Surface, SyntheticScene
 from omnimotion.synthetic.staging import build_scene
 
@@ -107,27 +107,36 @@ def write_clip(clip: SyntheticClip, folder: Path) -> None:
     """Write ``folder/frames/00000.png``, ... and ``folder/gt.npz``.
 
     The archive has ``queries``, ``tracks``, ``visible``, ``known`` and ``occlusion_labels`` (True:
-    visibility may be scored). Raises InputError if there are frames in the folder already,
-    ResourceError if the disk is full.
+    The archive has ``queries``, ``tracks``, ``visible``, ``known`` and ``occlusion_labels`` (True:
+    visibility may be scored). The folder of frames comes last, and whole. Raises InputError if
+    there are frames or another archive in the folder already, ResourceError if the disk is full.
     """
-    target = folder / "frames"
-    if target.exists() and any(target.iterdir()):
-        raise InputError(f"{target}: found files, expected an empty folder; choose another one")
-    target.mkdir(parents=True, exist_ok=True)
-    for t, frame in enumerate(clip.frames):
-        png = io.BytesIO()
-        Image.fromarray(frame).save(png, "PNG")
-        atomic_write(target / f"{t:05d}.png", png.getvalue())
-    truth = io.BytesIO()
+    frames, truth = folder / "frames", folder / "gt.npz"
+    if frames.is_dir() and not any(frames.iterdir()):
+        frames.rmdir()
+    data = _truth(clip)
+    if frames.exists() or (truth.exists() and truth.read_bytes() != data):
+        raise InputError(f"{folder}: found files, expected an empty folder; choose another one")
+    with atomic_folder(frames) as half:
+        for t, frame in enumerate(clip.frames):
+            png = io.BytesIO()
+            Image.fromarray(frame).save(png, "PNG")
+            atomic_write(half / f"{t:05d}.png", png.getvalue())
+        atomic_write(truth, data)
+
+
+def _truth(clip: SyntheticClip) -> bytes:
+    """What ``gt.npz`` holds."""
+    file = io.BytesIO()
     np.savez(
-        truth,
+        file,
         queries=clip.queries,
         tracks=clip.tracks,
         visible=clip.visible,
         known=clip.known,
         occlusion_labels=np.array(True),
     )
-    atomic_write(folder / "gt.npz", truth.getvalue())
+    return file.getvalue()
 
 
 def _draw_queries(

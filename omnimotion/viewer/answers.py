@@ -15,7 +15,7 @@ import numpy as np
 from omnimotion.clouds import BESIDE_TRACKS, canonical_cloud
 from omnimotion.depth_pictures import DepthPictures
 from omnimotion.errors import ConfigError, InputError, PointsError
-from omnimotion.files import read_bytes
+from omnimotion.files import read_bytes, shown
 from omnimotion.fitted import FittedScene
 from omnimotion.flow import SceneStore, frame_path
 from omnimotion.footage import images
@@ -65,7 +65,8 @@ class Answers:
         """What the page needs to know of the clip."""
         index = self._tracker.index
         return {
-            "name": index.name, "run": self.scene.meta.get("run", ""), "fps": index.fps,
+            "name": shown(index.name), "run": shown(self.scene.meta.get("run", "")),
+            "fps": index.fps,
             "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
             "mask_step": self._mask_step,
             "formats": [

@@ -19,6 +19,7 @@ from omnimotion.batch.stage import Place as Anywhere
 from omnimotion.batch.stage import last_words, run_stage
 from omnimotion.config import load_config
 from omnimotion.errors import CheckpointError, ConfigError, InputError, OmniMotionError
+from omnimotion.files import shown
 from omnimotion.flow import INDEX_NAME, frame_path
 from omnimotion.history import read_metrics
 from omnimotion.signals import StopSignal
@@ -43,7 +44,7 @@ class Job:
         """
         done, of, units = self._trained() if self.stage == "train" else self._preprocessed()
         picture = self.picture()
-        return {"name": self.place.folder.name, "stage": self.stage, "units": units,
+        return {"name": shown(self.place.folder.name), "stage": self.stage, "units": units,
                 "done": min(done, of), "of": of,
                 "picture": f"{picture.parent.name}/{picture.name}" if picture else ""}  # fmt: skip
 
@@ -163,9 +164,9 @@ class Jobs:
         try:
             ended = self._ended(job, stages)
         except (OmniMotionError, OSError) as problem:
-            ended = {"state": "failed", "said": " ".join(str(problem).split())}
+            ended = {"state": "failed", "said": shown(" ".join(str(problem).split()))}
         with self._lock:
-            self._last, self._job = ended | {"name": job.place.folder.name}, None
+            self._last, self._job = ended | {"name": shown(job.place.folder.name)}, None
 
     def _ended(self, job: Job, stages: list[list[str]]) -> dict[str, Any]:
         for words in stages:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from omnimotion.errors import CheckpointError, ConfigError
+from omnimotion.files import shown
 from omnimotion.flow import SceneIndex
 from omnimotion.history import read_metrics
 from omnimotion.known import read_known
@@ -98,7 +99,7 @@ class Refits:
         lines = self._said.read_text(encoding="utf-8", errors="replace").splitlines()
         if code == 0:
             self.finished(going.run)
-            self._last = {"state": "done", "run": going.run.name}
+            self._last = {"state": "done", "run": shown(going.run.name)}
         else:
             last = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
             self._last = {"state": "failed", "said": last}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from omnimotion.errors import ConfigError, OmniMotionError
+from omnimotion.files import shown
 from omnimotion.viewer import patience
 from omnimotion.viewer.answers import as_json
 from omnimotion.viewer.guard import Guard
@@ -174,7 +175,7 @@ def _say_errors(app: FastAPI) -> None:
 
     @app.exception_handler(OmniMotionError)
     def refused(_: Request, problem: OmniMotionError) -> JSONResponse:
-        return JSONResponse({"error": " ".join(str(problem).split())}, status_code=400)
+        return JSONResponse({"error": shown(" ".join(str(problem).split()))}, status_code=400)
 
     @app.exception_handler(HTTPException)  # an address that is none, a body that is no JSON
     def unanswered(_: Request, problem: HTTPException) -> JSONResponse:

@@ -55,9 +55,13 @@ class Shelf:
         return shelf
 
     def places(self) -> dict[str, Place]:
-        """What is there, by name: scenes, and videos whose scene is not complete."""
+        """What is there, by name: scenes, and videos whose scene is not complete.
+
+        A name is as it may be shown, in case that its bytes are no text.
+        """
         entries = list(self.folder.iterdir())
-        found = {each.name: Place(each, None) for each in entries if (each / INDEX_NAME).is_file()}
+        scenes = [each for each in entries if (each / INDEX_NAME).is_file()]
+        found = {shown(each.name): Place(each, None) for each in scenes}
         for video in entries:
             folder = video.with_name(video.name.removesuffix(UPLOAD))
             if video.name.endswith(UPLOAD) and _OURS.fullmatch(folder.name) and video.is_file():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_archive, write_archive
+from omnimotion.kinds import NUMBER, check_kinds
 from preprocess.raft_weights import save_weights
 from preprocess.train_raft.settings import RaftSettings
 from preprocess.train_raft.training import Training
@@ -57,13 +58,11 @@ def restore(run: Path, training: Training) -> None:
         if found.shape != tuple(target.shape) or found.dtype != np.float32:
             raise CheckpointError(f"{path}: {name}: {found.dtype} {found.shape}, expected float32 "
                                   f"{tuple(target.shape)}")  # fmt: skip
+        if not np.isfinite(found).all():
+            raise CheckpointError(f"{path}: {name}: a value is not finite")
         with torch.no_grad():
             target.copy_(torch.from_numpy(found))
-    try:
-        training.step, training.skipped = int(meta["step"]), int(meta["skipped"])
-        training.best_px = float(meta.get("best_px", math.inf))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged meta ({error})") from error
+    training.step, training.skipped, training.best_px = _progress(path, meta)
 
 
 def save_best(run: Path, training: Training) -> None:
@@ -80,6 +79,18 @@ def tensors(training: Training) -> dict[str, Tensor]:
         moments = training.optimizer.state[parameter]
         found |= {f"{moment}.{name}": moments[moment] for moment in MOMENTS}
     return found
+
+
+def _progress(path: Path, meta: dict[str, Any]) -> tuple[int, int, float]:
+    """Steps done, of them skipped last, and the best score; CheckpointError where damaged."""
+    told = {"best_px": math.inf, **meta}
+    try:
+        check_kinds(told, {"step": (int,), "skipped": (int,), "best_px": NUMBER})
+        if min(told["step"], told["skipped"], told["best_px"]) < 0:
+            raise ValueError("a number below 0")
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged meta ({error})") from error
+    return told["step"], told["skipped"], float(told["best_px"])
 
 
 def _check_settings(path: Path, found: Any, settings: RaftSettings) -> None:

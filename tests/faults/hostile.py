@@ -7,9 +7,11 @@ import io
 import json
 import pickle
 import struct
+import subprocess
 import zipfile
 import zlib
 
+import imageio_ffmpeg
 import numpy as np
 
 BOMB = 512 << 20  # bytes that it would unpack to
@@ -32,6 +34,11 @@ def song(canary):
 
 def png_header(width, height):
     """A PNG that claims a size and holds next to nothing."""
+    return png_of(width, height, zlib.compress(b"\0" * 1000))
+
+
+def png_of(width, height, pixels):
+    """A PNG of 8-bit RGB with these deflated rows."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(
@@ -40,7 +47,7 @@ def png_header(width, height):
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(
-        b"IDAT", zlib.compress(b"\0" * 1000)
+        b"IDAT", pixels
     ) + chunk(b"IEND", b"")  # fmt: skip
 
 
@@ -54,6 +61,27 @@ def npy(array=None, shape=None, descr="<f4", data=b""):
         np.lib.format.write_array_header_1_0(file, header)
         file.write(data)
     return file.getvalue()
+
+
+def npy_files(canary):
+    """.npy files that are none, by what their header does to a parser of Python literals."""
+
+    def headed(text):
+        data = text.encode() + b"\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(data)) + data
+
+    return {
+        "cut": headed("{'descr': '<f4', 'fortran_order': False, 'shape': (3"),
+        "deep": headed("(" * 3000),
+        "no key": headed("{[]: 1}"),
+        "huge": npy(shape=(1 << 40,)),
+        "endless": npy(shape=(1 << 62, 3)),
+        "negative": npy(shape=(-1, -1)),
+        "objects": npy(shape=(1,), descr="|O", data=song(canary)),
+        "pickle": song(canary),
+        "zip": b"PK\x03\x04" + bytes(50),
+        "empty": b"",
+    }
 
 
 def archive(members, compression=zipfile.ZIP_STORED):
@@ -82,6 +110,22 @@ def archives(canary):
         "deep json": archive([("meta.json", "[" * 200_000)]),
         "empty": archive([]),
     }
+
+
+def png_bomb(side):
+    """A whole PNG, black: some thousandth of the bytes that it decodes to."""
+    deflate = zlib.compressobj(1)
+    rows = [deflate.compress(bytes(1 + 3 * side)) for _ in range(side)]
+    return png_of(side, side, b"".join(rows) + deflate.flush())
+
+
+def video_bomb(path):
+    """A video whose third frame is 16000 px a side, the first two 64 px: 768 MB in 3.4 MB."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    pipe = ["-f", "image2pipe", "-c:v", "png", "-framerate", "10", "-i", "-"]
+    command = [program, "-v", "error", *pipe, "-c", "copy", str(path)]
+    subprocess.run(command, input=png_bomb(64) * 2 + png_bomb(16000), check=True, timeout=60)
+    return path
 
 
 def images():

@@ -1,24 +1,25 @@
 """Every reader, given files with random damage: only the project's own errors may come out.
 
 `FEW` changes of each sample in every run of the tests; with `slow`, as many as fit in 10 minutes,
-or in the environment's FUZZ_SECONDS; FUZZ_SEED draws the same again.
+or in the environment's FUZZ_SECONDS, of CPU time; FUZZ_SEED draws the same again.
 """
 
 import io
 import json
 import os
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_files import make_clips
+from damage import damaged, film_of, sealed
+from fuzzing import fuzz
 from PIL import Image
 from some_tracks import make_tracks
 
 from omnimotion.checkpoint import load_checkpoint
 from omnimotion.config import load_config
-from omnimotion.errors import OmniMotionError
 from omnimotion.export import load_tracks, save_tracks
 from omnimotion.files import CHECKSUM
 from omnimotion.flow import SceneIndex, flow_path, read_flow
@@ -36,7 +37,8 @@ from preprocess.job import find_job
 FEW = 120
 SECONDS = float(os.environ.get("FUZZ_SECONDS", 600))
 SEED = int(os.environ.get("FUZZ_SEED", time.time()))
-LONGEST_S = 10.0
+FEW_VIDEOS = 8  # each takes a third of a second
+VIDEOS = ["clip.mp4", "clip.mkv", "clip.avi", "fast.mp4"]
 POINTS = "t,x,y\n0,1.5,2\n3,10,20.25\n"
 KNOWN = "track,t,x,y,visible\n0,0,1.5,2,1\n0,3,10,20.25,0\n1,1,3,4,1\n1,2,3,5,1\n"
 CONFIG = "# a fit\nnum_iters = 300\nlearning_rate = 0.01\nbackend = torch\ncamera = true\n"
@@ -121,63 +123,8 @@ READERS = [
 ]
 
 
-def damaged(data, rng):
-    """The bytes with some changed, cut out, repeated, or put in."""
-    found = bytearray(data)
-    for _ in range(rng.integers(1, 6)):
-        at = int(rng.integers(0, len(found) + 1))
-        length = int(min(2 ** rng.integers(0, 8), 200))
-        kind = rng.integers(0, 5)
-        if kind == 0 and at < len(found):
-            found[at] ^= 1 << rng.integers(0, 8)
-        elif kind == 1:
-            found[at : at + length] = rng.bytes(length)
-        elif kind == 2:
-            del found[at : at + length]
-        elif kind == 3:
-            found[at:at] = found[at : at + length]
-        else:
-            word = [b"nan", b"-1", b"1e999", b"\0", b"\xff", b"]", b"{", b'"', b",", b"\n"]
-            found[at:at] = word[rng.integers(0, len(word))]
-    return bytes(found)
-
-
-def sealed(data, rng):
-    """The archive with one of its members damaged: the object, mostly, or a header."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    name = "meta.json" if rng.random() < 0.6 else str(rng.choice(list(members)))
-    split = len(members[name]) if name == "meta.json" else 128  # of an .npy file: the header
-    members[name] = damaged(members[name][:split], rng) + members[name][split:]
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
-    return file.getvalue()
-
-
-def fuzz(sample, folder, rng, count=None, seconds=None):
-    name, data, file_name, read = sample
-    damage = sealed if name in SEALED else damaged
-    folder = folder / name.replace(" ", "_")
-    folder.mkdir()
-    path = folder / file_name
-    begun = time.monotonic()
-    refused = k = 0
-    while k < count if count else time.monotonic() - begun < seconds:
-        k += 1
-        path.write_bytes(damage(data, rng))
-        start = time.monotonic()
-        try:
-            read(path)
-        except OmniMotionError:
-            refused += 1
-        except Exception as problem:
-            (folder / "found").write_bytes(path.read_bytes())
-            pytest.fail(f"{name}: {problem!r} from {folder / 'found'}")
-        assert time.monotonic() - start < LONGEST_S
-    assert refused > 0
-    print(f"{name}: {k} files, {refused} refused, seed {SEED}")  # noqa: T201  shown with -s
+def damage_of(name):
+    return sealed if name in SEALED else damaged
 
 
 @pytest.mark.filterwarnings("default")
@@ -185,7 +132,8 @@ def fuzz(sample, folder, rng, count=None, seconds=None):
 def test_46_47_only_our_errors(name, tmp_path, tiny_scene, tiny_clip):
     found = {sample[0]: sample for sample in samples(tmp_path, tiny_scene, tiny_clip)}
     assert list(found) == READERS
-    fuzz(found[name], tmp_path, np.random.default_rng(READERS.index(name)), count=FEW)
+    random = np.random.default_rng(READERS.index(name))
+    fuzz(found[name], tmp_path, random, damage_of(name), count=FEW)
 
 
 @pytest.mark.slow
@@ -194,15 +142,27 @@ def test_46_47_only_our_errors(name, tmp_path, tiny_scene, tiny_clip):
 def test_46_47_only_our_errors_for_long(name, tmp_path, tiny_scene, tiny_clip):
     found = {sample[0]: sample for sample in samples(tmp_path, tiny_scene, tiny_clip)}
     random = np.random.default_rng([SEED, READERS.index(name)])
-    fuzz(found[name], tmp_path, random, seconds=SECONDS)
+    said(fuzz(found[name], tmp_path, random, damage_of(name), seconds=SECONDS))
+
+
+def film(folder, name):
+    make_clips(folder)
+    return f"video {name}", (folder / name).read_bytes(), name, open_video
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_4_7_only_our_errors(name, tmp_path):
+    random = np.random.default_rng(VIDEOS.index(name))
+    fuzz(film(tmp_path, name), tmp_path, random, film_of(Path(name).suffix), count=FEW_VIDEOS)
 
 
 @pytest.mark.slow
-def test_4_7_a_damaged_video_for_long(tmp_path):
-    from clip_files import make_clips
+@pytest.mark.parametrize("name", VIDEOS)
+def test_4_7_only_our_errors_for_long(name, tmp_path):
+    random = np.random.default_rng([SEED, VIDEOS.index(name)])
+    damage = film_of(Path(name).suffix)
+    said(fuzz(film(tmp_path, name), tmp_path, random, damage, seconds=SECONDS))
 
-    clips = make_clips(tmp_path)
-    for k, name in enumerate(("clip.mp4", "clip.mkv", "clip.avi", "fast.mp4")):
-        data = Path(clips / name).read_bytes()
-        sample = (f"video {k}", data, name, open_video)
-        fuzz(sample, tmp_path, np.random.default_rng([SEED, k]), seconds=SECONDS)
+
+def said(line):
+    print(f"{line}, seed {SEED}")  # noqa: T201  shown with -s

@@ -69,6 +69,14 @@ def test_32_a_fit_goes_on_to_the_same_bytes(tiny_store, tiny_config, tmp_path, k
         assert found == files(whole / "checkpoints")
 
 
+def test_a_demo_that_was_killed_is_made_in_the_same_folder(tmp_path):
+    words = ("demo", tmp_path / "{}", "--length", 12, "--size", "96x64")
+    runs, _ = killed(words, FEW, 0.5)
+    assert main([str(word).format("whole") for word in words]) == 0
+    for number in range(runs):
+        assert files(tmp_path / str(number)) == files(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("kills", COUNTS)
 def test_32_a_query_leaves_the_old_files_or_the_new_ones(tiny_scene, tmp_path, kills):
     words = ("query", "--scene", tiny_scene, "--grid", "6", "--overwrite", *ON_CPU,

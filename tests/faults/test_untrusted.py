@@ -54,6 +54,8 @@ def refusals(tiny_clip, tiny_scene, tmp_path_factory):
         mask = folder / f"mask {name}.png"
         mask.write_bytes(data)
         cases[f"mask: {name}"] = 3, [*query, "--mask", mask]
+    bomb = hostile.video_bomb(folder / "bomb.mkv")
+    cases["video: bomb"] = 3, ["preprocess", bomb, "--scene", folder / "s", "--flow", "dis"]
     for name, data in hostile.points(canary).items():
         (folder / name).write_bytes(data)
         cases[f"points: {name}"] = 3, [*query, "--points", folder / name]
