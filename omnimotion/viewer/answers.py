@@ -87,7 +87,7 @@ class Answers:
     def _take(self, scene: FittedScene) -> None:
         self.scene, self._kept, self._tracker = scene, Kept(), scene.tracker
         self._mask: Relay | None = None  # the newest one
-        self._depths: dict[int, DepthPictures] = {}  # of the window that was asked last
+        self._depths = DepthPictures(scene.tracker, LAYER_SIDE)
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
         """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
@@ -187,15 +187,12 @@ class Answers:
         return encode_png(layer)
 
     def _rendered(self, layer: str, t: int) -> bytes:
+        if layer == "depth":
+            return encode_png(self._depths.small(t))
         windows = self._tracker.windows
         k = int(homes(windows, np.array([t]))[0])
-        tracker, t = self._tracker.window(k), t - windows[k].start
-        if layer == "depth":
-            if k not in self._depths:
-                self._depths = {k: DepthPictures(tracker, LAYER_SIDE)}
-            return encode_png(self._depths[k].small(t))
         step = -(-max(self._tracker.index.size) // LAYER_SIDE)
-        return encode_png(tracker.surface(t, step)[1])
+        return encode_png(self._tracker.window(k).surface(t - windows[k].start, step)[1])
 
     @property
     def _mask_step(self) -> int:
