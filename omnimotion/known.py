@@ -80,6 +80,19 @@ def read_known(path: Path, n_frames: int, size: Size, pins: bool = False) -> Kno
     return KnownTracks(xy, weight, visible)
 
 
+def known_within(known: KnownTracks, window: range) -> KnownTracks | None:
+    """What is known in the frames of a window, counted from its first; None where that is nothing.
+
+    Tracks that are known in one of its frames only, or not seen in any, tell no motion there.
+    """
+    frames = slice(window.start, window.stop)
+    weight, visible = known.weight[:, frames], known.visible[:, frames]
+    is_told = ((weight > 0).sum(axis=1) >= 2) & visible.any(axis=1)
+    if not is_told.any():
+        return None
+    return KnownTracks(known.xy[is_told, frames], weight[is_told], visible[is_told])
+
+
 def _check_twice(source: str, tracks: np.ndarray, t: np.ndarray) -> None:
     order = np.lexsort((t, tracks))
     same = (np.diff(tracks[order]) == 0) & (np.diff(t[order]) == 0)
