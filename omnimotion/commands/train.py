@@ -41,10 +41,9 @@ def add_arguments(parser: Parser) -> None:
         "--pin", type=Path, metavar="FILE",
         help="points that must hold, CSV with the header track,t,x,y and, for places where the "
         "point is hidden, visible (0 or 1); each in two frames or more. Goes on from the complete "
-        "run --run for pin_steps steps, with its settings, into a folder beside it, "
-        "<run>-pinned-<mark of the pins>; query.py takes a scene's newest run, and its tracks of "
-        "these points go through the pins. Of a run in windows, those are fitted on that hold two "
-        "places of a point or more",
+        "run --run (of windows: where two places of a point are) for pin_steps steps, with its "
+        "settings, into a folder beside it, <run>-pinned-<mark of the pins>; query.py takes a "
+        "scene's newest run, and its tracks of these points go through the pins",
     )  # fmt: skip
     parser.add_argument(
         "--masks", type=Path, metavar="DIR",
