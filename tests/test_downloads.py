@@ -26,7 +26,8 @@ from omnimotion.batch.stage import Ended
 from omnimotion.maps import write_maps
 from omnimotion.propagation import write_masks
 from omnimotion.video import open_video
-from omnimotion.viewer import downloads, orders
+from omnimotion.viewer import downloads as module
+from omnimotion.viewer import orders
 from omnimotion.viewer.answers import open_answers
 from omnimotion.viewer.downloads import PIECE_BYTES, Downloads, zipped
 from omnimotion.viewer.server import build_app
@@ -48,8 +49,9 @@ def fitted(tiny_scene):
 def made(fitted, tiny_scene):
     """Downloads of the tiny scene."""
     answers = open_answers(fitted, tiny_scene)
-    with closing(Downloads(tiny_scene, lambda: run_folder(tiny_scene, None), answers, WORDS)) as it:
-        yield it
+    run = run_folder(tiny_scene, None)
+    with closing(Downloads(tiny_scene, lambda: run, answers, WORDS)) as downloads:
+        yield downloads
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def here(monkeypatch):
     def run(words, log, place, stop):
         return Ended(main(words), 0, 0)
 
-    monkeypatch.setattr(downloads, "run_stage", run)
+    monkeypatch.setattr(module, "run_stage", run)
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def stuck(monkeypatch):
             time.sleep(0.01)
         return Ended(-15, 0, 0)
 
-    monkeypatch.setattr(downloads, "run_stage", run)
+    monkeypatch.setattr(module, "run_stage", run)
     return begun
 
 
@@ -194,7 +196,7 @@ def test_none_is_begun_while_one_is_sent(client, made, here):
 
 
 def test_it_may_not_take_for_ever(client, made, stuck, monkeypatch):
-    monkeypatch.setattr(downloads, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.05)
     client.post("/api/made", json=MAPS)
     found = wait(client)
     assert found["state"] == "failed"
@@ -207,7 +209,7 @@ def test_what_fails_says_why_and_leaves_nothing(client, made, monkeypatch):
         log.write_text("$ omnimotion query\nbackend=torch\nerror: no such thing\n")
         return Ended(2, 0, 0)
 
-    monkeypatch.setattr(downloads, "run_stage", run)
+    monkeypatch.setattr(module, "run_stage", run)
     client.post("/api/made", json=MAPS)
     assert wait(client) == {"state": "failed", "said": "no such thing", "what": "maps"}
     assert "nothing is made yet" in said(client.get("/api/made/file"))
@@ -229,7 +231,7 @@ def test_the_run_that_is_shown_is_asked(client, tiny_scene, monkeypatch):
         asked.extend(words)
         return Ended(2, 0, 0)
 
-    monkeypatch.setattr(downloads, "run_stage", run)
+    monkeypatch.setattr(module, "run_stage", run)
     client.post("/api/made", json=MAPS)
     wait(client)
     assert {f"--scene={tiny_scene}", f"--run={run_folder(tiny_scene, None)}", *WORDS} <= set(asked)

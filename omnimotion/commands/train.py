@@ -31,11 +31,23 @@ def add_arguments(parser: Parser) -> None:
                         help="scene folder made by preprocess")  # fmt: skip
     parser.add_argument("--run", type=Path, metavar="DIR",
                         help="folder of the run; default <scene>/runs/default")  # fmt: skip
+    _add_given(parser)
+    _add_windows(parser)
+    add_settings(parser)
+
+
+def _add_given(parser: Parser) -> None:
+    """What is known of the video besides."""
     parser.add_argument(
         "--tracks", type=Path, metavar="FILE",
         help="any tracker's points of this video, to learn from as from the flow: a file of "
         "tracks (.npz, .csv, .json), or CSV with the header track,t,x,y and, if known, confidence "
         "(weighs 0 to 1) and visible (0 or 1); hidden points are left out; see tracks_share",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tracks-licence", metavar="TEXT",
+        help="that the tracks of --tracks come under, CC-BY-NC-4.0 say: answers name it; by "
+        "default what a file of tracks says itself",
     )  # fmt: skip
     parser.add_argument(
         "--pin", type=Path, metavar="FILE",
@@ -55,6 +67,9 @@ def add_arguments(parser: Parser) -> None:
         help="a depth map for each frame, PNG of 16 bits or NPY, in the order of the names, of "
         "any scale: what is farther in a frame lies deeper; see depth_order and inverse_depth",
     )  # fmt: skip
+
+
+def _add_windows(parser: Parser) -> None:
     parser.add_argument(
         "--window", type=int, default=WINDOW, metavar="N",
         help=f"frames of a window: a clip of more than {MOST:g} windows is cut, and each window "
@@ -74,7 +89,6 @@ def add_arguments(parser: Parser) -> None:
         "queries then give the scene's own tracks, not refined, and preprocess --repair makes "
         "the matches again",
     )  # fmt: skip
-    add_settings(parser)
 
 
 def main(args: Namespace) -> int:
@@ -108,7 +122,7 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
         store.require_files()
     check_divided(config.fit, len(windows))
     supervision = read_supervision(
-        store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
+        store.index, args.tracks, args.pin, args.masks, args.depth, args.tracks_licence
     )
     _check_given(args, store.index.n_frames, len(windows), sorted(supervision.fingerprints))
     set_threads(config.fit.threads)
@@ -145,6 +159,8 @@ def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str
     """Refuse what does not go with so many windows."""
     if n_windows == 1 and args.shard:
         raise ConfigError(f"--shard {args.shard}: the clip has one window: leave it out")
+    if args.tracks_licence is not None and not args.tracks:
+        raise ConfigError("--tracks-licence is of imported tracks: give --tracks FILE")
     given = [name for name in given if name != "pin"]
     if n_windows > 1 and given:
         raise ConfigError(

@@ -30,7 +30,7 @@ export function offer(scene) {
 
 // Shows the fields of what is chosen, and whether it can be asked for now.
 export function refreshDownload(state) {
-  const what = part("what").value, { units, first } = part("format").selectedOptions[0].dataset;
+  const what = part("product").value, { units, first } = part("format").selectedOptions[0].dataset;
   for (const id of ["format-field", "kind-field", "frames-field"]) {
     part(id).hidden = !FIELDS[what].includes(id);
   }
@@ -52,7 +52,7 @@ function save(href, name) {
 
 // ``number`` gives the server's number of the mask, once it has it; ``say`` tells how it goes.
 export async function download(state, number, say) {
-  const what = part("what").value, points = state.points.map((point) => point.query);
+  const what = part("product").value, points = state.points.map((point) => point.query);
   if (what === "tracks") return say(`${await downloadTracks(points)} downloaded`);
   isMaking = true;
   refreshDownload(state);
