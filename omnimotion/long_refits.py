@@ -77,8 +77,8 @@ class Refit:
                         copy_function=_link, ignore=shutil.ignore_patterns(LOCK),
                     )  # fmt: skip
         if self._pinned:
-            log.info("pins: windows %s of %d are fitted on, the others stay as they are",
-                     ", ".join(map(str, self._pinned)), len(self._windows))  # fmt: skip
+            log.info("pins: of %d windows these are fitted on: %s; the others stay as they are",
+                     len(self._windows), ", ".join(map(str, self._pinned)))  # fmt: skip
         else:
             log.info("pins: no window holds two places of a point, so none is fitted on: tracks "
                      "of the points go through them, what is near stays")  # fmt: skip
