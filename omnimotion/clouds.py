@@ -2,10 +2,10 @@
 
 Conventions. Canonical coordinates are normalised: half the longer side of a frame is 1. A cloud
 has x to the right, y up and z towards the viewer, as programs for 3-D show it. How deep something
-lies is an order, not a distance.
+lies is an order, not a distance. Windows of a clip have a volume each, with axes of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from omnimotion.files import atomic_write, make_folder
 from omnimotion.rays import surface_at
-from omnimotion.tracker import RAYS_AT_ONCE, Tracker
+from omnimotion.tracker import RAYS_AT_ONCE, Tracker, Windowed
 
 BESIDE_TRACKS = 4  # px between rays, where the volume is shown with tracks
 PLY_POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
@@ -41,6 +41,37 @@ def canonical_cloud(tracker: Tracker, frames: Iterable[int], step: int) -> np.nd
             points["rgb"] = (255 * seen.rgb[0].clamp(0, 1)).round().cpu().numpy()
             found = _thinned(np.concatenate((found, points)), step / tracker.frame.half)
     return found
+
+
+def volumes(
+    path: Path, windows: Sequence[range], frames: Sequence[int]
+) -> dict[int, tuple[Path, list[int]]]:
+    """By window that has some of the frames: its file, and these frames, counted in the clip.
+
+    A clip of one window has ``path`` itself; of more, ``volume.ply`` stands for
+    ``volume_0000.ply`` and so on.
+    """
+    shown = {k: [t for t in frames if t in window] for k, window in enumerate(windows)}
+    one = len(windows) == 1
+    return {
+        k: (path if one else path.with_name(f"{path.stem}_{k:04d}{path.suffix}"), inside)
+        for k, inside in shown.items()
+        if inside
+    }
+
+
+def write_volumes(
+    tracker: Windowed, files: dict[int, tuple[Path, list[int]]], step: int
+) -> Iterator[tuple[Path, int]]:
+    """Write the `volumes`, one after the other: each file, and how many points it has.
+
+    Raises like `save_ply`.
+    """
+    for k, (path, inside) in files.items():
+        start = tracker.windows[k].start
+        cloud = canonical_cloud(tracker.window(k), [t - start for t in inside], step)
+        save_ply(path, cloud)
+        yield path, len(cloud)
 
 
 def save_ply(path: Path, cloud: np.ndarray) -> None:

@@ -1,26 +1,36 @@
-"""Pictures of a clip's pseudo-depth, in colours that mean the same in every frame."""
+"""Pictures of a clip's pseudo-depth, in colours that mean the same in every frame of a window.
 
-from functools import cached_property
+Depth has no scale that windows share: at a border, colours may jump.
+"""
 
 import cv2
 import numpy as np
 
 from omnimotion.overlay import depth_picture
-from omnimotion.tracker import Tracker
+from omnimotion.tracker import Tracker, Windowed
+from omnimotion.windows import homes
 
 
 class DepthPictures:
     """Draws the depth of what frames show, near is bright."""
 
-    def __init__(self, tracker: Tracker, side: int) -> None:
+    def __init__(self, tracker: Windowed, side: int) -> None:
         """``side``: at most so many rays are cast along the longer side of a frame."""
         self._tracker = tracker
         self._step = -(-max(tracker.index.size) // side)
+        self._limits: dict[int, tuple[float, float]] = {}  # of windows
 
     def small(self, t: int) -> np.ndarray:
-        """Frame t, uint8 (h, w, 3), a pixel for each ray."""
-        depth = self._tracker.surface(t, self._step)[0]
-        return depth_picture(depth, limits=self._limits)
+        """Frame t, uint8 (h, w, 3), a pixel for each ray: as the window shows it in which it is
+        farthest from the ends.
+        """
+        windows = self._tracker.windows
+        k = int(homes(windows, np.array([t]))[0])
+        tracker = self._tracker.window(k)
+        if k not in self._limits:
+            self._limits[k] = self._limits_of(tracker)
+        depth = tracker.surface(t - windows[k].start, self._step)[0]
+        return depth_picture(depth, limits=self._limits[k])
 
     def full(self, t: int) -> np.ndarray:
         """Frame t at the size of the original video, uint8 (H, W, 3)."""
@@ -30,10 +40,9 @@ class DepthPictures:
         large = small.repeat(self._step, axis=0).repeat(self._step, axis=1)
         return cv2.resize(large[: stored[1], : stored[0]], own, interpolation=cv2.INTER_AREA)
 
-    @cached_property
-    def _limits(self) -> tuple[float, float]:
+    def _limits_of(self, tracker: Tracker) -> tuple[float, float]:
         """What is drawn brightest and darkest: of three frames, but for a hundredth at an end."""
-        last = self._tracker.index.n_frames - 1
-        depths = [self._tracker.surface(t, 2 * self._step)[0] for t in {0, last // 2, last}]
+        last = tracker.index.n_frames - 1
+        depths = [tracker.surface(t, 2 * self._step)[0] for t in {0, last // 2, last}]
         near, far = np.percentile(np.concatenate([each.ravel() for each in depths]), (1, 99))
         return float(near), float(far)

@@ -35,6 +35,7 @@ class KnownTracks:
     xy: np.ndarray  # float32 (Q, T, 2) original pixels, 0 where unknown
     weight: np.ndarray  # float32 (Q, T) confidence in [0, 1], 0 where unknown
     visible: np.ndarray  # bool (Q, T), False where hidden or unknown
+    licence: str = ""  # that the tracks come under, where it is known
 
     @property
     def fingerprint(self) -> str:
@@ -45,16 +46,19 @@ class KnownTracks:
         return digest.hexdigest()
 
 
-def read_known(path: Path, n_frames: int, size: Size, pins: bool = False) -> KnownTracks:
+def read_known(
+    path: Path, n_frames: int, size: Size, pins: bool = False, licence: str | None = None
+) -> KnownTracks:
     """The known tracks of a file, for a video of ``n_frames`` frames and ``size`` (W, H).
 
     A track that is left with a single place, or is never seen, tells no motion and is dropped.
-    ``pins``: places count also where a track is hidden, and no track is dropped.
+    ``pins``: places count also where a track is hidden, and no track is dropped. ``licence``: by
+    default that of the flow which a file of tracks names.
 
     Raises `InputError` where the file is no table and no file of tracks, `PointsError` where a
     place is not in the clip, is given twice, or no track is left, or one of pins would be dropped.
     """
-    rows, place = _table(path) if _is_table(path) else _of_tracks(path, size)
+    rows, place, named = _table(path) if _is_table(path) else _of_tracks(path, size)
     kept = rows[:, 4] > 0
     if not pins:
         kept &= rows[:, 5] > 0
@@ -77,7 +81,20 @@ def read_known(path: Path, n_frames: int, size: Size, pins: bool = False) -> Kno
     xy = np.zeros((long.sum(), n_frames, 2), np.float32)
     weight, visible = np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], bool)
     xy[number, t], weight[number, t], visible[number, t] = points[:, 1:], rows[:, 4], rows[:, 5]
-    return KnownTracks(xy, weight, visible)
+    return KnownTracks(xy, weight, visible, named if licence is None else licence)
+
+
+def known_within(known: KnownTracks, window: range) -> KnownTracks | None:
+    """What is known in the frames of a window, counted from its first; None where that is nothing.
+
+    Tracks that are known in one of its frames only, or not seen in any, tell no motion there.
+    """
+    frames = slice(window.start, window.stop)
+    weight, visible = known.weight[:, frames], known.visible[:, frames]
+    is_told = ((weight > 0).sum(axis=1) >= 2) & visible.any(axis=1)
+    if not is_told.any():
+        return None
+    return KnownTracks(known.xy[is_told, frames], weight[is_told], visible[is_told])
 
 
 def _check_twice(source: str, tracks: np.ndarray, t: np.ndarray) -> None:
@@ -100,8 +117,10 @@ def _header(data: bytes) -> list[str]:
     return [name.strip().lower() for name in first.split(",")]
 
 
-def _table(path: Path) -> tuple[np.ndarray, Place]:
-    """Rows of track, t, x, y, confidence, visible: float64 (R, 6); the place of each."""
+def _table(path: Path) -> tuple[np.ndarray, Place, str]:
+    """Rows of track, t, x, y, confidence, visible: float64 (R, 6); the place of each; no licence,
+    for which a table has no column.
+    """
     data = read_bytes(path, InputError)
     names = _header(data)
     if any(names.count(name) != 1 for name in COLUMNS):
@@ -136,14 +155,16 @@ def _table(path: Path) -> tuple[np.ndarray, Place]:
             k = int(wrong.argmax())
             found = f"{name} is {columns[name][k]:g}, expected 0 to {high}"
             raise PointsError(f"{shown(path)}, {place(k)}: {found}")
-    return np.column_stack(list(columns.values())), place
+    return np.column_stack(list(columns.values())), place, ""
 
 
-def _of_tracks(path: Path, size: Size) -> tuple[np.ndarray, Place]:
+def _of_tracks(path: Path, size: Size) -> tuple[np.ndarray, Place, str]:
     """The same of a file of tracks, where they are visible."""
     tracks = load_tracks_of(path, size)
     q, column = np.nonzero(tracks.visible)
     places = tracks.xy[q, column].astype(np.float64)
     confidence = tracks.confidence[q, column].clip(0, 1)
     rows = np.column_stack((q, tracks.frames[column], places, confidence, np.ones(len(q))))
-    return rows, lambda row: f"track {q[row]}, frame {tracks.frames[column[row]]}"
+    flow = tracks.meta.get("flow")
+    licence = str(flow.get("licence") or "") if isinstance(flow, dict) else ""
+    return rows, lambda row: f"track {q[row]}, frame {tracks.frames[column[row]]}", licence

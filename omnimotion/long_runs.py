@@ -1,7 +1,8 @@
 """Runs of long clips: a folder of windows, each of them a run of its own.
 
 ``windows.json`` in the run's folder says how the clip is cut; it is written before the first
-window is fitted, and marked complete after the last. ``window_0000`` and so on are runs as any.
+window is fitted, and marked complete after the last. ``window_0000`` and so on are runs as any. A
+refit has ``pins.npz`` besides, with all pins of the clip.
 """
 
 import logging
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 from omnimotion.checkpoint import checkpoints, newest_checkpoint
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
-from omnimotion.files import read_json, write_json
+from omnimotion.files import read_archive, read_json, write_json
 from omnimotion.flow import SceneIndex, SceneStore, flow_path
 from omnimotion.long_report import NAME as REPORT_NAME
 from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
+from omnimotion.pins import stored_pins
 from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
 from omnimotion.tracker import Tracker
@@ -27,7 +29,7 @@ from omnimotion.window_store import WindowStore
 
 log = logging.getLogger(__name__)
 
-PLAN_NAME = "windows.json"
+PLAN_NAME, PINS_NAME = "windows.json", "pins.npz"
 KIND, FORMAT = "omnimotion-windows", 1
 
 
@@ -164,27 +166,10 @@ def open_clip(
         "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return LongTracker(index, windows, open_one, meta)
-
-
-def open_window(
-    folder: Path, run: Path | None = None, device: str = "auto", backend: str = "auto"
-) -> Tracker:
-    """The tracker of a clip that was fitted in one window: ConfigError where it has more.
-
-    Raises as `open_clip`.
-    """
-    return only_window(open_clip(folder, run, device, backend))
-
-
-def only_window(tracker: Tracker | LongTracker) -> Tracker:
-    """The tracker itself; ConfigError where it is of several windows."""
-    if isinstance(tracker, LongTracker):
-        raise ConfigError(
-            f"the run has {len(tracker.windows)} windows, and no canonical volume of the whole "
-            "clip: ask for points, masks or edits, or fit part of the video"
-        )
-    return tracker
+    pins = None
+    if (run / PINS_NAME).is_file():
+        pins = stored_pins(read_archive(run / PINS_NAME, CheckpointError)[0])
+    return LongTracker(index, windows, open_one, meta, pins)
 
 
 def _newest_in_windows(folder: Path) -> Path | None:

@@ -20,8 +20,9 @@ import torch
 
 from omnimotion.confidence import WITHIN_PX
 from omnimotion.flow import SceneIndex
-from omnimotion.geometry import resize_xy
+from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
 from omnimotion.handover import Handed
+from omnimotion.pins import Pins
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker, checked_queries, rows_of_pixels
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.windows import homes
@@ -67,10 +68,11 @@ class LongTracker:
 
     def __init__(
         self, index: SceneIndex, windows: Sequence[range], window: Callable[[int], Tracker],
-        meta: dict[str, Any] | None = None,
+        meta: dict[str, Any] | None = None, pins: Pins | None = None,
     ) -> None:  # fmt: skip
-        """``window`` gives the tracker of a window, by its number."""
+        """``window`` gives the tracker of a window, by its number; ``pins`` are of all windows."""
         self.index = index
+        self.pins = pins
         self.windows = windows
         self.meta = meta or {}
         self.window = window
@@ -86,6 +88,8 @@ class LongTracker:
             self._take(answer, np.flatnonzero(home < k), k - 1, k, tracker, refine)
         for k in range(home.max(initial=0) - 1, -1, -1):
             self._take(answer, np.flatnonzero(home > k), k + 1, k, self.window(k), refine)
+        if refine and self.pins:
+            answer.xy = self._pulled(self.pins, answer.xy, queries.t)
         visible = answer.visible(slice(None), slice(None))
         own = np.arange(len(queries)), queries.t
         answer.xy[own], visible[own], answer.confidence[own] = queries.xy, True, 1
@@ -98,6 +102,12 @@ class LongTracker:
     def dense(self, t: int) -> Iterator[Tracks]:
         """Tracks of every pixel of frame t, some rows of it at a time; see `Tracker.dense`."""
         return (self.track(part, refine=False) for part in rows_of_pixels(t, self.index))
+
+    def _pulled(self, pins: Pins, xy: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Tracks (Q, N, 2) through the pins of all windows: each window knows its own only."""
+        stored, own = self.index.size, self.index.original_size
+        moved, _ = pins.pull(resize_xy(xy, own, stored), t, 2 * PIXELS_PER_UNIT / max(stored))
+        return resize_xy(moved, stored, own).astype(np.float32)
 
     def _answer(
         self, answer: Answer, queries: QueryPoints, rows: np.ndarray, k: int, tracker: Tracker,

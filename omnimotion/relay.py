@@ -4,7 +4,8 @@ Two windows have canonical volumes of their own: what they share are the frames 
 There what is drawn is handed over, in the frame that shows the most of it. What is hidden in that
 frame is lost to the windows beyond.
 
-A layer is what is drawn: labels (H, W), or RGBA (H, W, 4), nothing where they are 0.
+A layer is what is drawn: labels (H, W), or something with alpha last (H, W, C), like RGBA; nothing
+where labels or alpha are 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,4 +60,4 @@ class Relay:
 
 def _shown(layer: np.ndarray) -> int:
     """How many pixels show something."""
-    return int(np.count_nonzero(layer if layer.ndim == 2 else layer[..., 3]))
+    return int(np.count_nonzero(layer if layer.ndim == 2 else layer[..., -1]))

@@ -33,7 +33,7 @@ from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose
-from omnimotion.supervision import Supervision, build_guide
+from omnimotion.supervision import LICENCE, Supervision, build_guide
 from omnimotion.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -169,6 +169,8 @@ def open_run(
         "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
+    if "tracks" in state.given:
+        meta["tracks"] = {"licence": state.given.get(LICENCE, "not said")}
     whole = None if store.missing() else store
     return Tracker(scene, index, meta, whole, stored_pins(state.arrays, index.n_frames))
 

@@ -22,6 +22,7 @@ from omnimotion.known import KnownTracks, read_known
 from omnimotion.masked import ClipMasks, read_masks
 
 REMAP_AT_ONCE = 32_000  # rows that OpenCV takes
+LICENCE = "tracks-licence"
 
 
 class Supervision(NamedTuple):
@@ -34,9 +35,12 @@ class Supervision(NamedTuple):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What tells each thing given from others, by its name."""
+        """What tells each thing given from others, by its name; and the licence of tracks."""
         given = {name: value for name, value in self._asdict().items() if value is not None}
-        return {name: value.fingerprint for name, value in given.items()}
+        found = {name: value.fingerprint for name, value in given.items()}
+        if self.tracks and self.tracks.licence:
+            found[LICENCE] = self.tracks.licence
+        return found
 
 
 def read_supervision(
@@ -45,11 +49,15 @@ def read_supervision(
     pin: Path | None = None,
     masks: Path | None = None,
     depth: Path | None = None,
+    licence: str | None = None,
 ) -> Supervision:
-    """What the files hold; raises as `read_known`, `read_masks` and `read_depth` do."""
+    """What the files hold; ``licence`` is that of the tracks, where it is said.
+
+    Raises as `read_known`, `read_masks` and `read_depth` do.
+    """
     clip = index.n_frames, index.original_size
     return Supervision(
-        tracks=read_known(tracks, *clip) if tracks else None,
+        tracks=read_known(tracks, *clip, licence=licence) if tracks else None,
         pin=read_known(pin, *clip, pins=True) if pin else None,
         masks=read_masks(masks, *clip, index.size) if masks else None,
         depth=read_depth(depth, *clip, index.size) if depth else None,

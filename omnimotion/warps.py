@@ -1,29 +1,20 @@
-"""Whole frames carried to other frames by a scene: dense maps, and the labels of masks.
+"""Whole frames carried to other frames by a scene: places of pixels, and the labels of masks.
 
 Conventions are those of `omnimotion.tracks`; arrays are of the original size (W, H).
 """
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
 from omnimotion.errors import ConfigError
-from omnimotion.files import atomic_folder
-from omnimotion.formats.maps import import_openexr, save_exr, save_flo, save_stmap
 from omnimotion.geometry import resize_xy
 from omnimotion.rays import locate, surface_at
 from omnimotion.relay import Relay
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker, Windowed
-
-log = logging.getLogger(__name__)
-
-MAPS = {"stmap": (".tif", save_stmap), "exr": (".exr", save_exr), "flo": (".flo", save_flo)}
-"""Kinds of maps: the suffix of a file, and what writes it."""
 
 RAYS_AT_ONCE = 32768
 NEAR_CELLS = 200  # cells along the longer side in which `Carrier.near` thinks
@@ -70,7 +61,7 @@ class Carrier:
     def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
         width, height = self.tracker.index.original_size
-        places, visible = self.carry(_lattice((width, height), 1), i, j)
+        places, visible = self.carry(lattice((width, height)), i, j)
         return places.reshape(height, width, 2), visible.reshape(height, width)
 
     @torch.no_grad()
@@ -78,7 +69,7 @@ class Carrier:
         """What each pixel of frame t shows: pseudo-depth float32 (H, W), RGB uint8 (H, W, 3)."""
         width, height = self.tracker.index.original_size
         frame_map = self.now.at(torch.tensor([t], device=self.tracker.device))
-        places = torch.from_numpy(_lattice((width, height), 1)).split(RAYS_AT_ONCE)
+        places = torch.from_numpy(lattice((width, height))).split(RAYS_AT_ONCE)
         found = [surface_at(self.now, frame_map, self._own(part)[None]) for part in places]
         depth = torch.cat([each.depth[0] for each in found]).view(height, width)
         rgb = torch.cat([each.rgb[0] for each in found]).view(height, width, 3)
@@ -116,7 +107,7 @@ class Carrier:
         if t == j:
             return labels.copy()
         height, width = labels.shape
-        centres = _lattice((width, height), step)
+        centres = lattice((width, height), step)
         asked = np.flatnonzero(_at(self.near(labels > 0, t, j), centres))
         places, visible = self.carry(centres[asked], j, t)
         found = np.zeros(len(centres), np.uint8)
@@ -147,39 +138,10 @@ def carried_labels(step: int) -> Callable[[Carrier, np.ndarray, int, int], np.nd
     return lambda carrier, labels, i, j: carrier.propagate(labels, i, j, step)
 
 
-def check_kinds(kinds: Sequence[str] | None, step: int | None) -> None:
-    """Raise `ConfigError` unless there are kinds of maps, all known and what they need is
-    installed, and a step of 1 px or more.
-
-    ``None`` is no maps, but masks.
-    """
-    if kinds is not None and (not kinds or not set(kinds) <= MAPS.keys()):
-        raise ConfigError(
-            f"maps: --export {','.join(kinds)}, expected one or more of {', '.join(MAPS)}"
-        )
-    if kinds and "exr" in kinds:
-        import_openexr()
+def check_step(step: int | None) -> None:
+    """Raise `ConfigError` unless a step is 1 px or more, or not given."""
     if step is not None and step < 1:
         raise ConfigError(f"--step {step}: expected 1 or more")
-
-
-def write_maps(
-    folder: Path, tracker: Tracker, t: int, frames: Iterable[int], kinds: Sequence[str]
-) -> None:
-    """Maps of the reference frame t and each of the frames, both ways, in a new folder.
-
-    ``forward_0007`` says of each pixel of frame t where it is in frame 7, ``backward_0007`` of
-    each pixel of frame 7 where it is in frame t. Raises as `atomic_folder` does.
-    """
-    carrier = Carrier(tracker)
-    with atomic_folder(folder) as temp:
-        for j in frames:
-            for name, pair in (("forward", (t, j)), ("backward", (j, t))):
-                found = carrier.map(*pair)
-                for kind in kinds:
-                    suffix, save = MAPS[kind]
-                    save(temp / f"{name}_{j:04d}{suffix}", *found)
-            log.info("maps=%d,%d", t, j)
 
 
 def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -190,7 +152,7 @@ def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     return found
 
 
-def _lattice(size: tuple[int, int], step: int) -> np.ndarray:
+def lattice(size: tuple[int, int], step: int = 1) -> np.ndarray:
     """The centres (N, 2) of cells of ``step`` px a side, row by row; the last may be cut off."""
     x, y = (
         ((first := np.arange(0, side, step)) + np.minimum(first + step, side) - 1) / 2

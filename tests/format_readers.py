@@ -150,8 +150,9 @@ def read_after_effects(path, size):
 
 
 class _Markers(dict):
-    def insert_frame(self, frame, *, co):
-        self[frame] = types.SimpleNamespace(co=co, mute=False)
+    def insert_frame(self, frame, *, co=(0, 0)):
+        inside = tuple(min(1, max(-1, share)) for share in co)  # as Blender does
+        self[frame] = types.SimpleNamespace(co=inside, mute=False)
         return self[frame]
 
 
@@ -164,7 +165,9 @@ class _Tracks(list):
 
 
 def read_blender(path, size):
-    """Run the script against what it needs of Blender; a marker holds until the next one."""
+    """Run the script against what it needs of Blender, which shows markers in frames nearby, too:
+    frames that are left out have muted ones.
+    """
     clip = types.SimpleNamespace(size=size, tracking=types.SimpleNamespace(tracks=_Tracks()))
     bpy = types.ModuleType("bpy")
     bpy.data = types.SimpleNamespace(movieclips=[clip])
@@ -180,8 +183,10 @@ def read_blender(path, size):
     tracks = []
     for track in clip.tracking.tracks:
         assert 0 <= track.weight <= 1
-        *frames, end = sorted(track.markers)
-        assert track.markers[end].mute
+        before, *frames, after = sorted(track.markers)
+        assert frames == list(range(before + 1, after))
+        assert track.markers[before].mute
+        assert track.markers[after].mute
         tracks.append({
             n: (marker.co[0] * size[0] - 0.5, (1 - marker.co[1]) * size[1] - 0.5, not marker.mute)
             for n in frames for marker in [track.markers[n]]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import omnimotion
-from omnimotion.clouds import PLY_POINT, canonical_cloud, save_ply
+from omnimotion.cli import main
+from omnimotion.clouds import PLY_POINT, canonical_cloud, save_ply, volumes
 
 WIDTH, HEIGHT = 64, 48
 
@@ -61,3 +62,27 @@ def test_a_file_reads_back(tmp_path):
     points = list(struct.iter_unpack("<fffBBB", body))
     np.testing.assert_array_equal([point[:3] for point in points], cloud["xyz"])
     np.testing.assert_array_equal([point[3:] for point in points], cloud["rgb"])
+
+
+def test_windows_have_a_file_each_of_the_frames_that_they_hold(tmp_path):
+    windows, path = [range(12), range(8, 20), range(16, 30)], tmp_path / "v.ply"
+    assert volumes(path, windows[:1], [0, 11]) == {0: (path, [0, 11])}
+    assert volumes(path, windows, [9, 18, 29]) == {
+        0: (tmp_path / "v_0000.ply", [9]), 1: (tmp_path / "v_0001.ply", [9, 18]),
+        2: (tmp_path / "v_0002.ply", [18, 29]),
+    }  # fmt: skip
+    assert set(volumes(path, windows, [2])) == {0}
+
+
+def test_the_command_writes_the_volume_of_each_window(long_scene, tmp_path, capsys):
+    words = ["query", "--scene", str(long_scene), "--canonical", "--frames", "20:30:9",
+             "--step", "4", "--out", str(tmp_path / "v.ply"), "--device", "cpu",
+             "--backend", "torch"]  # fmt: skip
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["v_0002.ply"]
+    tracker = omnimotion.load(long_scene, device="cpu", backend="torch").tracker.window(2)
+    save_ply(tmp_path / "expected.ply", canonical_cloud(tracker, [4, 13], 4))
+    data = [(tmp_path / name).read_bytes() for name in ("v_0002.ply", "expected.ply")]
+    assert data[0] == data[1]
+    assert main(words) == 2  # it is there already
+    assert "v_0002.ply" in capsys.readouterr().err

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import omnimotion
+from omnimotion.cli import main
 from omnimotion.depth_pictures import DepthPictures
+from omnimotion.video import open_video
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +35,25 @@ def test_rays_are_bounded_and_the_size_is_the_videos(tracker, monkeypatch):
     large = replace(tracker.index, original_size=(100, 75))
     monkeypatch.setattr(tracker, "index", large)
     assert coarse.full(3).shape == (75, 100, 3)
+
+
+def test_a_frame_of_a_long_clip_is_as_the_window_shows_it_that_it_is_best_in(long_scene):
+    """Windows of frames 0 to 11, 8 to 19, 16 to 29."""
+    tracker = omnimotion.load(long_scene, device="cpu", backend="torch").tracker
+    pictures = DepthPictures(tracker, 64)
+    for t, k, there in ((0, 0, 0), (13, 1, 5), (18, 2, 2), (29, 2, 13)):
+        of_window = DepthPictures(tracker.window(k), 64)
+        np.testing.assert_array_equal(pictures.small(t), of_window.small(there))
+
+
+def test_the_depth_of_a_long_clip_goes_beside_its_video(long_scene, tmp_path):
+    words = ["query", "--scene", str(long_scene), "--grid", "3", "--beside",
+             "--frames", "0:30:10", "--video", str(tmp_path / "v.mp4"), "--device", "cpu",
+             "--backend", "torch"]  # fmt: skip
+    assert main(words) == 0
+    frames = [frame for frame in open_video(tmp_path / "v.mp4")]
+    assert [frame.shape for frame in frames] == [(48, 128, 3)] * 3
+    depths = DepthPictures(omnimotion.load(long_scene, device="cpu", backend="torch").tracker, 427)
+    for frame, t in zip(frames, (0, 10, 20)):
+        off = np.abs(frame[:, 64:].astype(int) - depths.full(t))
+        assert np.median(off) < 12  # a video is not exact

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -384,6 +385,16 @@ def test_other_tracks_do_not_continue_a_run(tiny_clip, tiny_store, short, tmp_pa
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=f"started {said}: .*another --run"):
             start_fit(tiny_store, tmp_path / name, short, wrong)
+
+
+def test_answers_name_the_licence_of_known_tracks(tiny_store, short, tmp_path, given):
+    config = short.replace(num_iters=1)
+    for licence, named in (("CC-BY-NC-4.0", "CC-BY-NC-4.0"), ("", "not said")):
+        known = Supervision(tracks=replace(given.tracks, licence=licence))
+        run = tmp_path / named
+        run_fit(start_fit(tiny_store, run, config, known), StopSignal())
+        tracks = open_tracker(tiny_store.folder, run).track([[0, 5, 5]], refine=False)
+        assert tracks.meta["tracks"] == {"licence": named}
 
 
 # budget -----------------------------------------------------------------------------------------

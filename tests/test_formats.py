@@ -81,6 +81,12 @@ def found_in(path, name):
 
 def expected_frames(tracks, q, first, name):
     numbers = range(tracks.n_frames) if name == "tapvid" else (tracks.frames + first).tolist()
+    if name == "blender":  # hidden in those that are left out, at the place before
+        return {
+            number: (*tracks.xy[q, t].tolist(), bool(tracks.visible[q, t]) and number in numbers)
+            for number in range(numbers[0], numbers[-1] + 1)
+            for t in [max(k for k in range(len(numbers)) if numbers[k] <= number)]
+        }
     return {
         number: (*tracks.xy[q, t].tolist(), bool(tracks.visible[q, t]))
         for t, number in enumerate(numbers)

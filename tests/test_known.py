@@ -7,6 +7,7 @@ from some_tracks import make_tracks
 from omnimotion.errors import InputError, PointsError
 from omnimotion.export import save_tracks
 from omnimotion.known import read_known
+from omnimotion.supervision import Supervision
 
 CLIP = (8, (64, 48))
 
@@ -54,6 +55,18 @@ def test_files_of_tracks_count_where_visible(tmp_path, suffix):
     assert (tracks.visible.sum(1) >= 2).all()
     np.testing.assert_array_equal(known.weight, expected)
     np.testing.assert_array_equal(known.xy[:, :7][tracks.visible], tracks.xy[tracks.visible])
+
+
+def test_a_file_of_tracks_says_its_licence_and_a_table_may_be_told_it(tmp_path):
+    tracks = make_tracks(5, 7, {"flow": {"licence": "free"}})
+    tracks.xy[:] = tracks.xy % 40
+    save_tracks(tmp_path / "t.npz", tracks)
+    assert read_known(tmp_path / "t.npz", 9, tracks.size).licence == "free"
+    assert read_known(tmp_path / "t.npz", 9, tracks.size, licence="mine").licence == "mine"
+    rows = table(tmp_path, "2,1,0,5", "4,3,1,5", header="y, x ,T,track")
+    assert read_known(rows, *CLIP).licence == ""
+    known = read_known(rows, *CLIP, licence="CC-BY-NC-4.0")
+    assert Supervision(tracks=known).fingerprints["tracks-licence"] == "CC-BY-NC-4.0"
 
 
 def test_hidden_places_may_lie_anywhere(tmp_path):

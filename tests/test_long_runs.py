@@ -252,14 +252,6 @@ def test_what_is_known_of_a_clip_goes_with_one_window(scene, capsys, tmp_path):
     assert not (scene / "runs").exists()
 
 
-def test_maps_are_of_one_window(long_scene, capsys, tmp_path):
-    code, line = said(capsys, "query", "--scene", long_scene, "--maps", "--export", "flo", "--out",
-                      tmp_path / "maps")  # fmt: skip
-    assert code == 2
-    assert "has 3 windows" in line
-    assert not (tmp_path / "maps").exists()
-
-
 def test_frames_that_are_added_refit_the_last_windows_only(long_clip, tmp_path, caplog):
     clip, scene, later = (tmp_path / name for name in ("frames", "scene", "later"))
     shutil.copytree(long_clip / "frames", clip)

@@ -12,7 +12,7 @@ import omnimotion
 from omnimotion.cli import main
 from omnimotion.errors import ConfigError
 from omnimotion.formats.maps import save_exr, save_stmap
-from omnimotion.warps import check_kinds, write_maps
+from omnimotion.maps import check_kinds, write_maps
 
 ZIP, FLOAT, LINES = 3, 2, 16  # a kind of compression, a type of pixels, scan lines of a block
 
@@ -118,11 +118,11 @@ def test_maps_as_exr_go_both_ways(tiny_scene, tmp_path):
 def test_without_the_extra_it_says_what_to_install(tiny_scene, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     with pytest.raises(ConfigError, match=r'pip install "omnimotion\[exr\]"'):
-        check_kinds(["exr"], None)
+        check_kinds(["exr"])
     words = ["--maps", "--export", "exr", "--out", str(tmp_path / "maps"), "--device", "cpu"]
     assert main(["query", "--scene", str(tiny_scene), *words]) == 2
     line = capsys.readouterr().err
     assert line.startswith("error: maps of the kind exr need OpenEXR: ")
     assert line.count("\n") == 1
     assert not (tmp_path / "maps").exists()
-    check_kinds(["stmap", "flo"], None)  # these need nothing
+    check_kinds(["stmap", "flo"])  # these need nothing

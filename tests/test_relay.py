@@ -1,14 +1,16 @@
 """Layers carried from window to window: where they are handed over, and that nothing is lost."""
 
+import cv2
 import numpy as np
 import pytest
 
 import omnimotion
 from omnimotion.cli import main
 from omnimotion.ground_truth import read_ground_truth
+from omnimotion.maps import backward_maps, forward_maps, write_maps
 from omnimotion.masks import Mask, load_mask, save_mask
 from omnimotion.relay import Relay
-from omnimotion.warps import carried_labels, relay
+from omnimotion.warps import carried_labels, lattice, relay
 from omnimotion.windows import plan_windows
 
 WINDOWS = plan_windows(30, 12, 4)  # 0..11, 8..19, 16..29
@@ -76,6 +78,58 @@ def test_a_window_is_asked_only_where_it_must_be():
     assert asked == {0}
 
 
+STEP = np.array([1.75, -0.5], np.float32)  # px a frame
+HIDER = 20  # px: rows from here on are hidden in four of eight frames, 8 to 11 among them
+
+
+class Sliding:
+    """What carries places of a world that slides, behind something, in windows."""
+
+    def __init__(self, window):
+        self.start, self.size = window.start, (40, 30)
+
+    def carry(self, xy, i, j):
+        hidden = (xy[:, 1] - (j - i) * 0.5 >= HIDER) & ((j + self.start) % 8 < 4)
+        return (xy + (j - i) * STEP).astype(np.float32), ~hidden | (i == j)
+
+    def map(self, i, j):
+        xy, visible = self.carry(lattice(self.size), i, j)
+        return xy.reshape(30, 40, 2), visible.reshape(30, 40)
+
+
+class Clip:
+    """A tracker of windows, as far as maps need it."""
+
+    class index:
+        original_size = 40, 30
+
+    windows = WINDOWS
+
+    def window(self, k):
+        return WINDOWS[k]
+
+
+@pytest.mark.parametrize("t", [0, 9, 25])
+def test_maps_through_windows_are_as_if_there_were_one(monkeypatch, t):
+    """Of places between pixels, beyond the frame too, and whatever is hidden."""
+    monkeypatch.setattr("omnimotion.warps.Carrier", Sliding)
+    pixels = lattice((40, 30)).reshape(30, 40, 2)
+    forward, backward = forward_maps(Clip(), t), backward_maps(Clip(), t)
+    for j in (0, 7, 13, 17, 22, 29, t):
+        np.testing.assert_allclose(forward(j)[0], pixels + (j - t) * STEP, atol=1e-3)
+        np.testing.assert_allclose(backward(j)[0], pixels + (t - j) * STEP, atol=1e-3)
+    assert forward(t)[1].all()
+    assert backward(t)[1].all()
+
+
+def test_what_is_hidden_where_maps_are_handed_over_stays_hidden(monkeypatch):
+    """Windows 0 and 1 share frames 8 to 11, in all of which the lower rows are hidden."""
+    monkeypatch.setattr("omnimotion.warps.Carrier", Sliding)
+    _, visible = forward_maps(Clip(), 0)(13)
+    assert visible[:HIDER].all()
+    assert not visible[HIDER + 6 :].any()
+
+
 @pytest.fixture(scope="module")
 def fitted(long_scene):
     return omnimotion.load(long_scene, device="cpu", backend="torch")
@@ -96,6 +150,24 @@ def test_masks_follow_the_true_tracks_through_all_windows(fitted, long_clip):
         right += (carried[j, v[seen], u[seen]] == labels[y[seen], x[seen]]).tolist()
     assert len(right) > 100
     assert np.mean(right) > 0.7  # tracks are 2 of 64 px off there
+
+
+def test_maps_follow_the_true_tracks_through_all_windows(fitted, long_clip, tmp_path):
+    """Both ways, and nearly as well as tracks, which know more where they go over."""
+    known, t, last = read_ground_truth(long_clip), 3, 22
+    write_maps(tmp_path / "maps", fitted.tracker, t, [last], ["flo"])
+    both = known.visible[:, t] & known.visible[:, last]
+    ends = known.tracks[both][:, [t, last]]
+    ends = ends[((np.rint(ends) >= 0) & (np.rint(ends) < (64, 48))).all(axis=(1, 2))]
+    assert len(ends) > 15
+    queries = np.column_stack((np.full(len(ends), t), ends[:, 0]))
+    tracks = fitted.track(queries, refine=False).xy[:, last]
+    error = np.median(np.linalg.norm(tracks - ends[:, 1], axis=-1))
+    for name, one, other in (("forward", 0, 1), ("backward", 1, 0)):
+        flow = cv2.readOpticalFlow(str(tmp_path / "maps" / f"{name}_{last:04d}.flo"))
+        x, y = np.rint(ends[:, one]).astype(int).T
+        off = np.linalg.norm(ends[:, one] + flow[y, x] - ends[:, other], axis=-1)
+        assert np.median(off) < 1.5 * error + 0.5
 
 
 def test_the_commands_carry_masks_and_edits_through_all_windows(long_scene, fitted, tmp_path):

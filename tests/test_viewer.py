@@ -27,6 +27,7 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 from fastapi.testclient import TestClient
 
 from omnimotion.viewer import guard
+from omnimotion.viewer import refits as refits_module
 from omnimotion.viewer.answers import MAX_POINTS, open_answers
 from omnimotion.viewer.guard import MAX_BODY_BYTES
 from omnimotion.viewer.refits import Refits
@@ -196,6 +197,19 @@ def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
         found = wait(client)
         assert found["state"] == "failed"
         assert "train it to its end first" in found["said"]
+
+
+def test_the_step_of_a_refit_in_windows_is_that_of_the_window_it_is_at(tmp_path):
+    """Windows that are taken over have reports; of the others the last one is going."""
+    assert refits_module._step(tmp_path) == 0
+    for k, step, is_done in ((0, 400, True), (1, 12, False), (2, 900, True)):
+        window = tmp_path / f"window_{k:04d}"
+        window.mkdir()
+        line = {"step": step, "loss": 1.0, "flow_px": 2.0}
+        (window / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        if is_done:
+            (window / "report.json").write_text("{}")
+    assert refits_module._step(tmp_path) == 12
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -208,8 +209,70 @@ def test_tracks_can_be_downloaded(page, tiny_scene, tmp_path):
     np.testing.assert_allclose(found.queries[0], [0, 30, 24], atol=0.3)  # whole screen pixels
     expected = omnimotion.load(tiny_scene, device="cpu").track(found.queries)
     np.testing.assert_allclose(found.xy, expected.xy, atol=1e-2)
+    assert not page.locator("#first").is_visible()  # npz counts from 0
     page.locator("#format").select_option("trc")
     assert page.locator("#length").is_visible()
+    page.locator("#format").select_option("shake")
+    page.locator("#first").fill("1001")
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    waiting.value.save_as(tmp_path / "t.txt")
+    assert (tmp_path / "t.txt").read_text().splitlines()[2].split()[0] == "1001.00"
+
+
+def test_what_takes_a_while_is_made_and_then_downloaded(browser, address, tmp_path):
+    """By the command, in a process of its own; its files come as one."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    page.wait_for_selector("#stage[data-ready=true]")
+    product, button = page.locator("#product"), page.locator("#download")
+    for what, missing in (("tracks", "a point"), ("video", "a point"), ("masks", "a mask")):
+        product.select_option(what)
+        assert button.is_disabled()
+        assert missing in page.locator("#about-download").inner_text()
+    product.select_option("maps")
+    page.locator("#kind").select_option("flo")
+    page.locator("#frames").fill("0:8:7")
+    page.keyboard.press("ArrowRight")  # typing is no scrubbing
+    assert page.locator("#number").inner_text() == "0 / 7"
+    with page.expect_download(timeout=180_000) as waiting:
+        button.click()
+        page.wait_for_selector("#stop-download", state="visible")
+    assert waiting.value.suggested_filename == "maps.zip"
+    waiting.value.save_as(tmp_path / "maps.zip")
+    with zipfile.ZipFile(tmp_path / "maps.zip") as archive:
+        names = [f"{way}_{t:04d}.flo" for way in ("backward", "forward") for t in (0, 7)]
+        assert archive.namelist() == names
+    page.wait_for_selector("#stop-download", state="hidden")
+    product.select_option("volume")
+    button.click()
+    page.locator("#stop-download").click()
+    page.wait_for_selector("#stop-download", state="hidden", timeout=30_000)
+    assert page.locator("#status").inner_text() == "stopped"
+    page.close()
+
+
+def test_a_mask_that_is_drawn_is_downloaded_at_full_size(browser, address, tmp_path):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address)
+    page.wait_for_selector("#stage[data-ready=true]")
+    page.keyboard.press("m")
+    page.mouse.move(*place(page, 24, 20))
+    page.mouse.down()
+    page.mouse.move(*place(page, 36, 28), steps=5)
+    page.mouse.up()
+    page.locator("#product").select_option("masks")
+    page.locator("#frames").fill("0:2")
+    with page.expect_download(timeout=180_000) as waiting:
+        page.locator("#download").click()
+    waiting.value.save_as(tmp_path / "masks.zip")
+    with zipfile.ZipFile(tmp_path / "masks.zip") as archive:
+        masks = [np.asarray(Image.open(archive.open(name))) for name in archive.namelist()]
+    assert [mask.shape for mask in masks] == [(48, 64)] * 2
+    y, x = np.nonzero(masks[0])
+    assert masks[0][24, 30] == 1
+    np.testing.assert_allclose((x.mean(), y.mean()), (30, 24), atol=1.5)  # as it was drawn
+    page.close()
 
 
 def test_nothing_is_wider_than_the_window(page):

@@ -9,7 +9,8 @@ import pytest
 import omnimotion
 from omnimotion.errors import ConfigError
 from omnimotion.formats.maps import save_flo, save_stmap
-from omnimotion.warps import Carrier, check_kinds, write_maps
+from omnimotion.maps import check_kinds, write_maps
+from omnimotion.warps import Carrier, check_step
 
 SIZE = WIDTH, HEIGHT = 64, 48
 
@@ -162,7 +163,12 @@ def test_a_folder_that_is_there_is_not_touched(tracker, tmp_path):
 @pytest.mark.parametrize("kinds", [[], ["nuke"], ["stmap", "png"]])
 def test_unknown_kinds_of_maps_are_refused(kinds):
     with pytest.raises(ConfigError, match="expected one or more of stmap, exr, flo"):
-        check_kinds(kinds, None)
+        check_kinds(kinds)
+    check_kinds(["stmap", "flo"])
+
+
+def test_a_step_below_a_pixel_is_refused():
     with pytest.raises(ConfigError, match="--step 0"):
-        check_kinds(None, 0)
-    check_kinds(["stmap", "flo"], 4)
+        check_step(0)
+    check_step(4)
+    check_step(None)

@@ -68,7 +68,8 @@ def _add_questions(parser: Parser) -> None:
         help="what is drawn on --frame (RGBA, the video's size) in every frame: --out is a new "
              "folder of RGBA PNGs, --video the clip with it")  # fmt: skip
     add("--canonical", action="store_true",
-        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply")
+        help="the canonical volume, as far as frames show it: --out is a point cloud, .ply; of a "
+             "clip in windows, one for each, their numbers added to the name")  # fmt: skip
     add = parser.add_argument
     add("--frame", type=int, metavar="T", help="frame of what is asked, but points; default 0")
     add("--step", type=int, metavar="PX",
@@ -111,7 +112,7 @@ def main(args: Namespace) -> int:
     from omnimotion.export import check_output
     from omnimotion.files import remove_stale_temps
     from omnimotion.formats import check_options, outputs
-    from omnimotion.long_runs import only_window, open_clip
+    from omnimotion.long_runs import open_clip
     from omnimotion.measure import check_motion
     from omnimotion.runs import set_threads
 
@@ -130,8 +131,6 @@ def main(args: Namespace) -> int:
             check_output(picture, (suffix,), args.overwrite)
     set_threads(args.threads)
     tracker = open_clip(args.scene, args.run, args.device, args.backend)
-    if args.beside:
-        only_window(tracker)
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
@@ -203,7 +202,6 @@ def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -
     from omnimotion.depth_pictures import DepthPictures
     from omnimotion.footage import enlarged, frame_rate, images
     from omnimotion.images import save_png
-    from omnimotion.long_runs import only_window
     from omnimotion.overlay import Style, overlay_video, spread, track_sheet
     from omnimotion.steady import Steady
     from omnimotion.video_writer import write_video
@@ -216,7 +214,7 @@ def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -
         rate = frame_rate(tracks.fps, numbers)
         pictures = overlay_video(frames, tracks, style)
         if args.beside:
-            depths = DepthPictures(only_window(tracker), DEPTH_SIDE)
+            depths = DepthPictures(tracker, DEPTH_SIDE)
             pairs = zip(pictures, map(depths.full, numbers), strict=True)
             pictures = (np.hstack(pair) for pair in pairs)
         write_video(args.video, pictures, rate)

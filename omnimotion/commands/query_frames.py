@@ -58,23 +58,25 @@ def _dense(args: Namespace) -> int:
 
 def _canonical(args: Namespace) -> int:
     from omnimotion.asking import selected_frames
-    from omnimotion.clouds import canonical_cloud, save_ply
+    from omnimotion.clouds import volumes, write_volumes
     from omnimotion.export import check_output
-    from omnimotion.long_runs import open_window
+    from omnimotion.long_runs import open_clip
     from omnimotion.runs import set_threads
-    from omnimotion.warps import check_kinds
+    from omnimotion.warps import check_step
 
     _check_alone(args, "--canonical writes")
     if args.export and args.export != ["ply"]:
         raise ConfigError("the canonical volume is a .ply: no --export goes with it")
     check_output(args.out, (".ply",), args.overwrite)
-    check_kinds(None, args.step)
+    check_step(args.step)
     set_threads(args.threads)
-    tracker = open_window(args.scene, args.run, args.device, args.backend)
+    tracker = open_clip(args.scene, args.run, args.device, args.backend)
     frames = selected_frames(args.frames, tracker.index.n_frames)
-    cloud = canonical_cloud(tracker, frames, args.step or CLOUD_STEP)
-    save_ply(args.out, cloud)
-    log.info("points=%d frames=%d out=%s", len(cloud), len(frames), args.out)
+    files = volumes(args.out, tracker.windows, frames)
+    for path, _ in files.values():
+        check_output(path, (".ply",), args.overwrite)
+    for path, count in write_volumes(tracker, files, args.step or CLOUD_STEP):
+        log.info("points=%d out=%s", count, path)
     return 0
 
 
@@ -82,22 +84,25 @@ def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
     from omnimotion.asking import check_frame, masks_of_frames, selected_frames
     from omnimotion.files import check_new_folder
-    from omnimotion.long_runs import only_window, open_clip
+    from omnimotion.long_runs import open_clip
+    from omnimotion.maps import check_kinds, write_maps
     from omnimotion.propagation import write_masks
     from omnimotion.runs import set_threads
-    from omnimotion.warps import check_kinds, write_maps
+    from omnimotion.warps import check_step
 
     _check_alone(args, "--maps and --propagate-mask write")
     if args.propagate_mask and args.export:
         raise ConfigError("a propagated mask is PNGs: give --out FOLDER, not --export")
     check_new_folder(args.out)
-    check_kinds(args.export or [] if args.maps else None, args.step)
+    check_step(args.step)
+    if args.maps:
+        check_kinds(args.export or [])
     set_threads(args.threads)
     tracker, t = open_clip(args.scene, args.run, args.device, args.backend), args.frame or 0
     index, frames = tracker.index, selected_frames(args.frames, tracker.index.n_frames)
     check_frame(t, index.n_frames)
     if args.maps:
-        write_maps(args.out, only_window(tracker), t, frames, args.export)
+        write_maps(args.out, tracker, t, frames, args.export)
     else:
         clip = index.n_frames, index.original_size
         given = masks_of_frames(args.propagate_mask, args.frame, *clip)

@@ -17,6 +17,7 @@ from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
 
 if TYPE_CHECKING:
     from omnimotion.fitting import Fit
+    from omnimotion.long_refits import Refit
     from omnimotion.long_runs import Part
     from omnimotion.signals import StopSignal
 
@@ -30,6 +31,13 @@ def add_arguments(parser: Parser) -> None:
                         help="scene folder made by preprocess")  # fmt: skip
     parser.add_argument("--run", type=Path, metavar="DIR",
                         help="folder of the run; default <scene>/runs/default")  # fmt: skip
+    _add_given(parser)
+    _add_windows(parser)
+    add_settings(parser)
+
+
+def _add_given(parser: Parser) -> None:
+    """What is known of the video besides."""
     parser.add_argument(
         "--tracks", type=Path, metavar="FILE",
         help="any tracker's points of this video, to learn from as from the flow: a file of "
@@ -37,12 +45,17 @@ def add_arguments(parser: Parser) -> None:
         "(weighs 0 to 1) and visible (0 or 1); hidden points are left out; see tracks_share",
     )  # fmt: skip
     parser.add_argument(
+        "--tracks-licence", metavar="TEXT",
+        help="that the tracks of --tracks come under, CC-BY-NC-4.0 say: answers name it; by "
+        "default what a file of tracks says itself",
+    )  # fmt: skip
+    parser.add_argument(
         "--pin", type=Path, metavar="FILE",
         help="points that must hold, CSV with the header track,t,x,y and, for places where the "
         "point is hidden, visible (0 or 1); each in two frames or more. Goes on from the complete "
-        "run --run for pin_steps steps, with its settings, into a folder beside it, "
-        "<run>-pinned-<mark of the pins>; query.py takes a scene's newest run, and its tracks of "
-        "these points go through the pins",
+        "run --run (of windows: where two places of a point are) for pin_steps steps, with its "
+        "settings, into a folder beside it, <run>-pinned-<mark of the pins>; query.py takes a "
+        "scene's newest run, and its tracks of these points go through the pins",
     )  # fmt: skip
     parser.add_argument(
         "--masks", type=Path, metavar="DIR",
@@ -54,6 +67,9 @@ def add_arguments(parser: Parser) -> None:
         help="a depth map for each frame, PNG of 16 bits or NPY, in the order of the names, of "
         "any scale: what is farther in a frame lies deeper; see depth_order and inverse_depth",
     )  # fmt: skip
+
+
+def _add_windows(parser: Parser) -> None:
     parser.add_argument(
         "--window", type=int, default=WINDOW, metavar="N",
         help=f"frames of a window: a clip of more than {MOST:g} windows is cut, and each window "
@@ -73,7 +89,6 @@ def add_arguments(parser: Parser) -> None:
         "queries then give the scene's own tracks, not refined, and preprocess --repair makes "
         "the matches again",
     )  # fmt: skip
-    add_settings(parser)
 
 
 def main(args: Namespace) -> int:
@@ -92,44 +107,48 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import lock, make_folder
     from omnimotion.flow import SceneStore
+    from omnimotion.long_refits import Refit, windows_of
     from omnimotion.long_runs import Part, check_whole, drop_flow
     from omnimotion.parallel import check_divided, help_fit
-    from omnimotion.refit import refit_folder
-    from omnimotion.runs import check_refit, run_folder, set_threads, start_fit
+    from omnimotion.runs import run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
     store = SceneStore.open(args.scene, matches=False)
-    windows = plan_windows(store.index.n_frames, args.window, args.overlap)
+    whole = Part(store, run_folder(args.scene, args.run), config)
+    windows = windows_of(whole.run, store.index) if args.pin else plan_windows(
+        store.index.n_frames, args.window, args.overlap)  # fmt: skip
     if len(windows) == 1:
         store.require_files()
     check_divided(config.fit, len(windows))
     supervision = read_supervision(
-        store.index, tracks=args.tracks, pin=args.pin, masks=args.masks, depth=args.depth
+        store.index, args.tracks, args.pin, args.masks, args.depth, args.tracks_licence
     )
     _check_given(args, store.index.n_frames, len(windows), sorted(supervision.fingerprints))
     set_threads(config.fit.threads)
-    base, run = None, run_folder(args.scene, args.run)
-    if supervision.pin:
-        base, run = run, refit_folder(run, supervision.pin)
-        check_refit(store, base, config, supervision)
-    whole = Part(store, run, config)
+    refit = Refit(whole, windows, supervision, supervision.pin) if supervision.pin else None
+    whole = whole._replace(run=refit.run) if refit else whole
 
     def begin(part: Part) -> "Fit":
         since = began if part.store is store else None  # a budget's share starts with its window
-        return start_fit(part.store, part.run, part.config, supervision, base, since)
+        given, base = refit.of(part) if refit else (supervision, None)
+        return start_fit(part.store, part.run, part.config, given, base, since)
 
+    def fit(part: Part) -> None:
+        _fit(part, begin, stop, compares=refit is None)
+
+    run = whole.run
     if rank:
         help_fit(lambda copy: begin(whole._replace(run=copy)), run)
         return
     make_folder(run)
     with catch_signals() as stop:
         if len(windows) > 1:
-            _fit_windows(args, whole, windows, lambda part: _fit(part, begin, stop))
+            _fit_windows(args, whole, windows, fit, refit)
         else:
             with lock(run / "lock"):
                 check_whole(run)
-                _fit(whole, begin, stop, compares=base is None)
+                fit(whole)
                 if args.keep_flow == "no":
                     drop_flow(store, [])
     log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
@@ -140,6 +159,9 @@ def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str
     """Refuse what does not go with so many windows."""
     if n_windows == 1 and args.shard:
         raise ConfigError(f"--shard {args.shard}: the clip has one window: leave it out")
+    if args.tracks_licence is not None and not args.tracks:
+        raise ConfigError("--tracks-licence is of imported tracks: give --tracks FILE")
+    given = [name for name in given if name != "pin"]
     if n_windows > 1 and given:
         raise ConfigError(
             f"--{given[0]} goes with clips of one window, this one has {n_windows}: give "
@@ -148,8 +170,9 @@ def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str
 
 
 def _fit_windows(
-    args: Namespace, whole: "Part", windows: list[range], fit: Callable[["Part"], None]
-) -> None:
+    args: Namespace, whole: "Part", windows: list[range], fit: Callable[["Part"], None],
+    refit: "Refit | None",
+) -> None:  # fmt: skip
     """Fit the windows of a clip that are left, or this shard's part of them."""
     from omnimotion.batch.task import parse_shard
     from omnimotion.batch.work import waiting_lock
@@ -159,6 +182,8 @@ def _fit_windows(
     store, run, config = whole
     shard, n_shards = parse_shard(args.shard)
     with waiting_lock(run / "lock"):  # which another shard may hold for a moment
+        if refit:
+            refit.take_over()
         left = start_windows(store, run, config, windows)
     mine = [part for part in left if windows.index(part.store.span) % n_shards == shard]
     for part in mine:

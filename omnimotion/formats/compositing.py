@@ -6,6 +6,8 @@ Both hold every frame: a point that is hidden has its place, and opacity 0 or a 
 import json
 from typing import TextIO
 
+import numpy as np
+
 from omnimotion.formats.coordinates import corner_down, share_up
 from omnimotion.formats.sheet import Sheet
 
@@ -20,7 +22,8 @@ def main():
         track = clips[0].tracking.tracks.new(name=name, frame=markers[0][0])
         track.weight = weight
         for frame, u, v, hidden in markers:
-            track.markers.insert_frame(frame, co=(u, v)).mute = bool(hidden)
+            marker = track.markers.insert_frame(frame)
+            marker.co, marker.mute = (u, v), bool(hidden)
 
 
 main()
@@ -51,21 +54,24 @@ def write_after_effects(file: TextIO, sheet: Sheet) -> None:
 def write_blender(file: TextIO, sheet: Sheet) -> None:
     """A script that adds the tracks to the movie clip of the video's size.
 
-    Shares of the frame from the lower left corner; frames from 1. Blender keeps a marker until the
-    next one, so that each hidden frame, and the one after the last, has a muted marker. A track's
-    weight is its mean confidence where it is seen.
+    Shares of the frame from the lower left corner; frames from 1. In a frame without a marker
+    Blender shows one nearby, so that each hidden frame, each that is left out, and those before
+    the first and after the last have muted markers. A track's weight is its mean confidence where
+    it is seen.
     """
-    tracks = sheet.tracks
+    tracks, numbers = sheet.tracks, np.array(sheet.numbers)
+    every = np.arange(numbers[0] - 1, numbers[-1] + 2)
+    column = np.searchsorted(numbers, every, side="right").clip(1) - 1
+    left_out = numbers[column] != every
     places = share_up(tracks.xy, tracks.size).round(9)
     file.write(f'"""Run in Blender\'s text editor. {len(tracks)} tracks."""\n\nimport bpy\n\n')
     file.write(f"# {sheet.origin()}\nSIZE = {tuple(map(int, tracks.size))}\nTRACKS = [\n")
     for q, name in enumerate(sheet.names()):
-        hidden = (~tracks.visible[q]).astype(int).tolist()
+        muted = (left_out | ~tracks.visible[q, column]).astype(int).tolist()
         markers = [
             (number, *place, mute)
-            for number, place, mute in zip(sheet.numbers, places[q].tolist(), hidden)
+            for number, place, mute in zip(every.tolist(), places[q, column].tolist(), muted)
         ]
-        markers.append((sheet.numbers[-1] + 1, *places[q, -1].tolist(), 1))
         sure = tracks.confidence[q, tracks.visible[q]]
         weight = round(float(sure.mean()), 4) if len(sure) else 0.0
         file.write(f"    ({json.dumps(name)}, {weight}, {markers}),\n")

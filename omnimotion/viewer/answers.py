@@ -5,7 +5,7 @@ Places are in pixels of the original video. Pictures are PNG files.
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -68,11 +68,7 @@ class Answers:
             "name": shown(index.name), "run": shown(self.scene.meta.get("run", "")),
             "fps": index.fps,
             "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
-            "mask_step": self._mask_step,
-            "formats": [
-                {"name": each.name, "program": each.program, "units": each.units}
-                for each in FORMATS.values()
-            ],
+            "mask_step": self._mask_step, "formats": _formats(),
         }  # fmt: skip
 
     def warm(self) -> None:
@@ -88,16 +84,21 @@ class Answers:
     def _take(self, scene: FittedScene) -> None:
         self.scene, self._kept, self._tracker = scene, Kept(), scene.tracker
         self._mask: Relay | None = None  # the newest one
-        self._depths: dict[int, DepthPictures] = {}  # of the window that was asked last
+        self._drawn = 0, np.zeros((0, 0), np.uint8)  # what it was made of
+        self._depths = DepthPictures(scene.tracker, LAYER_SIDE)
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
-        """Tracks of rows of t, x, y. `PointsError` for too many, or one outside the clip."""
+        """Tracks of rows of t, x, y; raises as `checked`."""
+        asked = self.checked(points)
+        with self._lock:
+            return self.scene.track(asked, refine)
+
+    def checked(self, points: Sequence[Sequence[float]]) -> np.ndarray:
+        """Rows of t, x, y, float32 (Q, 3). `PointsError` for too many, or one outside the clip."""
         if len(points) > MAX_POINTS:
             raise PointsError(f"{len(points)} points, expected at most {MAX_POINTS}")
         asked = np.array(points, np.float64).reshape(-1, 3)
-        asked = checked_points("points", asked, self.scene.n_frames, self.scene.size)
-        with self._lock:
-            return self.scene.track(asked, refine)
+        return checked_points("points", asked, self.scene.n_frames, self.scene.size)
 
     def picture(self, layer: str, t: int) -> bytes:
         """A frame: of the video as it is stored, or rendered, in colour or as pseudo-depth.
@@ -106,7 +107,7 @@ class Answers:
         """
         if layer not in LAYERS:
             raise InputError(f"layer {layer!r}: expected {', '.join(LAYERS)}")
-        self._check_frame(t)
+        self.check_frame(t)
         if layer == "video":
             return read_bytes(frame_path(self.folder, t), InputError)
         with self._lock:
@@ -118,7 +119,7 @@ class Answers:
         `PointsError` for a frame outside the clip, `InputError` for another number of bytes or no
         pixel at all.
         """
-        self._check_frame(t)
+        self.check_frame(t)
         width, height = self.scene.size
         if len(bits) != -(-width * height // 8):
             raise InputError(f"mask: {len(bits)} bytes, expected a bit for each of "
@@ -128,21 +129,26 @@ class Answers:
             raise InputError("the mask is empty: draw on the object first")
         with self._lock:
             carry = carried_labels(self._mask_step)
-            self._mask = relay(self._tracker, carry, labels.reshape(height, width), t)
+            self._drawn = t, labels.reshape(height, width)
+            self._mask = relay(self._tracker, carry, self._drawn[1], t)
             self._masks += 1
             return self._masks
+
+    def drawn(self, number: int) -> tuple[int, np.ndarray]:
+        """The frame of the newest mask, and its labels (H, W); `InputError` for an older one."""
+        with self._lock:
+            self._check_mask(number)
+            return self._drawn
 
     def mask(self, number: int, j: int) -> bytes:
         """The newest mask in frame j, as ink on nothing: a PNG of small size, by its cells.
 
         `InputError` for an older one, `PointsError` for a frame outside the clip.
         """
-        self._check_frame(j)
+        self.check_frame(j)
         with self._lock:
-            if self._mask is None or number != self._masks:
-                raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
-            shown = self._mask
-            return self._kept.get(("mask", number, j), lambda: self._inked(shown, j))
+            shown = self._check_mask(number)
+            return self._kept.get(("mask", number, j), lambda: _inked(shown, j, self._mask_step))
 
     def export(
         self, points: list[list[float]], name: str, start_frame: int | None, scale: str | None
@@ -176,31 +182,45 @@ class Answers:
 
         return volume
 
-    def _check_frame(self, t: int) -> None:
+    def check_frame(self, t: int) -> None:
+        """Raise `PointsError` unless the clip has frame ``t``."""
         if not 0 <= t < self.scene.n_frames:
             raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
 
-    def _inked(self, mask: Relay, j: int) -> bytes:
-        step = 1 if j == mask.t else self._mask_step
-        cells = mask.at(j)[::step, ::step]
-        layer = np.zeros((*cells.shape, 4), np.uint8)
-        layer[cells > 0] = MASK_INK
-        return encode_png(layer)
+    def _check_mask(self, number: int) -> Relay:
+        if self._mask is None or number != self._masks:
+            raise InputError(f"mask {number} has been replaced: ask for mask {self._masks}")
+        return self._mask
 
     def _rendered(self, layer: str, t: int) -> bytes:
+        if layer == "depth":
+            return encode_png(self._depths.small(t))
         windows = self._tracker.windows
         k = int(homes(windows, np.array([t]))[0])
-        tracker, t = self._tracker.window(k), t - windows[k].start
-        if layer == "depth":
-            if k not in self._depths:
-                self._depths = {k: DepthPictures(tracker, LAYER_SIDE)}
-            return encode_png(self._depths[k].small(t))
         step = -(-max(self._tracker.index.size) // LAYER_SIDE)
-        return encode_png(tracker.surface(t, step)[1])
+        return encode_png(self._tracker.window(k).surface(t - windows[k].start, step)[1])
 
     @property
     def _mask_step(self) -> int:
         return -(-max(self.scene.size) // MASK_SIDE)
+
+
+def _formats() -> list[dict[str, Any]]:
+    """What the page needs to know of each format of tracks."""
+    return [
+        {"name": each.name, "program": each.program, "units": each.units,
+         "first": each.first_frame if each.numbered else None}
+        for each in FORMATS.values()
+    ]  # fmt: skip
+
+
+def _inked(mask: Relay, j: int, step: int) -> bytes:
+    """A PNG of a mask's cells in frame j, of ``step`` px each; as drawn in its own frame."""
+    step = 1 if j == mask.t else step
+    cells = mask.at(j)[::step, ::step]
+    layer = np.zeros((*cells.shape, 4), np.uint8)
+    layer[cells > 0] = MASK_INK
+    return encode_png(layer)
 
 
 def open_answers(scene: FittedScene, folder: Path) -> Answers:

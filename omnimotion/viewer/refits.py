@@ -99,16 +99,19 @@ class Refits:
         lines = self._said.read_text(encoding="utf-8", errors="replace").splitlines()
         if code == 0:
             self.finished(going.run)
-            self._last = {"state": "done", "run": shown(going.run.name)}
+            pins = [line for line in lines if line.startswith("pins: ")]  # of windows: which are
+            said = "".join(pins[-1:])
+            self._last = {"state": "done", "run": shown(going.run.name), "said": said}
         else:
             last = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
             self._last = {"state": "failed", "said": last}
 
 
 def _step(run: Path) -> int:
-    """The last step that a run has told of, 0 before."""
+    """The last step that a run, or the window that it is at, has told of; 0 before."""
+    begun = [each for each in sorted(run.glob("window_*")) if not (each / "report.json").is_file()]
     try:
-        lines = read_metrics(run / "metrics.jsonl")
+        lines = read_metrics((begun[-1] if begun else run) / "metrics.jsonl")
     except CheckpointError:
         return 0
     return int(lines[-1]["step"]) if lines else 0

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -17,6 +17,7 @@ from omnimotion.files import shown
 from omnimotion.viewer import patience
 from omnimotion.viewer.answers import as_json
 from omnimotion.viewer.guard import Guard
+from omnimotion.viewer.orders import Asked, map_kinds
 from omnimotion.viewer.shown import Shown
 from omnimotion.viewer.studio import API, VIDEOS, Studio, add_studio
 
@@ -33,6 +34,7 @@ PAGE = {
     "mask.js": ("mask.js", "text/javascript"),
     "controls.js": ("controls.js", "text/javascript"),
     "refit.js": ("refit.js", "text/javascript"),
+    "download.js": ("download.js", "text/javascript"),
     "studio.js": ("studio.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
@@ -73,6 +75,17 @@ class ExportQuestion(BaseModel):
     scale: str | None = None
 
 
+class OrderQuestion(BaseModel):
+    """What is to be made for a download; see `omnimotion.viewer.orders`."""
+
+    what: str
+    frame: int = 0
+    kind: str = ""
+    points: list[Row] = []
+    mask: int = 0
+    frames: Annotated[str, Field(max_length=60)] = ""
+
+
 def build_app(shown: Shown, port: int, studio: Studio | None = None) -> Guard:
     """The ASGI application that answers at 127.0.0.1 and that port; makes scenes in a studio."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -86,6 +99,7 @@ def build_app(shown: Shown, port: int, studio: Studio | None = None) -> Guard:
 
     _add_answers(app, shown)
     _add_refits(app, shown)
+    _add_downloads(app, shown)
     if studio:
         add_studio(app, studio)
     return Guard(app, port, streamed=(VIDEOS,) if studio else ())
@@ -94,7 +108,7 @@ def build_app(shown: Shown, port: int, studio: Studio | None = None) -> Guard:
 def _add_answers(app: FastAPI, shown: Shown) -> None:
     @app.get(f"{API}/scene")
     def scene() -> dict[str, Any]:
-        return shown.answers.about()
+        return {**shown.answers.about(), "maps": map_kinds()}
 
     @app.get(f"{API}/frames/{{layer}}/{{t}}")
     def frame(layer: str, t: int) -> Response:
@@ -117,8 +131,7 @@ def _add_answers(app: FastAPI, shown: Shown) -> None:
         name, data = shown.answers.export(
             question.points, question.format, question.start_frame, question.scale
         )
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        return Response(data, media_type="application/octet-stream", headers=_attachment(name))
 
 
 def _add_refits(app: FastAPI, shown: Shown) -> None:
@@ -135,6 +148,33 @@ def _add_refits(app: FastAPI, shown: Shown) -> None:
     def stop() -> dict[str, Any]:
         shown.refits.stop()
         return shown.refits.progress()
+
+
+def _add_downloads(app: FastAPI, shown: Shown) -> None:
+    @app.post(f"{API}/made")
+    def make(question: OrderQuestion) -> dict[str, Any]:
+        asked = question.model_dump() | {"frames": question.frames.strip() or None}
+        return shown.downloads.start(Asked(**asked))
+
+    @app.get(f"{API}/made")
+    def progress() -> dict[str, Any]:
+        return shown.downloads.progress()
+
+    @app.delete(f"{API}/made")
+    def stop() -> dict[str, Any]:
+        shown.downloads.stop()
+        return shown.downloads.progress()
+
+    @app.get(f"{API}/made/file")
+    def send() -> Response:
+        name, data = shown.downloads.send()
+        return StreamingResponse(data, media_type="application/octet-stream",
+                                 headers=_attachment(name))  # fmt: skip
+
+
+def _attachment(name: str) -> dict[str, str]:
+    """Headers of a file to be saved under a name of the server's own."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def listen(port: int) -> socket.socket:

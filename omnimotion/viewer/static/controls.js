@@ -1,9 +1,10 @@
 // What keys and pointer do.
 
+import { refreshDownload, stopDownload } from "./download.js";
 import { stop } from "./refit.js";
 import {
-  addPoint, colourByConfidence, correct, download, drawMask, go, listPoints, maskChanged, part, play,
-  propagate, redraw, remove, showLayer, stage, state, strip, zoom,
+  addPoint, colourByConfidence, correct, drawMask, go, listPoints, maskChanged, part, play,
+  propagate, redraw, remove, saveFile, showLayer, stage, state, strip, zoom,
 } from "./viewer.js";
 
 const NEAR = 12, ZOOM = 1.25;
@@ -21,7 +22,7 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.matches("select, #length, #trail, #brush-size");
+  const isTyping = event.target.matches("select, #length, #first, #frames, #trail, #brush-size");
   const isPressing = event.key === " "
     && event.target.matches("button, [type=checkbox], [type=radio], summary");
   const act = KEYS[event.key];
@@ -120,8 +121,7 @@ part("refit").addEventListener("click", correct);
 part("stop").addEventListener("click", stop);
 part("propagate").addEventListener("click", propagate);
 part("forget").addEventListener("click", () => { state.mask.clear(); maskChanged(); });
-part("export").addEventListener("submit", download);
-part("format").addEventListener("change", (event) => {
-  part("unit").hidden = !event.target.selectedOptions[0].dataset.units;
-});
+part("export").addEventListener("submit", saveFile);
+part("export").addEventListener("change", () => refreshDownload(state));
+part("stop-download").addEventListener("click", stopDownload);
 new ResizeObserver(redraw).observe(stage);

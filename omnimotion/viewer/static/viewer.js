@@ -1,6 +1,7 @@
 // The viewer: what is shown (`state`), and what the server answers. See controls.js for what acts.
 
 import { cleared, drawFrame, drawStrip, drawTrack, pointColour } from "./draw.js";
+import { download, offer, refreshDownload } from "./download.js";
 import { Mask } from "./mask.js";
 import { pinsOf, refit } from "./refit.js";
 import { ask, Pictures } from "./server.js";
@@ -87,25 +88,18 @@ export async function propagate() {
     const response = await ask(`masks/${state.mask.frame}`, state.mask.bits());
     state.mask.number = (await response.json()).mask;
     stage.dataset.mask = state.mask.number;
-    say("the mask goes along; query.py --propagate-mask writes it at full size");
+    say("the mask goes along, in cells; the download has it at full size");
     redraw();
   } catch (problem) {
     complain(problem);
   }
+  return state.mask.number;
 }
 
-export async function download(event) {
+export async function saveFile(event) {
   event.preventDefault();
-  const question = { points: state.points.map((point) => point.query), format: part("format").value };
-  if (!part("unit").hidden) question.scale = part("length").value;
   try {
-    const response = await ask("export", question);
-    const link = document.createElement("a");
-    link.download = response.headers.get("Content-Disposition").match(/filename="([^"]+)"/)[1];
-    link.href = URL.createObjectURL(await response.blob());
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    say(`${link.download} downloaded`);
+    await download(state, async () => state.mask.number || await propagate(), say);
   } catch (problem) {
     complain(problem);
   }
@@ -206,7 +200,8 @@ export function listPoints() {
   const count = state.points.length;
   part("count").textContent = count;
   part("hint").hidden = count > 0;
-  for (const id of ["clear", "download"]) part(id).disabled = !count;
+  part("clear").disabled = !count;
+  refreshDownload(state);
   part("remove").disabled = !state.selected;
   part("pins").textContent = pinsOf(state.points).length;
   part("refit").disabled = !part("stop").hidden || !pinsOf(state.points).length;
@@ -220,6 +215,7 @@ export function drawMask(isOn) {
 
 export function maskChanged() {
   part("propagate").disabled = part("forget").disabled = state.mask.isEmpty;
+  refreshDownload(state);
   redraw();
 }
 
@@ -249,11 +245,8 @@ async function startScene() {
   document.title = `${scene.name} - omnimotion`;
   part("name").textContent = scene.name;
   part("frame").max = scene.frames - 1;
-  part("format").replaceChildren(...scene.formats.map(({ name, program, units }) => {
-    const option = new Option(program === "omnimotion" ? name : `${name} (${program})`, name);
-    option.dataset.units = units.join(" ");
-    return option;
-  }));
+  offer(scene);
+  refreshDownload(state);
   for (let t = 0; t < Math.min(scene.frames, AHEAD); t++) ofFrame(t);
   redraw();
   stage.dataset.ready = "true";
