@@ -20,6 +20,7 @@ from omnimotion.flow import SceneIndex, SceneStore, flow_path
 from omnimotion.long_report import NAME as REPORT_NAME
 from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
+from omnimotion.matches import Matches
 from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
 from omnimotion.tracker import Tracker
@@ -160,11 +161,15 @@ def open_clip(
     def open_one(k: int) -> Tracker:
         return open_run(WindowStore(store, windows[k]), window_folder(run, k), device, backend)
 
+    @lru_cache(maxsize=1)
+    def matches(span: range) -> Matches:
+        return Matches(WindowStore(store, span))
+
     meta = {
         "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
-    return LongTracker(index, windows, open_one, meta)
+    return LongTracker(index, windows, open_one, meta, None if store.missing() else matches)
 
 
 def open_window(
