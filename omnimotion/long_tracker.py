@@ -3,7 +3,9 @@
 A query is answered by the window in which its frame is farthest from the ends, and the answer is
 handed on from window to window, both ways. It goes over where the point is best seen in the
 overlap. There both windows answer; their answers are weighed by their confidence, and by how near
-the frame is to the end of either window. Memory is that of one window and of the answer.
+the frame is to the end of either window. A track that comes over is drawn to what is known of it
+beside the window too (`omnimotion.past`): else every border would add to how far off it is. Memory
+is that of one window, of as much of the matches beside it, and of the answer.
 
 Confidence is a probability, and a chain of handovers multiplies it: by the confidence where a
 track went over, and by how well both windows agree. Depth has no scale that windows share: it is
@@ -38,7 +40,7 @@ from omnimotion.windows import homes
 
 UNSEEN = 0.1  # what a frame in which the point is hidden counts against one in which it is seen
 AT_AN_END = 0.5  # what the ends of an overlap count against its middle
-REACH = 50  # frames beside a window whose matches tracks in it are drawn to
+REACH = 50  # frames beside a window whose matches with it count
 LEAST_CONFIDENCE = 1e-3  # so that there is always a weight
 
 

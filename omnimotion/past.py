@@ -59,14 +59,26 @@ class Past(NamedTuple):
         """B."""
         return self.shown.shape[1]
 
+    @property
+    def _here(self) -> slice:
+        """The window's frames among those of the matches."""
+        beside, every = self.n_frames, self.matches.n_frames
+        return slice(beside, every) if self.is_before else slice(0, every - beside)
+
     def part(self, which: slice) -> "Past":
         """Some of the tracks."""
-        return Past(self.matches, self.is_before, *(each[which] for each in self[2:5]),
-                    self.template.part(which), self.warp[which])  # fmt: skip
+        return self._replace(
+            xy=self.xy[which], shown=self.shown[which], sure=self.sure[which],
+            template=self.template.part(which), warp=self.warp[which],
+        )  # fmt: skip
 
     def around(self, patches: Patches, warp: np.ndarray) -> Around:
         """The queries' patches in the window; ``warp`` (q, T, 2, 2) from where tracks go over."""
         return Around(patches, self.template, warp @ self.warp[:, None])
+
+    def follow(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """`Matches.follow` from places ``xy`` (q, 2) of the window's ``frames``: (q, T, 2)."""
+        return self.matches.follow(self._here.start + frames, xy)[:, self._here]
 
     def refine(
         self, xy: np.ndarray, shown: np.ndarray, confidence: np.ndarray,
@@ -76,9 +88,8 @@ class Past(NamedTuple):
 
         ``confidence`` is that of tracks that begin where they go over.
         """
-        beside, n_frames = self.n_frames, shown.shape[1]
-        here = slice(beside, None) if self.is_before else slice(0, n_frames)
-        last = beside - 1 if self.is_before else n_frames  # beside the window
+        beside, n_frames, here = self.n_frames, shown.shape[1], self._here
+        nearest = beside - 1 if self.is_before else n_frames  # beside the window
 
         def find_here(xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
             found = np.full(xy.shape, np.nan)
@@ -88,7 +99,7 @@ class Past(NamedTuple):
         refined = refine(
             self.matches, self._with(self.xy, xy), self._with(self.shown, shown),
             self._with(self.sure[:, None].repeat(beside, 1), confidence * self.sure[:, None]),
-            np.full(len(xy), last), find=find_here, unsure_px=LOST_PX,
+            np.full(len(xy), nearest), find=find_here, unsure_px=LOST_PX,
             sure=self._with(np.full(self.shown.shape, QUERY_PX), np.full(shown.shape, np.inf)),
         )  # fmt: skip
         return Refined(refined.offset[:, here], refined.unmatched[:, here])

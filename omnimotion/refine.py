@@ -104,7 +104,7 @@ class Refiner:
         past: Past | None,
     ) -> Found:  # fmt: skip
         t, own = asked.frames, (np.arange(len(confidence)), asked.frames)
-        found = self._followed(asked, found, confidence)
+        found = self._followed(asked, found, confidence, past or self.matches)
         evidence = found.evidence
         shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
         shown[own] |= asked.seen
@@ -129,7 +129,9 @@ class Refiner:
         evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)
         return Found(xy, found.depth, evidence)
 
-    def _followed(self, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
+    def _followed(
+        self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past
+    ) -> Found:
         """Tracks that follow matches from frame to frame where the scene is unsure of its own.
 
         Thin parts that move fast may have no surface in the scene; while they are seen, flow
@@ -137,7 +139,7 @@ class Refiner:
         other.
         """
         t = asked.frames
-        way = self.matches.follow(t, found.xy[np.arange(len(t)), t])
+        way = matches.follow(t, found.xy[np.arange(len(t)), t])
         apart = self.matches.px * np.linalg.norm(way - found.xy, axis=-1) > APART_PX
         sure = (apart * confidence).sum(1) / np.maximum(apart.sum(1), 1)
         follows = apart & (asked.seen & (sure < UNSURE))[:, None]

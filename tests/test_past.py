@@ -20,7 +20,10 @@ class TrueMatches:
     px = PX
 
     def __init__(self, truth, shown):
-        self.truth, self.shown = truth, shown
+        self.truth, self.shown, self.n_frames = truth, shown, truth.shape[1]
+
+    def follow(self, frames, xy):
+        return self.truth + (xy - self.truth[np.arange(len(xy)), frames])[:, None]
 
     def ends(self, i, xy):
         truth = self.truth[self.shown[:, i]]
@@ -100,6 +103,14 @@ def test_patches_are_looked_for_in_the_window_only(truth, is_before):
     np.testing.assert_allclose(places, truth[:, window] + OFF, atol=1e-3)
     assert where.shape == shown.shape
     assert np.abs(found.offset + OFF).max() < 0.1 * np.abs(OFF).max()
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_matches_are_followed_in_the_windows_own_frames(truth, is_before):
+    past, window = past_of(truth, is_before)
+    t = np.array([0, 3, 7])
+    own = truth[:, window][np.arange(3), t]
+    np.testing.assert_allclose(past.follow(t, own), truth[:, window])
 
 
 def test_parts_are_those_of_the_tracks(truth):
