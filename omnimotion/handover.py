@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnimotion.compositing import render_weights, stratified_depths
 from omnimotion.geometry import PIXELS_PER_UNIT
+from omnimotion.past import Past
 from omnimotion.rays import RAY_SAMPLES, Surface, settle
 from omnimotion.scene import FrameMap, Snapshot, lift
 
@@ -33,10 +34,12 @@ class Handed(NamedTuple):
     xy: Tensor  # (q, O, 2)
     weight: Tensor  # (q, O), how much a place counts
     seen: np.ndarray  # (q,) bool, whether the point is seen where the track goes over
+    past: Past | None = None  # what the tracks are drawn to beside what the window shows
 
     def part(self, which: slice) -> "Handed":
         """Some of the tracks."""
-        return Handed(self.first, self.xy[which], self.weight[which], self.seen[which])
+        past = self.past and self.past.part(which)
+        return Handed(self.first, self.xy[which], self.weight[which], self.seen[which], past)
 
     def surface_at(self, now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
         """The tracks' points on the rays through ``xy`` (q, 1, 2), where they go over.

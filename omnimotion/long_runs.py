@@ -21,6 +21,7 @@ from omnimotion.flow import SceneIndex, SceneStore, flow_path
 from omnimotion.long_report import NAME as REPORT_NAME
 from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
+from omnimotion.matches import Matches
 from omnimotion.pins import stored_pins
 from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
@@ -162,14 +163,19 @@ def open_clip(
     def open_one(k: int) -> Tracker:
         return open_run(WindowStore(store, windows[k]), window_folder(run, k), device, backend)
 
+    @lru_cache(maxsize=1)
+    def matches(span: range) -> Matches:
+        return Matches(WindowStore(store, span))
+
     meta = {
         "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
     pins = None
     if (run / PINS_NAME).is_file():
-        pins = stored_pins(read_archive(run / PINS_NAME, CheckpointError)[0])
-    return LongTracker(index, windows, open_one, meta, pins)
+        pins = stored_pins(read_archive(run / PINS_NAME, CheckpointError)[0], index.n_frames)
+    found = None if store.missing() else matches
+    return LongTracker(index, windows, open_one, meta, matches=found, pins=pins)
 
 
 def _newest_in_windows(folder: Path) -> Path | None:

@@ -3,7 +3,9 @@
 A query is answered by the window in which its frame is farthest from the ends, and the answer is
 handed on from window to window, both ways. It goes over where the point is best seen in the
 overlap. There both windows answer; their answers are weighed by their confidence, and by how near
-the frame is to the end of either window. Memory is that of one window and of the answer.
+the frame is to the end of either window. A track that comes over is drawn to what is known of it
+beside the window too (`omnimotion.past`): else every border would add to how far off it is. Memory
+is that of one window, of as much of the matches beside it, and of the answer.
 
 Confidence is a probability, and a chain of handovers multiplies it: by the confidence where a
 track went over, and by how well both windows agree. Depth has no scale that windows share: it is
@@ -22,23 +24,35 @@ from omnimotion.confidence import WITHIN_PX
 from omnimotion.flow import SceneIndex
 from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
 from omnimotion.handover import Handed
+from omnimotion.matches import Matches
+from omnimotion.parts import in_parts
+from omnimotion.past import Looks, Past
 from omnimotion.pins import Pins
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker, checked_queries, rows_of_pixels
+from omnimotion.refine import warps_at
+from omnimotion.tracker import (
+    HIDDEN_ABOVE,
+    RAYS_AT_ONCE,
+    Tracker,
+    checked_queries,
+    rows_of_pixels,
+)
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.windows import homes
 
 UNSEEN = 0.1  # what a frame in which the point is hidden counts against one in which it is seen
 AT_AN_END = 0.5  # what the ends of an overlap count against its middle
+REACH = 50  # frames beside a window whose matches with it count
 LEAST_CONFIDENCE = 1e-3  # so that there is always a weight
 
 
 class Answer:
     """The tracks of Q points, filled in window by window."""
 
-    def __init__(self, count: int, n_frames: int, size: tuple[int, int]) -> None:
+    def __init__(self, count: int, n_frames: int, size: tuple[int, int], refine: bool) -> None:
         self.size = size
         self.xy = np.zeros((count, n_frames, 2), np.float32)
         self.occlusion, self.confidence, self.depth = np.zeros((3, count, n_frames), np.float32)
+        self.looks = Looks(count, n_frames) if refine else None
 
     def visible(self, rows: np.ndarray | slice, frames: slice) -> np.ndarray:
         """Whether points are seen, bool (rows, frames)."""
@@ -68,10 +82,15 @@ class LongTracker:
 
     def __init__(
         self, index: SceneIndex, windows: Sequence[range], window: Callable[[int], Tracker],
-        meta: dict[str, Any] | None = None, pins: Pins | None = None,
+        meta: dict[str, Any] | None = None, matches: Callable[[range], Matches] | None = None,
+        pins: Pins | None = None,
     ) -> None:  # fmt: skip
-        """``window`` gives the tracker of a window, by its number; ``pins`` are of all windows."""
+        """``window`` gives the tracker of a window, by its number, ``matches`` those of a span.
+
+        Without ``matches`` tracks are not refined. ``pins`` are of all windows.
+        """
         self.index = index
+        self.matches = matches
         self.pins = pins
         self.windows = windows
         self.meta = meta or {}
@@ -80,7 +99,8 @@ class LongTracker:
     def track(self, points: "QueryPoints | np.ndarray", refine: bool = True) -> Tracks:
         """Tracks over the whole clip, in the order of the points; see `Tracker.track`."""
         queries, index = checked_queries(points, self.index), self.index
-        answer = Answer(len(queries), index.n_frames, index.original_size)
+        refine = refine and self.matches is not None
+        answer = Answer(len(queries), index.n_frames, index.original_size, refine)
         home = homes(self.windows, queries.t)
         for k in range(home.min(initial=len(self.windows)), len(self.windows)):
             tracker = self.window(k)
@@ -121,6 +141,11 @@ class LongTracker:
         found, _ = tracker.follow(own, refine)
         alone = Weights(np.ones(found.depth.shape, np.float32), np.ones(len(window), bool))
         answer.put(rows, window, found, alone)
+        if answer.looks and tracker.refiner:
+            xy = resize_xy(own.xy, tracker.index.original_size, tracker.index.size)
+            look = tracker.refiner.patches.template(own.t, xy)
+            answer.looks.begin(rows, queries.t[rows], look)
+            answer.looks.go_on(rows, queries.t[rows], window, _warps(tracker, own, found.depth))
 
     def _take(
         self, answer: Answer, rows: np.ndarray, source: int, target: int, tracker: Tracker,
@@ -139,7 +164,12 @@ class LongTracker:
         best = (weight * _hump(len(both))).argmax(axis=1)
         each = np.arange(len(rows))
         handed = _handed(known, weight, seen[each, best], first, tracker)
-        found, _ = tracker.follow(QueryPoints(first + best, known[each, best]), refine, handed)
+        begin = QueryPoints(first + best, known[each, best])
+        past = self._past(answer, rows, new, target > source, both.start + best)
+        found, _ = tracker.follow(begin, refine, handed._replace(past=past))
+        if answer.looks:
+            warp = _warps(tracker, begin, found.depth)
+            answer.looks.go_on(rows, both.start + best, new, warp)
         agree = _agreement(known, found.xy[:, there], weight, found.size)
         found.confidence[:] *= (sure[each, best] * agree)[:, None]
         ramp = (np.arange(len(both)) + 0.5) / len(both)
@@ -149,6 +179,38 @@ class LongTracker:
         weights.share[:, there] = mine / (mine + other)
         weights.is_nearer[there] = ramp > 0.5
         answer.put(rows, new, found, weights)
+
+    def _past(
+        self, answer: Answer, rows: np.ndarray, window: range, is_before: bool, t: np.ndarray
+    ) -> Past | None:
+        """What tracks are drawn to in a window to which they go over in frames t (q,)."""
+        if not (answer.looks and self.matches):
+            return None
+        if is_before:
+            beside = range(max(0, window.start - REACH), window.start)
+        else:
+            beside = range(window.stop, min(self.index.n_frames, window.stop + REACH))
+        span = range(min(beside.start, window.start), max(beside.stop, window.stop))
+        frames = slice(beside.start, beside.stop)
+        xy = resize_xy(answer.xy[rows, frames], self.index.original_size, self.index.size)
+        return Past(
+            self.matches(span), is_before, xy, answer.visible(rows, frames),
+            answer.confidence[rows, t],
+            answer.looks.template.part(rows), answer.looks.at(rows, t),
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def _warps(tracker: Tracker, begin: QueryPoints, depth: np.ndarray) -> np.ndarray:
+    """How a window's frames turn what is near points, (q, T, 2, 2); ``depth`` (q, T) of tracks."""
+    now, size = tracker.scene.snapshot(), tracker.index.size
+    xy = resize_xy(begin.xy, tracker.index.original_size, size)
+    own = depth[np.arange(len(begin)), begin.t]
+
+    def work(part: slice) -> np.ndarray:
+        return warps_at(now, tracker.frame, begin.t[part], xy[part], own[part])
+
+    return np.concatenate(in_parts(work, len(begin), max(1, RAYS_AT_ONCE // now.n_frames)))
 
 
 def _agreement(

@@ -48,7 +48,11 @@ class Patches:
 
         ``warp`` (q, T, 2, 2): how each frame turns and stretches what is near a query.
         """
-        return Around(self, torch.from_numpy(frames), self.to_image(xy), torch.from_numpy(warp))
+        return Around(self, self.template(frames, xy), warp, frames)
+
+    def template(self, frames: np.ndarray, xy: np.ndarray) -> "Template":
+        """The patches around ``xy`` (q, 2) in ``frames`` (q,), to be found in any frames."""
+        return Template.at(self, torch.from_numpy(frames), self.to_image(xy))
 
     def to_image(self, xy: np.ndarray) -> Tensor:
         """Places in pixels of the images."""
@@ -97,6 +101,22 @@ class Template(NamedTuple):
     textured: Tensor  # bool (q,)
 
     @classmethod
+    def blank(cls, count: int) -> Self:
+        """Patches to be `put` in."""
+        value = torch.zeros(count, len(OFFSETS))
+        return cls(value, torch.zeros(*value.shape, 2), torch.zeros(count, 2, 2),
+                   torch.zeros(count, dtype=torch.bool))  # fmt: skip
+
+    def put(self, rows: np.ndarray, some: Self) -> None:
+        """Put in the patches of some rows."""
+        for mine, new in zip(self, some):
+            mine[rows] = new
+
+    def part(self, which: "slice | np.ndarray") -> Self:
+        """Some of the patches."""
+        return type(self)(*(field[which] for field in self))
+
+    @classmethod
     def at(cls, patches: Patches, frames: Tensor, xy: Tensor) -> Self:
         """The patches around ``xy`` (q, 2)."""
         place = xy[:, None] + OFFSETS
@@ -118,9 +138,13 @@ class Template(NamedTuple):
 class Around:
     """The patches around q queries."""
 
-    def __init__(self, patches: Patches, frames: Tensor, xy: Tensor, warp: Tensor) -> None:
-        self._patches, self._frames, self._warp = patches, frames, warp
-        self._template = Template.at(patches, frames, xy)
+    def __init__(
+        self, patches: Patches, template: Template, warp: np.ndarray,
+        frames: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """``warp`` (q, T, 2, 2) from the patches to each frame; ``frames`` (q,) are their own."""
+        self._patches, self._template, self._frames = patches, template, frames
+        self._warp = torch.from_numpy(warp)
 
     def find(self, xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """Where the patches are near tracks ``xy`` (q, T, 2), NaN where they are not found.
@@ -130,7 +154,8 @@ class Around:
         found = torch.full(xy.shape, torch.nan)
         track = self._patches.to_image(xy)
         shown = shown.copy()
-        shown[np.arange(len(shown)), self._frames] = False
+        if self._frames is not None:
+            shown[np.arange(len(shown)), self._frames] = False
         for q, t in self._pairs(shown & self._template.textured.numpy()[:, None]):
             place, alike = self._aligned(q, t, track[q, t])
             moved = self._patches.px * (place - track[q, t]).norm(dim=-1)

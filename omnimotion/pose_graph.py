@@ -52,22 +52,25 @@ def refine(
     matches: Matches, xy: np.ndarray, shown: np.ndarray, confidence: np.ndarray,
     query_frames: np.ndarray, *, sure: np.ndarray | None = None,
     find: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    unsure_px: float = UNSURE_PX,
 ) -> Refined:  # fmt: skip
     """Refine tracks ``xy`` (Q, T, 2), pixels of the store's frames; takes Q T^2 numbers of memory.
 
     ``shown`` (Q, T): where the scene says that they are seen, so that matches start there;
     ``confidence`` (Q, T) of the scene; ``query_frames`` (Q,), where the offset is zero;
     ``sure`` (Q, T): how far off tracks are known to be at most, inf where that is not known;
-    ``find``: where patches are, as `patches.Around.find`.
+    ``find``: where patches are, as `patches.Around.find`;
+    ``unsure_px``: how far off the scene is taken to be where its confidence is 0.
     """
+    scene = SURE_PX + unsure_px * (1 - torch.from_numpy(confidence).double()) ** SHARPNESS
     known = np.full(shown.shape, np.inf) if sure is None else sure.copy()
     known[np.arange(len(known)), query_frames] = QUERY_PX
     off, asked = _off(matches, xy, shown)
-    offset, error = _solve(off, shown, confidence, known)
+    offset, error = _solve(off, shown, scene, known)
     if find is not None:
         places = find(xy + offset.numpy() / matches.px, shown)
         patch = torch.from_numpy((places - xy) * matches.px)
-        offset, error = _solve(off, shown, confidence, known, patch)
+        offset, error = _solve(off, shown, scene, known, patch)
     agree = (error < AGREES_PX).sum(1).numpy()
     share = (agree + 0.5) / (asked + 1)  # without any asked: 1/2
     own = np.arange(len(share)), query_frames
@@ -102,15 +105,14 @@ def _off(matches: Matches, xy: np.ndarray, shown: np.ndarray) -> tuple[Tensor, n
 
 
 def _solve(
-    off: Tensor, shown: np.ndarray, confidence: np.ndarray, sure: np.ndarray,
-    patch: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    off: Tensor, shown: np.ndarray, scene: Tensor, sure: np.ndarray, patch: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Offsets (q, T, 2), and how far off the moved tracks matches end (q, s, j), NaN likewise.
 
-    ``patch`` (q, T, 2): how far off the tracks patches are found, NaN where they are not.
+    ``scene`` (q, T): how far off the scene is taken to be; ``patch`` (q, T, 2): how far off the
+    tracks patches are found, NaN where they are not.
     """
-    count, n_frames = confidence.shape
-    scene = SURE_PX + UNSURE_PX * (1 - torch.from_numpy(confidence).double()) ** SHARPNESS
+    count, n_frames = shown.shape
     step = STEP_SHARE * torch.minimum(scene[:, 1:], scene[:, :-1])
     frame = torch.arange(n_frames)
     match = (MATCH_PX**2 + (MATCH_PX_PER_FRAME * (frame[:, None] - frame)) ** 2).sqrt()

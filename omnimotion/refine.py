@@ -14,6 +14,7 @@ from omnimotion.geometry import Frame
 from omnimotion.matches import Matches
 from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
+from omnimotion.past import Past
 from omnimotion.patches import Patches
 from omnimotion.pins import Pins
 from omnimotion.pose_graph import refine
@@ -80,43 +81,57 @@ class Refiner:
         better = mean[:, 0] - mean[np.arange(len(mean)), best] > CLEARLY_PX
         return np.where(better, best, 0)
 
-    def refined(self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
+    def refined(
+        self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray,
+        past: Past | None = None,
+    ) -> Found:  # fmt: skip
         """Tracks moved to what the video shows, with that evidence.
 
-        ``confidence`` (q, T) of the scene.
+        ``confidence`` (q, T) of the scene; ``past``: where they come from another window.
         """
         n_frames = now.n_frames
 
         def work(part: slice) -> Found:
             some = Asked(*(field[part] for field in asked)), Found(*(each[part] for each in found))
-            return self._at_once(now, *some, confidence[part])
+            return self._at_once(now, *some, confidence[part], past and past.part(part))
 
-        at_once = max(1, AT_ONCE // (8 * n_frames**2))
+        n_nodes = n_frames + (past.n_frames if past else 0)
+        at_once = max(1, AT_ONCE // (8 * n_nodes**2))
         return joined(in_parts(work, len(confidence), at_once), n_frames)
 
     def _at_once(
-        self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray
-    ) -> Found:
+        self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray,
+        past: Past | None,
+    ) -> Found:  # fmt: skip
         t, own = asked.frames, (np.arange(len(confidence)), asked.frames)
-        found = self._followed(asked, found, confidence)
+        found = self._followed(asked, found, confidence, past or self.matches)
         evidence = found.evidence
         shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
         shown[own] |= asked.seen
-        around = self.patches.around(t, found.xy[own], self._warps(now, t, found))
+        warp = warps_at(now, self.frame, t, found.xy[own], found.depth[own])
+        if past:
+            around, known = past.around(self.patches, warp), np.ones_like(asked.seen)
+        else:
+            around, known = self.patches.around(t, found.xy[own], warp), asked.seen
         xy, sure = self.pins.pull(found.xy, t, self.matches.px) if self.pins else (found.xy, None)
 
         def find(xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
-            return around.find(xy, shown & asked.seen[:, None])
+            return around.find(xy, shown & known[:, None])
 
-        refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=find)
+        if past:
+            refined = past.refine(xy, shown, confidence, find)
+        else:
+            refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=find)
         xy = (xy + refined.offset).astype(np.float32)
         evidence[..., UNMATCHED] = refined.unmatched
         inside = inside_frame(xy, self.size)
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
-        evidence[..., UNLIKE] = np.where(asked.seen[:, None], unlike, 0)
+        evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)
         return Found(xy, found.depth, evidence)
 
-    def _followed(self, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
+    def _followed(
+        self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past
+    ) -> Found:
         """Tracks that follow matches from frame to frame where the scene is unsure of its own.
 
         Thin parts that move fast may have no surface in the scene; while they are seen, flow
@@ -124,7 +139,7 @@ class Refiner:
         other.
         """
         t = asked.frames
-        way = self.matches.follow(t, found.xy[np.arange(len(t)), t])
+        way = matches.follow(t, found.xy[np.arange(len(t)), t])
         apart = self.matches.px * np.linalg.norm(way - found.xy, axis=-1) > APART_PX
         sure = (apart * confidence).sum(1) / np.maximum(apart.sum(1), 1)
         follows = apart & (asked.seen & (sure < UNSURE))[:, None]
@@ -132,10 +147,16 @@ class Refiner:
         xy[follows], evidence[follows, HIDDEN] = way[follows], 0  # what is followed is seen
         return Found(xy, found.depth, evidence)
 
-    def _warps(self, now: Snapshot, t: np.ndarray, found: Found) -> np.ndarray:
-        """How frames turn and stretch what is near queries in frames t (q,): (q, T, 2, 2)."""
-        own, device = (np.arange(len(t)), t), now.cameras.device
-        xy = self.frame.normalise(torch.from_numpy(found.xy[own])).to(device)
-        depth = torch.from_numpy(found.depth[own]).to(device)
-        warp = warps(now, torch.from_numpy(t).to(device), xy, depth)
-        return warp.transpose(0, 1).float().cpu().numpy()
+
+@torch.no_grad()
+def warps_at(
+    now: Snapshot, frame: Frame, t: np.ndarray, xy: np.ndarray, depth: np.ndarray
+) -> np.ndarray:
+    """How frames turn and stretch what is near places of frames t (q,): (q, T, 2, 2).
+
+    ``xy`` (q, 2) in pixels of the store's frames, ``depth`` (q,) of the surfaces there.
+    """
+    device = now.cameras.device
+    place = frame.normalise(torch.from_numpy(xy)).to(device)
+    warp = warps(now, torch.from_numpy(t).to(device), place, torch.from_numpy(depth).to(device))
+    return warp.transpose(0, 1).float().cpu().numpy()

@@ -95,14 +95,16 @@ class Tracker:
         if refiner is not None:
             with self.scene.threads():
                 now = self.scene.snapshot()
-            found = refiner.refined(now, Asked(queries.t, seen), found, confidence)
+            past = handed and handed.past
+            found = refiner.refined(now, Asked(queries.t, seen), found, confidence, past)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
         visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
-        own = np.flatnonzero(seen), queries.t[seen]
-        xy[own], visible[own], confidence[own] = queries.xy[seen], True, 1
+        fixed = seen & (handed is None or handed.past is None)  # else it is drawn to its past
+        own = np.flatnonzero(fixed), queries.t[fixed]
+        xy[own], visible[own], confidence[own] = queries.xy[fixed], True, 1
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
             queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,

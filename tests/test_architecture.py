@@ -26,10 +26,11 @@ LEVELS = (
     "ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
-    "batch cameras correspondences evidence handover matches masked patches asking footage memory "
+    "batch cameras correspondences evidence matches masked patches asking footage memory "
     "window_store",
     "guard history losses pose_graph supervision",
-    "refine step_loss",
+    "past",
+    "handover refine step_loss",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",
     "fitting edits maps propagation",

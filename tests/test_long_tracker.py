@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnimotion import long_tracker as long_tracker_module
 from omnimotion import tracker as tracker_module
 from omnimotion.errors import PointsError
 from omnimotion.evaluation import evaluate
@@ -14,6 +15,7 @@ from omnimotion.geometry import Frame
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.long_runs import open_clip
 from omnimotion.long_tracker import LongTracker
+from omnimotion.tracker import Tracker
 from omnimotion.tracks import Tracks
 from omnimotion.windows import homes, plan_windows
 
@@ -183,6 +185,35 @@ def test_tracks_that_cross_borders_are_closer_to_the_truth_than_standing_still(
     assert np.median(error) < 0.4 * np.median(still)
     right = (tracks.visible == known.visible)[beyond]
     assert right.mean() > max(0.85, known.visible[beyond].mean())
+
+
+@pytest.mark.parametrize(("t", "windows"), [(2, [1, 2]), (28, [1, 0])])
+def test_what_is_known_beside_a_window_goes_over_with_a_track(fitted, monkeypatch, t, windows):
+    """Three frames of it here, in which the track is as it was answered before."""
+    taken = []
+    follow = Tracker.follow
+
+    def spied(tracker, queries, refine, handed=None):
+        taken.extend([handed.past] if handed else [])
+        return follow(tracker, queries, refine, handed)
+
+    monkeypatch.setattr(Tracker, "follow", spied)
+    monkeypatch.setattr(long_tracker_module, "REACH", 3)
+    tracks = fitted.track(np.array([(t, 30, 20)], np.float32))
+    for past, k in zip(taken, windows, strict=True):
+        window, forward = WINDOWS[k], t < 10
+        start = window.start - 3 if forward else window.stop
+        beside = slice(start, start + 3)
+        assert past.is_before == forward
+        assert past.matches.n_frames == len(window) + 3
+        np.testing.assert_allclose(past.xy[0], tracks.xy[0, beside], atol=1e-4)
+        np.testing.assert_array_equal(past.shown[0], tracks.visible[0, beside])
+
+
+def test_a_scene_without_matches_is_not_refined(fitted, points):
+    alone = LongTracker(fitted.index, fitted.windows, fitted.window)
+    found, plain = alone.track(points[:5]), fitted.track(points[:5], refine=False)
+    np.testing.assert_array_equal(found.xy, plain.xy)
 
 
 def test_a_track_does_not_depend_on_the_other_queries(fitted, tracks, points):

@@ -58,18 +58,19 @@ def found(truth):
     return Found(xy, np.zeros((3, N_FRAMES), np.float32), evidence)
 
 
-def following(truth, until):
-    """A refiner whose matches can be followed to frame ``until``."""
+def followed(truth, until, asked, found, confidence):
+    """What comes of tracks where matches can be followed to frame ``until``."""
     way = truth.copy()
     way[:, until:] = np.nan
     matches = SimpleNamespace(px=PX, follow=lambda frames, xy: way)
-    return Refiner(matches, SimpleNamespace(size=(512, 512)))
+    refiner = Refiner(matches, SimpleNamespace(size=(512, 512)))
+    return refiner._followed(asked, found, confidence, matches)
 
 
 def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
     confidence = np.full((3, N_FRAMES), 0.9)
     confidence[0, 7:] = 0.4
-    moved = following(truth, 10)._followed(ASKED, found, confidence)
+    moved = followed(truth, 10, ASKED, found, confidence)
     np.testing.assert_allclose(moved.xy[0, :10], truth[0, :10], atol=1e-4)
     assert (moved.evidence[0, :10, HIDDEN] == 0).all()  # what is followed is seen
     np.testing.assert_array_equal(moved.xy[0, 10:], found.xy[0, 10:])
@@ -79,7 +80,7 @@ def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
 
 def test_where_they_agree_it_does_not_matter_how_sure_the_scene_is(truth, found):
     close = found._replace(xy=(truth + 3 / PX * np.array([1.0, 0.0])).astype(np.float32))
-    moved = following(truth, N_FRAMES)._followed(ASKED, close, np.zeros((3, N_FRAMES)))
+    moved = followed(truth, N_FRAMES, ASKED, close, np.zeros((3, N_FRAMES)))
     np.testing.assert_array_equal(moved.xy, close.xy)
 
 
@@ -87,12 +88,12 @@ def test_it_is_judged_over_all_frames_that_differ(truth, found):
     """Unsure in one of five: the scene stands in all of them."""
     confidence = np.full((3, N_FRAMES), 0.9)
     confidence[:, 8] = 0.1
-    moved = following(truth, N_FRAMES)._followed(ASKED, found, confidence)
+    moved = followed(truth, N_FRAMES, ASKED, found, confidence)
     np.testing.assert_array_equal(moved.xy, found.xy)
 
 
 def test_a_track_that_begins_hidden_follows_nothing(truth, found):
     asked = ASKED._replace(seen=np.array([True, False, True]))
-    moved = following(truth, N_FRAMES)._followed(asked, found, np.zeros((3, N_FRAMES)))
+    moved = followed(truth, N_FRAMES, asked, found, np.zeros((3, N_FRAMES)))
     np.testing.assert_allclose(moved.xy[[0, 2]], truth[[0, 2]], atol=1e-4)
     np.testing.assert_array_equal(moved.xy[1], found.xy[1])
