@@ -88,6 +88,7 @@ def evidence_of(
         path=_log_px(_path(now, frames, there.xy)),
         unmatched=torch.zeros_like(there.occlusion),
         unlike=torch.zeros_like(there.occlusion),
+        colour=torch.zeros_like(there.occlusion),
     )
 
 

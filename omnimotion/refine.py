@@ -20,7 +20,9 @@ from omnimotion.pose_graph import refine
 from omnimotion.scene import Snapshot
 
 HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
-HIDDEN, UNMATCHED, UNLIKE = map(Evidence._fields.index, ("hidden", "unmatched", "unlike"))
+HIDDEN, UNMATCHED, UNLIKE, COLOUR = map(
+    Evidence._fields.index, ("hidden", "unmatched", "unlike", "colour")
+)
 AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # what is farther from a candidate tells no more against it
 APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
@@ -132,7 +134,19 @@ class Refiner:
         inside = inside_frame(xy, self.size)
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
         evidence[..., UNLIKE] = np.where(asked.seen[:, None], unlike, 0)
+        evidence[..., COLOUR] = self._colour(t, found.xy[own], xy) * asked.seen[:, None]
         return Found(xy, found.depth, evidence)
+
+    def _colour(self, t: np.ndarray, own: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """Root of how far the colours at tracks ``xy`` (q, T, 2) are from the queries': (q, T).
+
+        Queries are at ``own`` (q, 2) in frames t (q,).
+        """
+        count, n_frames = xy.shape[:2]
+        colours = self.patches.colours(t, own).repeat_interleave(n_frames, 0)
+        every = np.tile(np.arange(n_frames), count)
+        off = self.patches.recoloured(colours, every, xy.reshape(-1, 1, 2))
+        return np.sqrt(off).reshape(count, n_frames)
 
     def _followed(self, asked: Asked, found: Found, confidence: np.ndarray) -> Found:
         """Tracks that follow matches from frame to frame where the scene is unsure of its own.

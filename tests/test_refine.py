@@ -105,6 +105,16 @@ def test_colours_of_frames_far_from_the_query_do_not_count():
         assert found == expected
 
 
+def test_the_colour_of_a_track_is_compared_with_its_query():
+    """Root of the distance of red and blue; of red and black, in the last frames."""
+    xy = np.full((1, N_FRAMES, 2), 50.0)
+    xy[0, 3:6, 0] = 150
+    found = refiner(xy, patches=Striped(last=8))._colour(np.array([0]), xy[:, 0], xy)
+    expected = np.zeros(N_FRAMES)
+    expected[3:6], expected[9:] = 2**0.25, 1
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+
+
 # what is followed -------------------------------------------------------------------------------
 
 
