@@ -30,6 +30,7 @@ class Evidence(NamedTuple):
     path: Tensor  # length of its way between the two frames, against the camera
     unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
     unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
+    colour: Tensor  # root of the distance of its colour, RGB in [0, 1], from the query's; likewise
 
 
 class Logistic(NamedTuple):
@@ -44,10 +45,10 @@ class Logistic(NamedTuple):
         return np.exp(-np.logaddexp(0, against - self.bias))
 
 
-# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike.
-SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000))
+# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour.
+SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(5.92, (1.214, 0.317, 0.910, 0.483, 0.088, 3.281))
+REFINED = Logistic(6.14, (0.420, 0.386, 0.956, 0.334, 0.000, 1.974, 5.268))
 """That a refined track is."""
-SEEN = Logistic(3.53, (2.075, 1.116, 0.000, 0.000, 3.717, 0.000))
+SEEN = Logistic(5.56, (1.903, 0.556, 0.000, 0.000, 2.486, 0.000, 10.796))
 """That the point of a refined track is seen there, where it is inside the frame."""

@@ -13,24 +13,27 @@ from omnimotion.rays import Located, Surface, surface_at
 from omnimotion.scene import Snapshot, lift
 
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
-AROUND_PX = (2.0, 4.0)  # how far from a query other surfaces may be its own, of a frame of 256
+AROUND_PX = (2.0, 4.0, 6.0)  # from a query, of a frame of 256: surfaces that may be its own
 NEAR_PX = 2.0  # from a query, of a frame of 256: what is so near moves as one
 
 
 def candidates(
     now: Snapshot, frames: Tensor, xy: Tensor, seen: Surface, around: bool = False
-) -> Tensor:
-    """Canonical points (q, 1 + K, 3) that queries ``xy`` (q, 2) in ``frames`` (q,) may mean.
+) -> tuple[Tensor, Tensor]:
+    """Canonical points (q, 1 + K, 3) that queries ``xy`` (q, 2) in ``frames`` (q,) may move with.
 
     First the surface that is ``seen`` there, then `ALTERNATIVES` at equal steps of the ray's
-    weight, and if ``around`` those at the depths of surfaces around it: near an edge a ray may
-    miss its own. In float64, in which a map inverts exactly.
+    weight, and if ``around`` the surfaces around it: near an edge the scene may not hold its own.
+    With how far the query is from each, (q, 1 + K, 2). In float64, in which a map inverts exactly.
     """
     depth = torch.cat((seen.depth, alternatives(seen.weights[:, 0])), dim=1)
+    place = xy[:, None].expand(*depth.shape, 2)
     if around:
-        beside = surface_at(now, now.at(frames), xy[:, None] + _ring().to(xy))
-        depth = torch.cat((depth, beside.depth), dim=1)
-    return now.at(frames).forward(lift(xy[:, None], depth[:, None]).double())[:, 0]
+        ring = xy[:, None] + _ring().to(xy)
+        beside = surface_at(now, now.at(frames), ring)
+        depth, place = torch.cat((depth, beside.depth), dim=1), torch.cat((place, ring), dim=1)
+    points = torch.cat((place, depth[..., None]), dim=-1)
+    return now.at(frames).forward(points.double()), xy[:, None] - place
 
 
 def _ring() -> Tensor:
@@ -85,6 +88,7 @@ def evidence_of(
         path=_log_px(_path(now, frames, there.xy)),
         unmatched=torch.zeros_like(there.occlusion),
         unlike=torch.zeros_like(there.occlusion),
+        colour=torch.zeros_like(there.occlusion),
     )
 
 

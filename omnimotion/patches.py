@@ -6,6 +6,9 @@ the scene turns and stretches it there, and the track is moved to where the two 
 Patches are compared with their mean taken away and their contrast made one, so brightness may
 change. Unlike flow from frame to frame this does not drift.
 
+A patch at an edge is mostly of what is beside the query; the query's own pixel is not. So the
+colour of that pixel is compared, too.
+
 Conventions. q queries, T frames, N pairs of a query and a frame, P places of a patch. Places are
 in pixels of the store's frames but within this module, where they are in pixels of its images.
 """
@@ -28,10 +31,11 @@ FAR_PX = 3.0  # a patch so far off the track, of a frame whose longer side is 25
 LEAST_TEXTURE = 0.02  # of a patch of contrast 1: its weaker gradient squared; less may slide
 LEAST_CONTRAST = 1.0  # grey levels: less is noise
 AT_ONCE = 8192  # pairs: 60 MB
+COLOURS_AT_ONCE = 1 << 17  # places: 60 MB
 
 
 class Patches:
-    """The images of a scene's store, grey and of moderate size. SceneError for a damaged one."""
+    """The images of a scene's store, of moderate size. SceneError for a damaged one."""
 
     def __init__(self, store: SceneStore) -> None:
         longer = max(store.index.size)
@@ -41,7 +45,7 @@ class Patches:
         self.image_size = max(1, width >> level), max(1, height >> level)
         self.px = 2 * PIXELS_PER_UNIT / max(self.image_size)  # of 256, in one of an image's
         self._store = store
-        self._images: Tensor | None = None
+        self._images: tuple[Tensor, Tensor] | None = None
 
     def around(self, frames: np.ndarray, xy: np.ndarray, warp: np.ndarray) -> "Around":
         """The patches around queries ``xy`` (q, 2) in ``frames`` (q,).
@@ -64,7 +68,7 @@ class Patches:
 
     def read(self, frames: Tensor, xy: Tensor) -> Tensor:
         """Grey levels (N, P) at places (N, P, 2) of ``frames`` (N,), the edge's outside."""
-        images = self._all()
+        images, _ = self._all()
         height, width = images.shape[1:]
         x, y = xy[..., 0].clamp(0, width - 1), xy[..., 1].clamp(0, height - 1)
         left, top = x.floor().clamp(max=width - 2), y.floor().clamp(max=height - 2)
@@ -74,22 +78,58 @@ class Patches:
         upper, lower = a + x * (b - a), c + x * (d - c)
         return upper + y * (lower - upper)
 
-    def _all(self) -> Tensor:
+    def colours(self, frames: np.ndarray, xy: np.ndarray) -> Tensor:
+        """Colours (q, 3) at places ``xy`` (q, 2) of ``frames`` (q,): RGB in [0, 1]."""
+        return self._around(torch.from_numpy(frames), self.to_image(xy))[:, 4]
+
+    def recoloured(self, colours: Tensor, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """How far ``colours`` (N, 3) are from those at K places ``xy`` (N, K, 2) of ``frames``.
+
+        A place's colour is the most alike one within a pixel of the image. Distances (N, K) of RGB
+        in [0, 1]; that of a place outside the frame is of the edge.
+        """
+        count = xy.shape[1]
+        place = self.to_image(xy.reshape(-1, 2))
+        t = torch.from_numpy(frames).repeat_interleave(count)
+        own = colours.repeat_interleave(count, 0)
+        found = [
+            (self._around(t[n], place[n]) - own[n, None]).square_().sum(-1).amin(-1).sqrt()
+            for n in torch.arange(len(place)).split(COLOURS_AT_ONCE)
+        ]
+        return torch.cat(found).view(xy.shape[:2]).numpy()
+
+    def _around(self, frames: Tensor, xy: Tensor) -> Tensor:
+        """Colours (N, 9, 3) at places ``xy`` (N, 2) and a pixel from it each way, bilinear."""
+        _, images = self._all()
+        height, width = images.shape[1:3]
+        low = xy.floor()
+        x, y = (xy - low)[..., None, None, None].unbind(1)  # (N, 1, 1, 1)
+        side = torch.arange(-1, 3)
+        columns, rows = (axis.long()[:, None] + side for axis in low.unbind(1))
+        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        block = images[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
+        block = block[:, :-1] + y * (block[:, 1:] - block[:, :-1])
+        block = block[:, :, :-1] + x * (block[:, :, 1:] - block[:, :, :-1])
+        return block.flatten(1, 2) / 255
+
+    def _all(self) -> tuple[Tensor, Tensor]:
+        """The images of all frames, in grey (T, h, w) and in colour (T, h, w, 3), uint8."""
         if self._images is None:
-            self._images = torch.from_numpy(
-                np.stack([self._grey(t) for t in range(self._store.index.n_frames)])
-            )
+            both = [self._both(t) for t in range(self._store.index.n_frames)]
+            grey, colours = (torch.from_numpy(np.stack(some)) for some in zip(*both))
+            self._images = grey, colours
         return self._images
 
     def frame(self, t: int) -> np.ndarray:
         """A frame of the store, uint8 (h, w, 3)."""
         return self._store.frame(t)
 
-    def _grey(self, t: int) -> np.ndarray:
+    def _both(self, t: int) -> tuple[np.ndarray, ...]:
         import cv2
 
-        grey = cv2.cvtColor(self.frame(t), cv2.COLOR_RGB2GRAY)
-        return cv2.resize(grey, self.image_size, interpolation=cv2.INTER_AREA)
+        frame, size = self.frame(t), self.image_size
+        both = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), frame
+        return tuple(cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in both)
 
 
 class Template(NamedTuple):

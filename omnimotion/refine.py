@@ -21,11 +21,15 @@ from omnimotion.pose_graph import refine
 from omnimotion.scene import Snapshot
 
 HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
-HIDDEN, UNMATCHED, UNLIKE = map(Evidence._fields.index, ("hidden", "unmatched", "unlike"))
+HIDDEN, UNMATCHED, UNLIKE, COLOUR = map(
+    Evidence._fields.index, ("hidden", "unmatched", "unlike", "colour")
+)
 AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
-FAR_PX = 16.0  # a match that ends farther from a candidate tells no more against it
+FAR_PX = 16.0  # what is farther from a candidate tells no more against it
 APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
-CLEARLY_PX = 1.0  # by so much another candidate must be closer to the matches than the first
+PX_PER_COLOUR = 80.0  # a candidate of another colour, RGB in [0, 1], is as if so far off
+NEAR_FRAMES = 16  # from the query: beyond it light and shape are others
+CLEARLY_PX = 1.0  # by so much another candidate must be better than the first
 
 
 class Found(NamedTuple):
@@ -41,6 +45,12 @@ class Asked(NamedTuple):
 
     frames: np.ndarray  # (q,) int64
     seen: np.ndarray  # (q,) bool: whether the point is seen there, as that of a query is
+
+
+def _mean(off: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Means (q, K) of px (q, K, T), each `FAR_PX` at most, where they are known; 0 without any."""
+    total = np.where(known, np.minimum(off, FAR_PX), 0).sum(-1)
+    return total / np.maximum(known.sum(-1), 1)
 
 
 def joined(parts: list[Found], n_frames: int) -> Found:
@@ -62,24 +72,34 @@ class Refiner:
         self.frame = Frame(*self.size)
 
     def choose(self, frames: np.ndarray, xy: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        """Which of the points that queries may mean agrees with the matches: (q,) numbers.
+        """Which of the points that queries may move with agrees with the video: (q,) numbers.
 
         ``xy`` (q, 2) are the queries in ``frames`` (q,), ``carried`` (q, K, T, 2) where their K
-        candidates are in every frame, all in pixels of the store's frames. The first, the surface
-        that the scene shows there, stands unless another is clearly better: at an edge a ray sees
-        more than one surface, and which of them the query is on shows in how its pixel moves.
+        candidates take them in every frame, all in pixels of the store's frames. The first, the
+        surface that the scene shows there, stands unless another is clearly better: at an edge
+        there is more than one surface, and which of them the query is on shows in how its pixel
+        moves, and in whether its colour goes along.
         """
         ends = np.full((len(xy), self.matches.n_frames, 2), np.nan)
         for t in np.unique(frames):
             here = frames == t
             ends[here] = self.matches.ends(int(t), xy[here])[0]
-        error = self.matches.px * np.linalg.norm(carried - ends[:, None], axis=-1)  # (q, K, T)
-        known = np.isfinite(error)
-        total = np.where(known, np.minimum(error, FAR_PX), 0).sum(-1)
-        mean = total / np.maximum(known.sum(-1), 1)
-        best = mean.argmin(-1)
-        better = mean[:, 0] - mean[np.arange(len(mean)), best] > CLEARLY_PX
+        off = self.matches.px * np.linalg.norm(carried - ends[:, None], axis=-1)  # (q, K, T)
+        error = _mean(off, np.isfinite(off)) + self._recoloured(frames, xy, carried)
+        best = error.argmin(-1)
+        better = error[:, 0] - error[np.arange(len(error)), best] > CLEARLY_PX
         return np.where(better, best, 0)
+
+    def _recoloured(self, frames: np.ndarray, xy: np.ndarray, carried: np.ndarray) -> np.ndarray:
+        """How unlike the query its candidates look in frames near its own: px, (q, K)."""
+        t = np.arange(carried.shape[2])
+        near = (np.abs(t - frames[:, None]) <= NEAR_FRAMES) & (t != frames[:, None])  # (q, T)
+        q, at = np.nonzero(near)
+        colours = self.patches.colours(frames, xy)
+        off = np.full((*near.shape, carried.shape[1]), np.nan)
+        off[near] = self.patches.recoloured(colours[q], at, carried.transpose(0, 2, 1, 3)[near])
+        off = PX_PER_COLOUR * off.transpose(0, 2, 1)
+        return _mean(off, np.isfinite(off))
 
     def refined(
         self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray,
@@ -127,7 +147,19 @@ class Refiner:
         inside = inside_frame(xy, self.size)
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
         evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)
+        evidence[..., COLOUR] = self._colour(t, found.xy[own], xy) * asked.seen[:, None]
         return Found(xy, found.depth, evidence)
+
+    def _colour(self, t: np.ndarray, own: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """Root of how far the colours at tracks ``xy`` (q, T, 2) are from the queries': (q, T).
+
+        Queries are at ``own`` (q, 2) in frames t (q,).
+        """
+        count, n_frames = xy.shape[:2]
+        colours = self.patches.colours(t, own).repeat_interleave(n_frames, 0)
+        every = np.tile(np.arange(n_frames), count)
+        off = self.patches.recoloured(colours, every, xy.reshape(-1, 1, 2))
+        return np.sqrt(off).reshape(count, n_frames)
 
     def _followed(
         self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past

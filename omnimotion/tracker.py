@@ -180,18 +180,20 @@ class Tracker:
         own = self.frame.normalise(torch.from_numpy(xy)).to(self.device)
         is_chosen = refiner is not None and handed is None
         look = surface_at if handed is None else handed.surface_at
-        u = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
+        u, off = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
         where = carried(now, u.to(own.dtype))  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
         if refiner is not None and handed is None:
-            px = self.frame.to_pixels(where).permute(1, 2, 0, 3).cpu().numpy()
+            px = self.frame.to_pixels(where + off).permute(1, 2, 0, 3).cpu().numpy()
             chosen = torch.from_numpy(refiner.choose(t, xy, px)).to(self.device)
-        point = u[torch.arange(len(u), device=self.device), chosen]
+        every_query = torch.arange(len(u), device=self.device)
+        point, off = u[every_query, chosen], off[every_query, chosen]
         every = torch.arange(self.scene.n_frames, device=self.device)
         there = locate(now, now.at(every), point.expand(len(every), -1, 3).contiguous())
-        others = where[:, :, 1 : 1 + ALTERNATIVES]
-        evidence = torch.stack(evidence_of(now, frames, own, others, there), dim=-1)
-        fields = self.frame.to_pixels(there.xy), there.depth, evidence
+        # seen from what the query moves with
+        others = where[:, :, 1 : 1 + ALTERNATIVES] - off[:, None]
+        evidence = torch.stack(evidence_of(now, frames, own - off, others, there), dim=-1)
+        fields = self.frame.to_pixels(there.xy + off), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
 
 

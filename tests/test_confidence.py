@@ -131,7 +131,7 @@ def test_it_falls_where_the_surface_is_not_settled(tracker):
 
 
 def confidence_of_rays(now, frames, place, seen, there):
-    others = carried(now, candidates(now, frames, place, seen))[:, :, 1:]
+    others = carried(now, candidates(now, frames, place, seen)[0])[:, :, 1:]
     evidence = torch.stack(evidence_of(now, frames, place, others, there), dim=-1)
     return SCENE.probability(evidence.numpy())
 
@@ -145,19 +145,22 @@ def test_alternatives_of_a_ray_made_by_hand():
     torch.testing.assert_close(alternatives(weights), expected)
 
 
-def test_candidates_beside_a_query_are_at_the_depths_seen_there(tracker):
+def test_candidates_beside_a_query_are_the_surfaces_seen_there(tracker):
+    """And the query is off them by as much as they lie beside it."""
     now, frames = tracker.scene.snapshot(), torch.tensor([0, 5])
     place = torch.tensor([(-0.3, 0.1), (0.4, -0.2)])
     with torch.no_grad():
         seen = surface_at(now, now.at(frames), place[:, None])
-        found = candidates(now, frames, place, seen, around=True)
+        found, off = candidates(now, frames, place, seen, around=True)
         local = now.at(frames).inverse(found).float()
-        right = place + torch.tensor([AROUND_PX[0] / PIXELS_PER_UNIT, 0.0])
-        depth = surface_at(now, now.at(frames), right[:, None]).depth
+        step = torch.tensor([AROUND_PX[0] / PIXELS_PER_UNIT, 0.0])
+        depth = surface_at(now, now.at(frames), (place + step)[:, None]).depth
     assert found.shape == (2, 1 + ALTERNATIVES + 8 * len(AROUND_PX), 3)
-    torch.testing.assert_close(local[..., :2], place[:, None].expand_as(local[..., :2]))
+    torch.testing.assert_close(local[..., :2] + off, place[:, None].expand_as(off))
     torch.testing.assert_close(local[:, [0], 2], seen.depth)
     torch.testing.assert_close(local[:, [1 + ALTERNATIVES], 2], depth)
+    assert (off[:, : 1 + ALTERNATIVES] == 0).all()
+    torch.testing.assert_close(off[:, 1 + ALTERNATIVES], (-step).expand(2, 2))
 
 
 def test_warps_undo_each_other(tracker):

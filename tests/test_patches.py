@@ -150,9 +150,53 @@ def test_near_the_edge_places_stay_finite(truth, warp):
     around.find(track, SHOWN[:2])
 
 
+# colours ----------------------------------------------------------------------------------------
+
+BACKGROUND, POINT = np.array([40, 90, 200]), np.array([250, 30, 10])
+
+
+def spotted(t):
+    """One pixel of another colour, at (50 + 3 t, 40)."""
+    frame = np.tile(BACKGROUND.astype(np.uint8), (SIZE[1], SIZE[0], 1))
+    frame[40, 50 + 3 * t] = POINT
+    return frame
+
+
+def test_a_single_pixel_is_told_from_what_is_around_it():
+    """Found where it went, and up to a pixel off; elsewhere the colours are those of the frame."""
+    seen = patches(spotted)
+    colours = seen.colours(np.array([0, 0]), np.array([[50.0, 40.0], [20.0, 20.0]]))
+    np.testing.assert_allclose(255 * colours.numpy(), [POINT, BACKGROUND], atol=1e-3)
+    frames = np.array([3, 3])
+    at = np.array([[59.0, 40.0], [60.0, 39.0], [62.0, 40.0], [20.0, 20.0]])
+    found = seen.recoloured(colours, frames, np.stack((at, at)))
+    apart = np.linalg.norm((POINT - BACKGROUND) / 255)
+    np.testing.assert_allclose(found[0], [0, 0, apart, apart], atol=1e-5)
+    np.testing.assert_allclose(found[1], 0, atol=1e-5)  # the background is beside the pixel
+
+
+def test_colours_between_pixels_are_bilinear():
+    """A third of the way right of the pixel and half of the way below it."""
+    found = patches(spotted).colours(np.array([2]), np.array([[56 + 1 / 3, 40.5]]))
+    share = 2 / 3 * 1 / 2
+    expected = share * POINT + (1 - share) * BACKGROUND
+    np.testing.assert_allclose(255 * found.numpy()[0], expected, atol=1e-3)
+
+
+def test_colours_outside_are_those_of_the_edge():
+    seen = patches(spotted)
+    outside = np.array([[[-40.0, 40.0], [500.0, 40.0], [50.0, -9.0], [50.0, 900.0]]])
+    colours = seen.colours(FIRST[:1], np.array([[9.0, 9.0]]))
+    found = seen.recoloured(colours, FIRST[:1], outside)
+    np.testing.assert_allclose(found, 0, atol=1e-5)
+
+
 def test_no_tracks():
     none = np.zeros((0, N_FRAMES))
     around = patches().around(np.zeros(0, np.int64), np.zeros((0, 2)),
                               np.zeros((0, N_FRAMES, 2, 2), np.float32))  # fmt: skip
     assert around.find(np.zeros((0, N_FRAMES, 2)), none > 0).shape == (0, N_FRAMES, 2)
     assert around.likeness(np.zeros((0, N_FRAMES, 2)), none > 0).shape == (0, N_FRAMES)
+    nowhere = patches().colours(np.zeros(0, np.int64), np.zeros((0, 2)))
+    found = patches().recoloured(nowhere, np.zeros(0, np.int64), np.zeros((0, 3, 2)))
+    assert found.shape == (0, 3)

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from omnimotion.confidence import Evidence
-from omnimotion.refine import HIDDEN, Asked, Found, Refiner
+from omnimotion.refine import HIDDEN, NEAR_FRAMES, Asked, Found, Refiner
 
 N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
 ASKED = Asked(np.full(3, OWN), np.ones(3, bool))
@@ -18,13 +19,41 @@ def truth():
     return 100 + np.cumsum(random.normal(0, 5, (3, N_FRAMES, 2)), axis=1)
 
 
-def refiner(truth, known=1.0):
+class OneColour:
+    """Images that are grey everywhere."""
+
+    size = 512, 512
+
+    def colours(self, frames, xy):
+        return torch.full((len(xy), 3), 0.5)
+
+    def recoloured(self, colours, frames, xy):
+        return np.zeros(xy.shape[:2], np.float32)
+
+
+class Striped(OneColour):
+    """Red where x is below 100, blue beyond, in every frame; frames after ``last`` are black."""
+
+    def __init__(self, last=N_FRAMES):
+        self.last = last
+
+    def colours(self, frames, xy):
+        is_red = torch.from_numpy((xy[:, 0] < 100) & (frames <= self.last))
+        is_blue = torch.from_numpy((xy[:, 0] >= 100) & (frames <= self.last))
+        return torch.stack((is_red, torch.zeros_like(is_red), is_blue), dim=-1).float()
+
+    def recoloured(self, colours, frames, xy):
+        there = self.colours(np.repeat(frames, xy.shape[1]), xy.reshape(-1, 2))
+        return (there.view(*xy.shape[:2], 3) - colours[:, None]).norm(dim=-1).numpy()
+
+
+def refiner(truth, known=1.0, patches=None):
     """One whose matches in frame `OWN` lead to the truth, where there are any."""
     ends = np.where(np.arange(N_FRAMES)[:, None] == OWN, np.nan, truth * known)
     matches = SimpleNamespace(
         n_frames=N_FRAMES, px=PX, ends=lambda t, xy: (ends, np.arange(N_FRAMES) != t)
     )
-    return Refiner(matches, SimpleNamespace(size=(512, 512)))
+    return Refiner(matches, patches or OneColour())
 
 
 @pytest.mark.parametrize(
@@ -43,6 +72,47 @@ def test_without_a_match_the_surface_that_is_seen_stands(truth):
     carried = truth[:, None] + np.array([9.0, 0.0])[:, None, None]
     found = refiner(truth, np.nan).choose(np.full(3, OWN), truth[:, OWN], carried)
     np.testing.assert_array_equal(found, 0)
+
+
+def test_without_matches_the_candidate_whose_colour_goes_along():
+    """Both queries are red; candidates stay on red, or go to blue."""
+    own = np.array([[60.0, 50.0], [80.0, 50.0], [90.0, 50.0]])
+    still = np.repeat(own[:, None], N_FRAMES, axis=1)
+    leaves = still.copy()
+    leaves[:, OWN + 1 :, 0] = 150
+    ends = np.full_like(still, np.nan)
+    for carried, expected in (((leaves, leaves, still), 2), ((still, leaves, still), 0)):
+        candidates = np.stack(carried, axis=1)
+        found = refiner(ends, patches=Striped()).choose(np.full(3, OWN), own, candidates)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_colours_of_frames_far_from_the_query_do_not_count():
+    """The candidate leaves red only where frames are too far off to be compared."""
+    n_frames = 2 * NEAR_FRAMES
+    own = np.array([[60.0, 50.0]])
+    still = np.repeat(own[:, None], n_frames, axis=1)
+    leaves = still.copy()
+    leaves[:, NEAR_FRAMES + 1 :, 0] = 150
+    matches = SimpleNamespace(
+        n_frames=n_frames, px=PX,
+        ends=lambda t, xy: (np.full_like(still, np.nan), np.arange(n_frames) != t),
+    )  # fmt: skip
+    for frame, expected in ((0, 0), (NEAR_FRAMES, 1)):
+        found = Refiner(matches, Striped(n_frames)).choose(
+            np.array([frame]), own, np.stack((leaves, still), axis=1)
+        )
+        assert found == expected
+
+
+def test_the_colour_of_a_track_is_compared_with_its_query():
+    """Root of the distance of red and blue; of red and black, in the last frames."""
+    xy = np.full((1, N_FRAMES, 2), 50.0)
+    xy[0, 3:6, 0] = 150
+    found = refiner(xy, patches=Striped(last=8))._colour(np.array([0]), xy[:, 0], xy)
+    expected = np.zeros(N_FRAMES)
+    expected[3:6], expected[9:] = 2**0.25, 1
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
 
 
 # what is followed -------------------------------------------------------------------------------
