@@ -164,6 +164,10 @@ def _check_hash(data: bytes, name: str, place: Path | str) -> None:
         )
 
 
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+
+
 def _loaded(model: str, data: bytes, path: Path, why: str) -> RaftWeights:
     hint = f"expected a file of torchvision's raft_{model} weights"
     try:
@@ -173,7 +177,7 @@ def _loaded(model: str, data: bytes, path: Path, why: str) -> RaftWeights:
             f"cannot read RAFT weights {path} ({type(error).__name__}): damaged or of another "
             f"format; {hint}"
         ) from error
-    is_state = isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
+    is_state = isinstance(state, dict) and all(map(_is_weight, state, state.values()))
     if not is_state or not state:
         raise FlowError(f"{path} holds {type(state).__name__}, no network's weights; {hint}")
     if not all(torch.isfinite(value).all() for value in state.values()):

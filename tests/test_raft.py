@@ -125,7 +125,10 @@ def test_bad_weights_are_refused_and_execute_nothing(tmp_path, weights_file):
     torch.save([1, 2], listed)
     empty = tmp_path / "empty.pth"
     empty.write_bytes(b"")
-    for path in (torn, evil, listed, empty, tmp_path / "none.pth", tmp_path):
+    numbered, sparse = tmp_path / "numbered.pth", tmp_path / "sparse.pth"
+    torch.save({1: torch.ones(2)}, numbered)
+    torch.save({"a": torch.eye(2).to_sparse()}, sparse)
+    for path in (torn, evil, listed, empty, numbered, sparse, tmp_path / "none.pth", tmp_path):
         with pytest.raises(FlowError, match=path.name):
             find_weights("small", path, is_required=True)
     assert not (tmp_path / "canary").exists()
