@@ -72,6 +72,22 @@ class Bijection(Protocol):
         ...
 
 
+def basis_size(n_frames: int, time_basis: float) -> int:
+    """How many cosines in time a motion grid has."""
+    return min(n_frames, max(4, round(time_basis * n_frames)))
+
+
+def level_sizes(
+    axis: int, extent: tuple[float, float], cells: int, z_cells: int, levels: int
+) -> list[tuple[int, int]]:
+    """Points (b, a) of the motion grids of a layer, the coarsest first."""
+    coarsest = (cells, max(2, round(cells * extent[1] / extent[0])), z_cells)
+    a, b = CONDITIONS[axis]
+    counts = [[c if d == 2 else c * 2**level for d, c in enumerate(coarsest)]
+              for level in range(levels)]  # fmt: skip
+    return [(count[b] + 1, count[a] + 1) for count in counts]
+
+
 class GridBijection(nn.Module):
     """Affine couplings whose log-scale and shift are small grids over (two axes) x (time).
 
@@ -108,18 +124,14 @@ class GridBijection(nn.Module):
         self.axes = tuple(k % 3 for k in range(couplings))
         self.max_log_scale = max_log_scale
         self.fused = fused
-        n_basis = min(n_frames, max(4, round(time_basis * n_frames)))
+        n_basis = basis_size(n_frames, time_basis)
         self.register_buffer("basis", cosine_basis(n_frames, n_basis), persistent=False)
         domain = torch.tensor((margin * extent[0], margin * extent[1], margin))
         self.register_buffer("domain", domain, persistent=False)  # half extents of the grids
-        coarsest = (cells, max(2, round(cells * extent[1] / extent[0])), z_cells)
         self.levels = nn.ModuleList()  # of each layer: coefficients (K, 2, b + 1, a + 1) by level
         self.sizes: list[tuple[int, int]] = []  # of each layer: points of the finest grid, (b, a)
         for axis in self.axes:
-            a, b = CONDITIONS[axis]
-            counts = [[c if d == 2 else c * 2**level for d, c in enumerate(coarsest)]
-                      for level in range(levels)]  # fmt: skip
-            sizes = [(count[b] + 1, count[a] + 1) for count in counts]
+            sizes = level_sizes(axis, extent, cells, z_cells, levels)
             self.sizes.append(sizes[-1])
             self.levels.append(
                 nn.ParameterList(nn.Parameter(torch.zeros(n_basis, 2, *size)) for size in sizes)

@@ -22,7 +22,7 @@ from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_archive, shown, write_archive
 from omnimotion.geometry import Frame
 from omnimotion.kinds import Kinds, check_kinds
-from omnimotion.scene import Scene
+from omnimotion.scene import Scene, grid_values
 from omnimotion.seeds import Purpose, generator
 
 log = logging.getLogger(__name__)
@@ -133,9 +133,24 @@ def restore_scene(
     start = state.arrays.get("scene.camera_start")
     if start is None or start.shape != (n_frames, 4) or start.dtype != np.float32:
         raise CheckpointError(f"checkpoint of step {state.step} is not of a {n_frames}-frame clip")
-    scene = build_scene(frame, torch.from_numpy(start), state.config, backend, device)
+    cameras = torch.from_numpy(start)
+    _check_grids(state, frame, cameras)
+    scene = build_scene(frame, cameras, state.config, backend, device)
     copy_arrays(named_tensors("scene", scene.state_dict()), state.arrays)
     return scene
+
+
+def _check_grids(state: Checkpoint, frame: Frame, cameras: Tensor) -> None:
+    """CheckpointError where settings or cameras ask for larger grids than the file holds."""
+    held = sum(array.size for array in state.arrays.values())
+    try:
+        asked = grid_values(frame, cameras, state.config.model)
+    except (OverflowError, ValueError) as error:
+        raise CheckpointError(f"checkpoint of step {state.step}: cameras ({error})") from error
+    if asked > held:
+        raise CheckpointError(
+            f"checkpoint of step {state.step}: grids of {asked} numbers, {held} are there"
+        )
 
 
 def named_tensors(prefix: str, values: dict[str, Any]) -> dict[str, Tensor]:

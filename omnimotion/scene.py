@@ -5,6 +5,7 @@ map of a frame is ``T_i = A_i . C_i``: couplings C_i in the frame's own domain, 
 A_i into the canonical panorama, so that a moving camera costs the couplings nothing.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol, cast
@@ -12,12 +13,12 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from omnimotion.bijection import GridBijection, MlpBijection, Warp
+from omnimotion.bijection import GridBijection, MlpBijection, Warp, basis_size, level_sizes
 from omnimotion.compositing import composite, render_weights
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
 from omnimotion.kernels.layout import Layout
-from omnimotion.volume import GridVolume, MlpVolume, Volume
+from omnimotion.volume import GridVolume, MlpVolume, Volume, finest_cells
 
 PANORAMA_MARGIN = 1.15  # the volume spans the box of all frames, as the cameras start, times this
 VOLUME_DEPTH = 1.2
@@ -205,14 +206,36 @@ def _volume(
 ) -> GridVolume | MlpVolume:
     if config.volume == "mlp":
         return MlpVolume(config.volume_width, generator)
+    return GridVolume(
+        *_volume_corners(frame, cameras), cells=config.volume_cells,
+        z_cells=config.volume_z_cells, levels=config.volume_levels,
+        channels=config.volume_channels, density_gain=config.density_gain, backend=backend,
+        generator=generator,
+    )  # fmt: skip
+
+
+def _volume_corners(frame: Frame, cameras: Tensor) -> tuple[Tensor, Tensor]:
+    """Two corners (3,) of what the frames show, in the panorama."""
     signs = torch.tensor([(x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
     corners = apply_similarity(
         cameras[:, None], signs * torch.tensor(frame.extent) * PANORAMA_MARGIN
     ).flatten(0, 1)
     depth = torch.tensor([VOLUME_DEPTH])
-    return GridVolume(
-        torch.cat((corners.amin(0), -depth)), torch.cat((corners.amax(0), depth)),
-        cells=config.volume_cells, z_cells=config.volume_z_cells, levels=config.volume_levels,
-        channels=config.volume_channels, density_gain=config.density_gain, backend=backend,
-        generator=generator,
-    )  # fmt: skip
+    return torch.cat((corners.amin(0), -depth)), torch.cat((corners.amax(0), depth))
+
+
+def grid_values(frame: Frame, cameras: Tensor, config: ModelConfig) -> int:
+    """At least so many numbers the grids of a scene hold: known before they take memory.
+
+    OverflowError or ValueError where the cameras are not finite.
+    """
+    count = 0
+    if config.bijection == "grid":
+        shape = frame.extent, config.cells, config.z_cells, config.levels
+        points = sum(b * a for k in range(config.couplings) for b, a in level_sizes(k % 3, *shape))
+        count += 2 * basis_size(len(cameras), config.time_basis) * points
+    if config.volume == "grid":
+        corners = _volume_corners(frame, cameras)
+        finest = finest_cells(*corners, config.volume_cells, config.volume_z_cells)
+        count += config.volume_channels * math.prod(each + 1 for each in finest)
+    return count

@@ -59,8 +59,7 @@ class GridVolume(nn.Module):
         self.register_buffer("centre", (low + high) / 2)
         self.register_buffer("half_size", (high - low) / 2)
         self.density_gain = density_gain
-        size = high - low
-        finest = [z_cells, *(max(4, round(float(size[d]) * cells / 2)) for d in (1, 0))]
+        finest = finest_cells(low, high, cells, z_cells)
         self.levels = nn.ParameterList()
         for level in range(levels):
             shape = [max(2, n // 2 ** (levels - 1 - level)) + 1 for n in finest]
@@ -87,6 +86,12 @@ class GridVolume(nn.Module):
                 level, size=total.shape[-3:], mode="trilinear", align_corners=True
             )
         return VolumeTable(self, total)
+
+
+def finest_cells(low: Tensor, high: Tensor, cells: int, z_cells: int) -> list[int]:
+    """Cells of the finest grid of a volume along z, y and x; arguments are those of it."""
+    size = high - low
+    return [z_cells, *(max(4, round(float(size[d]) * cells / 2)) for d in (1, 0))]
 
 
 class VolumeTable(NamedTuple):

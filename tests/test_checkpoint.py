@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from omnimotion import files
 from omnimotion.checkpoint import (
     KEPT,
     Checkpoint,
+    build_scene,
     checkpoint_path,
     checkpoints,
     copy_arrays,
@@ -26,6 +28,7 @@ from omnimotion.errors import CheckpointError, ResourceError
 from omnimotion.files import write_archive
 from omnimotion.geometry import Frame
 from omnimotion.runs import run_folder
+from omnimotion.scene import grid_values
 
 CPU = torch.device("cpu")
 
@@ -146,6 +149,39 @@ def test_a_meta_that_makes_no_sense_is_refused(tmp_path, change):
     write_archive(path, {"x": np.zeros(3)}, meta | change)
     with pytest.raises(CheckpointError, match=r"odd\.npz"):
         load_checkpoint(path)
+
+
+HUGE = {"cells": 64, "levels": 6}, {"volume_cells": 256, "volume_z_cells": 128}
+
+
+@pytest.mark.parametrize("settings", HUGE)
+def test_grids_larger_than_the_file_are_refused_before_they_are_made(tiny_scene, settings):
+    found = newest_checkpoint(run_folder(tiny_scene, None))
+    config = found.config.replace(**settings)
+    with pytest.raises(CheckpointError, match=r"grids of \d{7,} numbers, \d+ are there"):
+        restore_scene(replace(found, config=config), Frame(64, 48), 8, "torch", CPU)
+
+
+@pytest.mark.parametrize("value", [1e9, -1e30, np.inf, np.nan])
+def test_cameras_do_not_decide_how_much_memory_is_taken(tiny_scene, value):
+    found = newest_checkpoint(run_folder(tiny_scene, None))
+    start = found.arrays["scene.camera_start"].copy()
+    start[3] = value
+    changed = replace(found, arrays=found.arrays | {"scene.camera_start": start})
+    with pytest.raises(CheckpointError, match=r"cameras|grids of"):
+        restore_scene(changed, Frame(64, 48), 8, "torch", CPU)
+
+
+@pytest.mark.parametrize("volume", ["grid", "mlp"])
+def test_the_numbers_of_grids_are_known_before(volume):
+    """All but the coarser grids of the volume, and what is no grid."""
+    cameras = torch.tensor([1.0, 0, 0, 0]).repeat(8, 1)
+    config = Config().replace(cells=5, volume=volume)
+    scene = build_scene(Frame(64, 48), cameras, config, "torch", CPU)
+    made = sum(each.numel() for each in scene.bijection.parameters())
+    if volume == "grid":
+        made += scene.volume.levels[-1].numel()
+    assert grid_values(Frame(64, 48), cameras, config.model) == made
 
 
 def test_copying_names_what_does_not_fit():
