@@ -10,11 +10,8 @@ import fcntl
 import hashlib
 import json
 import os
-import re
-import secrets
 import shutil
 import stat
-import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 
 from omnimotion.archive import parse_object, read_members, write_members
 from omnimotion.errors import CheckpointError, ConfigError, OmniMotionError, ResourceError
+from omnimotion.temporary import temp_beside
 
 MAX_ARCHIVE_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
@@ -31,9 +29,6 @@ CHECKSUM = "sha256"  # key of a JSON object: of the others, as compact sorted JS
 
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _UNREADABLE_NOW = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
-_HOST = hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]  # a name may hold anything
-_TEMP_NAME = re.compile(r"\.omnimotion-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp.*", re.ASCII)
-_FOREIGN_S = 24 * 3600  # after which what another machine left half written is taken for dead
 
 
 def shown(path: Path | str) -> str:
@@ -86,7 +81,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     check_new_folder(path)
     with _writing(path):
         make_folder(path.parent)
-        temp = _temp_beside(path)
+        temp = temp_beside(path)
         temp.mkdir()
     try:
         yield temp
@@ -109,21 +104,6 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
         raise ConfigError(f"cannot make {shown(folder)}: {_reason(problem)}") from problem
-
-
-def remove_stale_temps(folder: Path) -> None:
-    """Delete what killed processes left half written in `folder`.
-
-    Of a folder that machines share, what is another's goes when nothing was written to it for a
-    day: whether its process lives can only be seen there.
-    """
-    for entry in folder.iterdir():
-        if not _is_stale(entry):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
 
 
 def read_bytes(
@@ -283,26 +263,9 @@ def _create_temp(path: Path) -> Path:
     if path.exists() and not (path.is_symlink() or path.is_file() or path.is_dir()):
         raise ConfigError(f"{shown(path)} is a pipe or a device: choose another name")
     suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= 16 else ""
-    temp = _temp_beside(path, suffix)
+    temp = temp_beside(path, suffix)
     os.close(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     return temp
-
-
-def _temp_beside(path: Path, suffix: str = "") -> Path:
-    name = f".omnimotion-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp{suffix}"
-    return path.with_name(name)
-
-
-def _is_stale(entry: Path) -> bool:
-    match = _TEMP_NAME.fullmatch(entry.name)
-    if match is None:
-        return False
-    if match[1] == _HOST:
-        return not _is_alive(int(match[2]))
-    try:
-        return time.time() - entry.lstat().st_mtime > _FOREIGN_S
-    except FileNotFoundError:  # it became whole, or its own machine removed it
-        return False
 
 
 def _sync(path: Path) -> None:
@@ -311,13 +274,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -19,14 +19,15 @@ import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import read_archive, read_json, write_archive, write_json
-from omnimotion.images import MAX_SIDE, load_png
-from omnimotion.kinds import NUMBER, Kinds, check_kinds, check_list
+from omnimotion.images import load_png
+from omnimotion.kinds import NUMBER, check_kinds
+from omnimotion.scene_index import INDEX_FORMAT, checked_index
 
 NONE, DIRECT, CHAINED, HIDDEN = 0, 1, 2, 3
 """State of a lattice point: no reliable match; matched by flow i -> j; matched through frames
 between; matched by flow i -> j to a place where it is hidden in j."""
 
-FORMAT, INDEX_FORMAT = 1, 2
+FORMAT = 1
 INDEX_NAME = "scene.json"
 FLOW_KIND = "omnimotion-flow"
 COORD_CONVENTION = "pixel_center"
@@ -131,7 +132,7 @@ class SceneIndex:
         data = read_json(path, SceneError)
         if data.get("format") not in (1, INDEX_FORMAT):
             raise SceneError(f"{path}: format {data.get('format')!r}, expected {INDEX_FORMAT}")
-        return cls(**_checked(path, data, {f.name for f in fields(cls)}))
+        return cls(**checked_index(path, data, {f.name for f in fields(cls)}))
 
 
 class SceneStore:
@@ -280,58 +281,3 @@ def is_flow(path: Path) -> bool:
     except FlowError:
         return False
     return True
-
-
-_KINDS: Kinds = {
-    **dict.fromkeys(("name", "source", "fingerprint", "coord_convention"), (str,)),
-    **dict.fromkeys(("flow", "settings"), (dict,)),
-    **dict.fromkeys(("n_frames", "stride"), (int,)),
-    "fps": NUMBER,
-}  # fmt: skip
-_LISTS: Kinds = {"times": NUMBER, "source_indices": (int,), "coverage": NUMBER, "gaps": (int,)}
-
-
-def _checked(path: Path, data: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """The index's fields with tuples restored; SceneError on a missing, extra or odd field."""
-    try:
-        values = _with_gaps(data)
-        check_kinds(values, _KINDS)
-        for name, types in _LISTS.items():
-            check_list(name, values[name], types)
-        if set(values) != names:
-            odd = sorted(set(values) ^ names)
-            raise SceneError(f"{path}: missing or unknown keys {odd}: preprocess with --overwrite")
-        values["original_size"] = _pair(data["original_size"])
-        values["size"] = _pair(data["size"])
-        values["gaps"] = [int(gap) for gap in values["gaps"]]
-        count, fps = data["n_frames"], data["fps"]
-        if not (fps > 0 and data["stride"] > 0):
-            raise ValueError(f"fps {fps}, stride {data['stride']}")
-        if len(data["times"]) != count or len(data["source_indices"]) != count:
-            raise ValueError(f"{len(data['times'])} times for {count} frames")
-        values["grown"] = [(int(length), str(known)) for length, known in values["grown"]]
-        gaps = values["gaps"]
-        if gaps != sorted(set(gaps)) or not all(0 < gap < count for gap in gaps):
-            raise ValueError(f"gaps {gaps} of {count} frames")
-        if len(data["coverage"]) != 2 * sum(count - gap for gap in gaps):
-            raise ValueError(f"coverage of {len(data['coverage'])} pairs")
-        return values
-    except (KeyError, TypeError, ValueError) as error:
-        raise SceneError(f"{path} is damaged ({error}): preprocess with --overwrite") from error
-
-
-def _with_gaps(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The index as it is now; format 1 listed every pair."""
-    values = dict(data)
-    if values["format"] == 1 and "pairs" in values:
-        gaps = {abs(int(j) - int(i)) for i, j in values.pop("pairs")}
-        values |= {"gaps": sorted(gaps), "grown": [], "format": INDEX_FORMAT}
-    return values
-
-
-def _pair(values: Any) -> tuple[int, int]:
-    """A size (W, H) that frames can have."""
-    width, height = (int(side) for side in values)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise ValueError(f"frames of {width}x{height}")
-    return width, height

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnimotion.errors import CheckpointError
-from omnimotion.files import atomic_folder, remove_stale_temps, write_archive
+from omnimotion.files import atomic_folder, write_archive
 from omnimotion.flow import SceneIndex
 from omnimotion.known import KnownTracks, known_within
 from omnimotion.long_runs import PINS_NAME, PLAN_NAME, Part, Plan, window_folder
@@ -21,6 +21,7 @@ from omnimotion.pins import pins_of
 from omnimotion.refit import refit_folder
 from omnimotion.runs import check_refit
 from omnimotion.supervision import Supervision
+from omnimotion.temporary import remove_stale_temps
 from omnimotion.window_store import WindowStore
 
 log = logging.getLogger(__name__)

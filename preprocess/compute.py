@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from omnimotion.errors import FlowError
-from omnimotion.files import lock, make_folder, remove_stale_temps, require_free
+from omnimotion.files import lock, make_folder, require_free
 from omnimotion.flow import SceneIndex, frame_path
+from omnimotion.temporary import remove_stale_temps
 from omnimotion.video import Video, open_video, save_png
 from omnimotion.windows import longest_gap
 from preprocess.append import append

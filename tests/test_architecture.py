@@ -17,13 +17,13 @@ SOURCES = sorted(
 
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
-    "errors archive compositing confidence geometry kernels metrics optimizer seeds signals "
-    "colours doctor",
-    "settings windows",
-    "relay",
-    "config files fused networks parts restricted_pickle tracks",
-    "bijection volume schedule images video_decoder plots points measure export dense overlay "
-    "ground_truth report_page",
+    "errors archive compositing confidence geometry kernels kinds metrics optimizer seeds signals "
+    "colours doctor temporary",
+    "settings windows files",
+    "relay images",
+    "config fused networks parts restricted_pickle tracks",
+    "bijection volume schedule scene_index video_decoder plots points measure export dense "
+    "overlay ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
     "batch cameras correspondences evidence matches masked patches asking footage memory "
@@ -45,7 +45,9 @@ LEVELS = (
     "__main__ child",
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
-FOR_PREPROCESS = {"archive", "errors", "files", "flow", "images", "video", "windows"}
+FOR_PREPROCESS = {
+    "archive", "errors", "files", "flow", "images", "kinds", "temporary", "video", "windows",
+}  # fmt: skip
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FOR_TRAINING = {
     "cli", "colours", "config", "history", "plots", "seeds", "settings", "signals", "synthetic",

@@ -21,11 +21,11 @@ from omnimotion.files import (
     read_archive,
     read_bytes,
     read_json,
-    remove_stale_temps,
     require_free,
     shown,
     write_json,
 )
+from omnimotion.temporary import remove_stale_temps
 
 ROOT = Path(__file__).parents[1]
 

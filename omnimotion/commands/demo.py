@@ -22,8 +22,8 @@ def add_arguments(parser: Parser) -> None:
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.errors import ConfigError
-    from omnimotion.files import remove_stale_temps
     from omnimotion.synthetic import film_clip, write_clip
+    from omnimotion.temporary import remove_stale_temps
 
     try:
         width, height = (int(side) for side in args.size.split("x"))

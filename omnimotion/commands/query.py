@@ -110,11 +110,11 @@ def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.asking import selected_frames
     from omnimotion.export import check_output
-    from omnimotion.files import remove_stale_temps
     from omnimotion.formats import check_options, outputs
     from omnimotion.long_runs import open_clip
     from omnimotion.measure import check_motion
     from omnimotion.runs import set_threads
+    from omnimotion.temporary import remove_stale_temps
 
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")

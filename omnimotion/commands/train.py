@@ -205,13 +205,14 @@ def _fit(
 
     ``compares``: restarts, if there are any; a refit has none.
     """
-    from omnimotion.files import make_folder, remove_stale_temps
+    from omnimotion.files import make_folder
     from omnimotion.fitting import run_fit
     from omnimotion.history import read_metrics
     from omnimotion.parallel import share
     from omnimotion.plots import plot_metrics
     from omnimotion.report import save_report
     from omnimotion.restarts import best_start, restarts_report
+    from omnimotion.temporary import remove_stale_temps
 
     store, run, config = part
     make_folder(run)

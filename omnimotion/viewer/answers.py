@@ -66,9 +66,8 @@ class Answers:
         index = self._tracker.index
         return {
             "name": shown(index.name), "run": shown(self.scene.meta.get("run", "")),
-            "fps": index.fps,
-            "size": self.scene.size, "frames": self.scene.n_frames, "layers": LAYERS,
-            "mask_step": self._mask_step, "formats": _formats(),
+            "fps": index.fps, "size": self.scene.size, "frames": self.scene.n_frames,
+            "layers": LAYERS, "mask_step": self._mask_step, "formats": _formats(),
         }  # fmt: skip
 
     def warm(self) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnimotion.errors import InputError, OmniMotionError, SceneError
-from omnimotion.files import make_folder, remove_stale_temps, shown
+from omnimotion.files import make_folder, shown
 from omnimotion.flow import INDEX_NAME, SceneIndex, frame_path
 from omnimotion.long_runs import PLAN_NAME, Plan
+from omnimotion.temporary import remove_stale_temps
 
 UPLOAD = ".upload"  # whatever the container is: it is known by its first bytes
 _OURS = re.compile(r"video_(\d{4,})", re.ASCII)

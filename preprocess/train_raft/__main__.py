@@ -46,8 +46,9 @@ def main(words: list[str]) -> int:
 def _train(run: Path, settings: RaftSettings, began: float) -> None:
     import torch
 
-    from omnimotion.files import lock, make_folder, remove_stale_temps
+    from omnimotion.files import lock, make_folder
     from omnimotion.signals import catch_signals
+    from omnimotion.temporary import remove_stale_temps
     from preprocess.raft import choose_device
     from preprocess.train_raft.loop import train
 
