@@ -197,5 +197,5 @@ def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int)
     there = now.render(map_j, point[..., :2].detach(), depths.lost_there)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - depths.lost_there) * n_samples)
     front = (there.weights * nearer).sum(-1)
-    weight = inside * batch.lost_weight[:k, None]
-    return -(front.clamp(min=MIN_FRONT).log() * weight).mean()
+    cost = -front.clamp(min=MIN_FRONT).log() * inside * batch.lost_weight[:k, None]
+    return cost.sum() / inside.sum().clamp(min=1)

@@ -34,14 +34,11 @@ def _compiled(
     depths: StepDepths, depth_i: Tensor | None,
 ) -> tuple[Tensor, LossTerms]:  # fmt: skip
     """`weighed` by the kernels, which need numba."""
-    from omnimotion.fused.step import Step, StepData
+    from omnimotion.fused.step import Step, StepData, landed
     from omnimotion.kernels.terms import TERMS, Terms
 
-    counts = _counts(batch, depths, depth_i)
-    share = np.array([1 / max(1, counts[name]) for name in TERMS])
-    factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
     terms = Terms(
-        factors.astype(np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
+        np.zeros(len(TERMS), np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
         np.float32(config.robust_px or np.inf),
         tuple(map(np.float32, now.scene.frame.extent)), n_subset(batch),
     )  # fmt: skip
@@ -53,9 +50,13 @@ def _compiled(
         np.array([volume.density_gain], np.float32), now.part,
     )  # fmt: skip
     features = table.features[0].permute(1, 2, 3, 0)
-    own, sums, pair_px = Step.apply(
-        now.table, now.cameras, features, decoder.first, decoder.second, given
-    )
+    learned = now.table, now.cameras, features, decoder.first, decoder.second
+    inside = int(now.summed(landed(learned, given)).sum())
+    counts = _counts(batch, depths, depth_i) | {"occlusion": inside}
+    share = np.array([1 / max(1, counts[name]) for name in TERMS])
+    factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
+    terms = terms._replace(factors=factors.astype(np.float32))
+    own, sums, pair_px = Step.apply(*learned, given._replace(terms=terms))
     found = (now.summed(sums) * torch.from_numpy(share)).float()
     values = dict(zip(TERMS, found.unbind()))
     loss = (sums * torch.from_numpy(factors)).sum().float()  # of all processes
@@ -74,7 +75,6 @@ def _counts(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) 
     return dict.fromkeys(of_rays, rays) | {
         "smoothness": subset * n_points, "depth_range": rays * n_samples,
         "depth_consistency": int(batch.covisible[:subset].sum()), "depth_order": farther,
-        "occlusion": depths.lost.shape[:2].numel(),
     }  # fmt: skip
 
 

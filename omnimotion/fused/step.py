@@ -1,5 +1,6 @@
 """The loss of a step with its gradients, in one compiled loop over its pairs."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,32 @@ class StepData(NamedTuple):
     part: tuple[int, int]  # of the pairs: the first, and every how many-th from it
 
 
+def _model(learned: Sequence[Tensor], given: StepData) -> bundle.Model:
+    """What the kernels read of `Step`'s arguments."""
+    table, views, features, inner, outer = (each.numpy() for each in learned)
+    return bundle.Model(
+        table, given.layout, views, features, given.centre, given.half_size, inner, outer,
+        (np.ascontiguousarray(inner.T), np.ascontiguousarray(outer.T)), given.density_gain,
+    )  # fmt: skip
+
+
+def landed(learned: Sequence[Tensor], given: StepData) -> Tensor:
+    """How many points without a match land inside, of each pair of a part: see `step.landed`.
+
+    ``learned``: `Step`'s first arguments.
+    """
+    model = _model([each.detach().contiguous() for each in learned], given)
+    inside = np.zeros(len(given.batch.lost_z), np.int64)
+    rank, processes = given.part
+
+    def part(thread: int, threads: int) -> None:
+        every = (rank + processes * thread, processes * threads)
+        step.landed(every, given.batch, model, given.terms.extent, inside)
+
+    each_thread(part, given.batch.lost_z.size)
+    return torch.from_numpy(inside)
+
+
 class Step(Function):
     """The loss of a step's pairs: see `step.run`, whose gradients it has at once."""
 
@@ -38,11 +65,7 @@ class Step(Function):
         ``volume`` (nz, ny, nx, C); ``first`` and ``second`` the weights of its network.
         """
         learned = [each.detach().contiguous() for each in (grids, cameras, volume, first, second)]
-        table, views, features, inner, outer = (each.numpy() for each in learned)
-        model = bundle.Model(
-            table, given.layout, views, features, given.centre, given.half_size, inner, outer,
-            (np.ascontiguousarray(inner.T), np.ascontiguousarray(outer.T)), given.density_gain,
-        )  # fmt: skip
+        model = _model(learned, given)
         pair_px = np.zeros(len(given.batch.i), np.float32)
         rank, processes = given.part
 

@@ -60,6 +60,7 @@ from omnimotion.kernels.terms import (
     differences,
     flow,
     front,
+    is_inside,
     ordered,
     photometric,
     range_of_depth,
@@ -210,6 +211,25 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
         composite_back(surface_g[d], room[WEIGHTS], room[POINTS + d], room[WEIGHTS_G],
                        room[POINTS_G + d])  # fmt: skip
     cast_back(room, n_lost, DENSITY_ONLY, i, model, gradients)
+
+
+@kernel
+def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.ndarray) -> None:
+    """How many points without a match land inside frame j, of a part of the first pairs: (K,).
+
+    Their cost is a mean over these, so that it has to be known before any gradient.
+    """
+    n_lost, n_samples = batch.lost_i.shape[2], batch.z.shape[2]
+    room, surface = new_room(n_samples, n_lost, model), np.empty((3, n_lost), np.float32)
+    point = np.empty((6 + len(model.layout.axis), n_lost), np.float32)
+    for p in range(part[0], len(batch.lost_z), part[1]):
+        place(batch.lost_i[p], batch.lost_z[p], room)
+        cast(room, n_lost, DENSITY_ONLY, batch.i[p], model)
+        for d in range(3):
+            composite(room[WEIGHTS], room[POINTS + d], surface[d])
+        _move(point, surface, batch.j[p], model)
+        for n in range(n_lost):
+            inside[p] += is_inside(point[0, n], point[1, n], extent)
 
 
 @kernel

@@ -54,6 +54,12 @@ def sign(x: Any) -> Any:
     return float32(x > ZERO) - float32(x < ZERO)
 
 
+@inline
+def is_inside(x: Any, y: Any, extent: Any) -> Any:
+    """Whether a place is in the frame."""
+    return abs(x) < extent[0] and abs(y) < extent[1]
+
+
 @kernel
 def flow(room: np.ndarray, means: np.ndarray, xy: np.ndarray, terms: Terms) -> float:
     """Distances of a pair's samples and of their expected places from the matches (2, N).
@@ -140,8 +146,7 @@ def front(room: np.ndarray, points: np.ndarray, weight: float, terms: Terms) -> 
     weights, weights_g, depths = room[WEIGHTS], room[WEIGHTS_G], room[DEPTHS]
     for n in range(n_points):
         x, y, z = points[0, n], points[1, n], points[2, n]
-        is_inside = abs(x) < terms.extent[0] and abs(y) < terms.extent[1]
-        counts = weight if is_inside else ZERO
+        counts = weight if is_inside(x, y, terms.extent) else ZERO
         share = ZERO
         for m in range(n, len(weights), n_points):
             share += weights[m] * sigmoid((z - OCCLUSION_MARGIN - depths[m]) * sharp)
