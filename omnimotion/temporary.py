@@ -21,6 +21,11 @@ def temp_beside(path: Path, suffix: str = "") -> Path:
     return path.with_name(name)
 
 
+def is_temp(path: Path) -> bool:
+    """Whether the name is that of a temporary file of ours, of whatever process."""
+    return _TEMP_NAME.fullmatch(path.name) is not None
+
+
 def remove_stale_temps(folder: Path) -> None:
     """Delete what killed processes left half written in `folder`.
 

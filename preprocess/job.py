@@ -14,6 +14,7 @@ from omnimotion.errors import ConfigError, FlowError, SceneError
 from omnimotion.files import read_json, shown, write_json
 from omnimotion.flow import INDEX_NAME, SceneIndex
 from omnimotion.kinds import NONE, Kinds, check_kinds
+from omnimotion.temporary import is_temp
 
 JOB_NAME = "preprocess.json"
 LOCK_NAME = "lock"
@@ -41,7 +42,8 @@ def require_ours(folder: Path) -> None:
     """ConfigError when the folder holds anything but a scene."""
     if not folder.is_dir():
         return
-    entries = {entry.name for entry in folder.iterdir()}
+    # a temporary file: a job that was killed while it wrote its first one
+    entries = {entry.name for entry in folder.iterdir() if not is_temp(entry)}
     if entries - {LOCK_NAME} and not entries & {INDEX_NAME, JOB_NAME}:
         raise ConfigError(f"{folder} is neither empty nor a scene folder: choose another folder")
 

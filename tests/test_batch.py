@@ -18,13 +18,16 @@ from omnimotion.batch import work as work_module
 from omnimotion.batch.local import places_here, usable_cores
 from omnimotion.batch.progress import Progress
 from omnimotion.batch.stage import Ended, Place, last_words, run_stage
+from omnimotion.batch.start import start_batch
 from omnimotion.batch.task import STAGES, Failure, Record, Task, in_shard
 from omnimotion.batch.work import waiting_lock, work
 from omnimotion.cli import main
+from omnimotion.config import Config
 from omnimotion.errors import ConfigError
 from omnimotion.export import load_tracks
 from omnimotion.files import lock
 from omnimotion.signals import StopSignal
+from omnimotion.temporary import temp_beside
 
 ROOT = Path(__file__).parents[1]
 FLOW = ("--flow", "dis", "--grid", "4")
@@ -315,6 +318,13 @@ def test_a_folder_of_something_else_is_left_alone(capsys, tmp_path):
     assert call(tmp_path / "a.mp4", "--out", tmp_path) == 2
     assert "neither empty nor a batch" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_batch_that_was_killed_at_its_first_file_is_begun_again(tmp_path):
+    name = temp_beside(tmp_path / "batch.json", ".json").name
+    (tmp_path / name.replace(f"-{os.getpid()}-", "-999999999-")).write_text("{")
+    start_batch(tmp_path, Config(), [], ())
+    assert sorted(os.listdir(tmp_path)) == ["batch.json", "config.txt"]
 
 
 def test_points_of_each_video(capsys, tmp_path, config, monkeypatch):

@@ -121,7 +121,7 @@ def test_slow_clients_are_let_go_while_the_page_is_answered_and_a_fit_goes_on(po
         assert ask(port, "GET", "/api/refit")[1]["state"] == "running"
         for client in clients:
             wait_for_end(client)
-    wait_until(lambda: ask(port, "GET", "/api/refit")[1]["state"] != "running", 4 * LONGEST)
+    wait_until(lambda: ask(port, "GET", "/api/refit")[1]["state"] != "running", 600)
     assert ask(port, "GET", "/api/refit")[1]["state"] == "done"
     assert wait_until(lambda: len(open_files()) <= len(before), LONGEST), (before, open_files())
 

@@ -15,10 +15,11 @@ import pytest
 from omnimotion.errors import ConfigError, FlowError, ResourceError, SceneError
 from omnimotion.files import write_json
 from omnimotion.flow import CHAINED, DIRECT, NONE, SceneStore
+from omnimotion.temporary import temp_beside
 from omnimotion.video import save_png
 from preprocess import sections
 from preprocess.compute import preprocess
-from preprocess.job import JOB_NAME, find_job
+from preprocess.job import JOB_NAME, find_job, require_ours
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
 
@@ -159,6 +160,15 @@ def test_a_job_that_is_killed_resumes_to_the_same_bytes(clip, scene, tmp_path):
         child.wait()
     preprocess(PreprocessOptions(clip, folder, flow="dis"))
     assert same_bytes(scene, folder)
+
+
+def test_a_job_that_was_killed_at_its_first_file_is_begun_again(tmp_path):
+    (tmp_path / "lock").touch()
+    temp_beside(tmp_path / JOB_NAME, ".json").write_text("{")
+    require_ours(tmp_path)
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="neither empty nor a scene"):
+        require_ours(tmp_path)
 
 
 def test_a_torn_pair_is_computed_again(clip, scene, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from omnimotion.batch.task import CONFIG_NAME
 from omnimotion.config import Config
 from omnimotion.errors import ConfigError, SceneError
 from omnimotion.files import atomic_write, make_folder, read_json, shown, write_json
+from omnimotion.temporary import is_temp, remove_stale_temps
 
 KIND, NAME = "omnimotion-batch-settings", "batch.json"
 
@@ -30,8 +31,9 @@ def start_batch(folder: Path, config: Config, flow: Sequence[str], free: Contain
                 f"{shown(folder)} was started with {key} = {found.get(key)}, now {asked[key]}: "
                 "use the same, or another --out"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not all(map(is_temp, folder.iterdir())):
         raise ConfigError(f"{shown(folder)} is neither empty nor a batch: choose another --out")
     make_folder(folder)
+    remove_stale_temps(folder)
     write_json(path, {"kind": KIND, **asked})
     atomic_write(folder / CONFIG_NAME, config.to_text().encode())
