@@ -43,7 +43,7 @@ NOTHING_GIVEN = Supervision()
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
 BY_SIZE: dict[str, tuple[float, float]] = {
-    "steps_per_frame": (120, 180), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
+    "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
     "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
     "level_fade": (5.0, 0.0),
 }  # fmt: skip
