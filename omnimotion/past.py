@@ -82,7 +82,7 @@ class Past(NamedTuple):
 
     def refine(
         self, xy: np.ndarray, shown: np.ndarray, confidence: np.ndarray,
-        find: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        find: Callable[[np.ndarray, np.ndarray], np.ndarray], sure: np.ndarray | None = None,
     ) -> Refined:  # fmt: skip
         """`pose_graph.refine` of tracks ``xy`` (q, T, 2) in the window; its arrays are (q, T).
 
@@ -96,11 +96,12 @@ class Past(NamedTuple):
             found[:, here] = find(xy[:, here], shown[:, here])
             return found
 
+        sure = np.full(shown.shape, np.inf) if sure is None else sure
         refined = refine(
             self.matches, self._with(self.xy, xy), self._with(self.shown, shown),
             self._with(self.sure[:, None].repeat(beside, 1), confidence * self.sure[:, None]),
             np.full(len(xy), nearest), find=find_here, unsure_px=LOST_PX,
-            sure=self._with(np.full(self.shown.shape, QUERY_PX), np.full(shown.shape, np.inf)),
+            sure=self._with(np.full(self.shown.shape, QUERY_PX), sure),
         )  # fmt: skip
         return Refined(refined.offset[:, here], refined.unmatched[:, here])
 

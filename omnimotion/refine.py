@@ -139,7 +139,7 @@ class Refiner:
             return around.find(xy, shown & known[:, None])
 
         if past:
-            refined = past.refine(xy, shown, confidence, find)
+            refined = past.refine(xy, shown, confidence, find, sure)
         else:
             refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=find)
         xy = (xy + refined.offset).astype(np.float32)

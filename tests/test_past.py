@@ -88,6 +88,16 @@ def test_a_track_that_came_over_surely_moves_less(truth):
     assert left(0.1) < 0.1 * np.abs(6 * OFF).max() < 0.9 * np.abs(6 * OFF).max() < left(1.0)
 
 
+def test_places_that_are_sure_stay(truth):
+    """As those of pins do, whatever matches with frames beside the window say."""
+    past, window = past_of(truth, True)
+    shown, confidence = np.ones((3, N_FRAMES), bool), np.full((3, N_FRAMES), 0.9)
+    sure = np.full(shown.shape, np.inf)
+    sure[:, 4] = 1e-3
+    found = past.refine(truth[:, window] + OFF, shown, confidence, nothing, sure)
+    assert np.abs(found.offset[:, 4]).max() < 0.01 * np.abs(OFF).max()
+
+
 @pytest.mark.parametrize("is_before", [True, False])
 def test_patches_are_looked_for_in_the_window_only(truth, is_before):
     past, window = past_of(truth, is_before, seen=False)
