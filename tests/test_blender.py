@@ -22,12 +22,12 @@ pytestmark = [
 ]
 
 LOOK = """
-import bpy, json, sys
+import bpy, json, runpy
 
 clips = [bpy.data.movieclips.load(path) for path in {images}]
 said = ""
 try:
-    exec(compile(open({script}).read(), "script", "exec"), {{"__name__": "__main__"}})
+    runpy.run_path({script}, run_name="__main__")
 except RuntimeError as problem:
     said = str(problem)
 tracks = [

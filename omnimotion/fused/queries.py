@@ -53,5 +53,3 @@ def look(
     spread(lambda rows: rays.look(source[rows], where[rows], arrays, numbers, target[rows]),
             len(points), points.shape[1] * n_samples)  # fmt: skip
     return seen
-
-

@@ -1,7 +1,8 @@
 """Bundles of rays cast from a frame into the canonical volume, and the way back.
 
-Conventions. N rays of one frame with S samples each, the rays side by side: M = S N points, point
-s N + n is sample s of ray n. Points are (3, M) float32.
+Conventions. N rays of one frame with S samples each, as in `compositing`: M = S N. All that
+samples have is in the rows of one array (R, M) float32, the room of a bundle: first those named
+here, then as many as the model needs.
 """
 
 from typing import Any, NamedTuple

@@ -29,13 +29,20 @@ def kernel(function: Callable) -> Any:
     here it is kept until any of the kernels' files changes.
     """
     compiled = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
-    compiled._cache._cache_file._source_stamp = SOURCES
+    if index := _index(compiled):
+        index._source_stamp = SOURCES
     return compiled
 
 
 def is_kept(compiled: Any) -> bool:
     """Whether some code of a `kernel` is on disk, of the files as they are."""
-    return bool(compiled._cache._cache_file._load_index())
+    index = _index(compiled)
+    return index is not None and bool(index._load_index())
+
+
+def _index(compiled: Any) -> Any:
+    """numba's list of what it keeps of a function; None where a later numba has it elsewhere."""
+    return getattr(getattr(compiled, "_cache", None), "_cache_file", None)
 
 
 @inline
