@@ -89,14 +89,14 @@ def _as_grids(tensor: Tensor) -> np.ndarray:
 def _beside(grids: Tensor) -> Tensor:
     """(K, M, C) of (K, C, M), in memory."""
     rows = torch.empty(grids.mT.shape)
-    levels.beside(grids.numpy(), rows.numpy())
+    levels.turn_each(grids.numpy(), rows.numpy())
     return rows
 
 
 def _apart(rows: Tensor, shape: torch.Size) -> Tensor:
     """Grids of a shape (K, C, ...) of rows (K, M, C)."""
     grids = torch.empty(shape)
-    levels.apart(rows.numpy(), grids.flatten(2).numpy())
+    levels.turn_each(rows.numpy(), grids.flatten(2).numpy())
     return grids
 
 

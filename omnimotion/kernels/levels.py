@@ -10,7 +10,7 @@ import numpy as np
 from numba import float32
 
 from omnimotion.kernels.cells import ONE, inline, kernel
-from omnimotion.kernels.copies import add, clear
+from omnimotion.kernels.copies import add, clear, turn
 from omnimotion.kernels.elementary import sigmoid
 
 TWO = float32(2)
@@ -80,23 +80,10 @@ def add_level_back(total_g: np.ndarray, level_g: np.ndarray) -> None:
 
 
 @kernel
-def beside(grids: np.ndarray, rows: np.ndarray) -> None:
-    """(K, C, M) to (K, M, C): what belongs to a point side by side."""
-    for k in range(len(grids)):
-        for c in range(grids.shape[1]):
-            source = grids[k, c]
-            for m in range(len(source)):
-                rows[k, m, c] = source[m]
-
-
-@kernel
-def apart(rows: np.ndarray, grids: np.ndarray) -> None:
-    """`beside`, undone."""
-    for k in range(len(grids)):
-        for c in range(grids.shape[1]):
-            target = grids[k, c]
-            for m in range(len(target)):
-                target[m] = rows[k, m, c]
+def turn_each(source: np.ndarray, target: np.ndarray) -> None:
+    """(K, A, B) to (K, B, A): channels beside points, or points beside channels."""
+    for k in range(len(source)):
+        turn(source[k], target[k])
 
 
 @kernel
