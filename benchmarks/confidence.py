@@ -72,7 +72,7 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("SCENE", SCENE, False, ("hidden", "cycle", "spread", "path")),
     Question("REFINED", REFINED, True, Evidence._fields),
-    Question("SEEN", SEEN, True, ("hidden", "cycle", "unmatched", "colour")),
+    Question("SEEN", SEEN, True, ("hidden", "cycle", "unmatched", "colour", "contrast")),
 )
 
 

@@ -31,6 +31,7 @@ class Evidence(NamedTuple):
     unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
     unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
     colour: Tensor  # root of the distance of its colour, RGB in [0, 1], from the query's; likewise
+    contrast: Tensor  # the same of its colour less the mean of what is around; light keeps it
 
 
 class Logistic(NamedTuple):
@@ -45,10 +46,10 @@ class Logistic(NamedTuple):
         return np.exp(-np.logaddexp(0, against - self.bias))
 
 
-# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour.
-SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000, 0.000))
+# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour, contrast.
+SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(6.14, (0.420, 0.386, 0.956, 0.334, 0.000, 1.974, 5.268))
+REFINED = Logistic(6.14, (0.420, 0.386, 0.956, 0.334, 0.000, 1.974, 5.268, 0.000))
 """That a refined track is."""
-SEEN = Logistic(5.56, (1.903, 0.556, 0.000, 0.000, 2.486, 0.000, 10.796))
+SEEN = Logistic(5.76, (1.910, 0.530, 0.000, 0.000, 2.410, 0.000, 10.030, 1.650))
 """That the point of a refined track is seen there, where it is inside the frame."""

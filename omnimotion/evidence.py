@@ -89,6 +89,7 @@ def evidence_of(
         unmatched=torch.zeros_like(there.occlusion),
         unlike=torch.zeros_like(there.occlusion),
         colour=torch.zeros_like(there.occlusion),
+        contrast=torch.zeros_like(there.occlusion),
     )
 
 

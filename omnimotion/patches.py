@@ -7,7 +7,8 @@ Patches are compared with their mean taken away and their contrast made one, so 
 change. Unlike flow from frame to frame this does not drift.
 
 A patch at an edge is mostly of what is beside the query; the query's own pixel is not. So the
-colour of that pixel is compared, too.
+colour of that pixel is compared, too: as it is, and against the mean of what is around it. Light
+that changes, or is reflected, changes both; what moves to other surroundings keeps the first.
 
 Conventions. q queries, T frames, N pairs of a query and a frame, P places of a patch. Places are
 in pixels of the store's frames but within this module, where they are in pixels of its images.
@@ -32,6 +33,7 @@ LEAST_TEXTURE = 0.02  # of a patch of contrast 1: its weaker gradient squared; l
 LEAST_CONTRAST = 1.0  # grey levels: less is noise
 AT_ONCE = 8192  # pairs: 60 MB
 COLOURS_AT_ONCE = 1 << 17  # places: 60 MB
+AROUND_PX = 4.0  # of the image: standard deviation of the window of what is around a pixel
 
 
 class Patches:
@@ -45,7 +47,7 @@ class Patches:
         self.image_size = max(1, width >> level), max(1, height >> level)
         self.px = 2 * PIXELS_PER_UNIT / max(self.image_size)  # of 256, in one of an image's
         self._store = store
-        self._images: tuple[Tensor, Tensor] | None = None
+        self._images: tuple[Tensor, Tensor, Tensor] | None = None
 
     def around(self, frames: np.ndarray, xy: np.ndarray, warp: np.ndarray) -> "Around":
         """The patches around queries ``xy`` (q, 2) in ``frames`` (q,).
@@ -68,7 +70,7 @@ class Patches:
 
     def read(self, frames: Tensor, xy: Tensor) -> Tensor:
         """Grey levels (N, P) at places (N, P, 2) of ``frames`` (N,), the edge's outside."""
-        images, _ = self._all()
+        images, _, _ = self._all()
         height, width = images.shape[1:]
         x, y = xy[..., 0].clamp(0, width - 1), xy[..., 1].clamp(0, height - 1)
         left, top = x.floor().clamp(max=width - 2), y.floor().clamp(max=height - 2)
@@ -79,28 +81,40 @@ class Patches:
         return upper + y * (lower - upper)
 
     def colours(self, frames: np.ndarray, xy: np.ndarray) -> Tensor:
-        """Colours (q, 3) at places ``xy`` (q, 2) of ``frames`` (q,): RGB in [0, 1]."""
-        return self._around(torch.from_numpy(frames), self.to_image(xy))[:, 4]
+        """Colours (q, 2, 3) at places ``xy`` (q, 2) of ``frames`` (q,), as they are compared.
+
+        RGB in [0, 1]: as it is, and less the mean of what is around.
+        """
+        near, around = self._near(torch.from_numpy(frames), self.to_image(xy))
+        own = near[:, 4]
+        return torch.stack((own, own - around), dim=1)
 
     def recoloured(self, colours: Tensor, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """How far ``colours`` (N, 3) are from those at K places ``xy`` (N, K, 2) of ``frames``.
+        """How far ``colours`` (N, C, 3) are from those at K places ``xy`` (N, K, 2) of ``frames``.
 
-        A place's colour is the most alike one within a pixel of the image. Distances (N, K) of RGB
-        in [0, 1]; that of a place outside the frame is of the edge.
+        Distances (N, K, C) of RGB in [0, 1]: as it is, and for C = 2 less the mean of what is
+        around, each of the most alike colour within a pixel of the image. That of a place outside
+        the frame is of the edge.
         """
-        count = xy.shape[1]
+        count, kinds = xy.shape[1], colours.shape[1]
         place = self.to_image(xy.reshape(-1, 2))
         t = torch.from_numpy(frames).repeat_interleave(count)
         own = colours.repeat_interleave(count, 0)
-        found = [
-            (self._around(t[n], place[n]) - own[n, None]).square_().sum(-1).amin(-1).sqrt()
-            for n in torch.arange(len(place)).split(COLOURS_AT_ONCE)
-        ]
-        return torch.cat(found).view(xy.shape[:2]).numpy()
+        found = []
+        for n in torch.arange(len(place)).split(COLOURS_AT_ONCE):
+            near, around = self._near(t[n], place[n])
+            there = (near, near - around[:, None])[:kinds]
+            off = [(each - own[n, k, None]).square_().sum(-1).amin(-1)
+                   for k, each in enumerate(there)]  # fmt: skip
+            found.append(torch.stack(off, dim=-1).sqrt_())
+        return torch.cat(found).view(*xy.shape[:2], kinds).numpy()
 
-    def _around(self, frames: Tensor, xy: Tensor) -> Tensor:
-        """Colours (N, 9, 3) at places ``xy`` (N, 2) and a pixel from it each way, bilinear."""
-        _, images = self._all()
+    def _near(self, frames: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours (N, 9, 3) at places ``xy`` (N, 2) and a pixel from it each way, bilinear.
+
+        And the mean (N, 3) of what is around, that of the nearest pixel.
+        """
+        _, images, means = self._all()
         height, width = images.shape[1:3]
         low = xy.floor()
         x, y = (xy - low)[..., None, None, None].unbind(1)  # (N, 1, 1, 1)
@@ -110,26 +124,31 @@ class Patches:
         block = images[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
         block = block[:, :-1] + y * (block[:, 1:] - block[:, :-1])
         block = block[:, :, :-1] + x * (block[:, :, 1:] - block[:, :, :-1])
-        return block.flatten(1, 2) / 255
+        column, row = xy.round().long().unbind(1)
+        mean = means[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)].float()
+        return block.flatten(1, 2) / 255, mean / 255
 
-    def _all(self) -> tuple[Tensor, Tensor]:
-        """The images of all frames, in grey (T, h, w) and in colour (T, h, w, 3), uint8."""
+    def _all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The images of all frames, uint8: grey (T, h, w), in colour (T, h, w, 3), and blurred."""
         if self._images is None:
-            both = [self._both(t) for t in range(self._store.index.n_frames)]
-            grey, colours = (torch.from_numpy(np.stack(some)) for some in zip(*both))
-            self._images = grey, colours
+            kinds = zip(*(self._kinds(t) for t in range(self._store.index.n_frames)))
+            grey, colours, means = (torch.from_numpy(np.stack(some)) for some in kinds)
+            self._images = grey, colours, means
         return self._images
 
     def frame(self, t: int) -> np.ndarray:
         """A frame of the store, uint8 (h, w, 3)."""
         return self._store.frame(t)
 
-    def _both(self, t: int) -> tuple[np.ndarray, ...]:
+    def _kinds(self, t: int) -> tuple[np.ndarray, ...]:
         import cv2
 
         frame, size = self.frame(t), self.image_size
-        both = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), frame
-        return tuple(cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in both)
+        grey, colours = (
+            cv2.resize(each, size, interpolation=cv2.INTER_AREA)
+            for each in (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), frame)
+        )
+        return grey, colours, cv2.GaussianBlur(colours, (0, 0), AROUND_PX)
 
 
 class Template(NamedTuple):

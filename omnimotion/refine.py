@@ -24,6 +24,7 @@ HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
 HIDDEN, UNMATCHED, UNLIKE, COLOUR = map(
     Evidence._fields.index, ("hidden", "unmatched", "unlike", "colour")
 )
+COLOURS = slice(COLOUR, COLOUR + 2)  # and contrast
 AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # what is farther from a candidate tells no more against it
 APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
@@ -95,9 +96,10 @@ class Refiner:
         t = np.arange(carried.shape[2])
         near = (np.abs(t - frames[:, None]) <= NEAR_FRAMES) & (t != frames[:, None])  # (q, T)
         q, at = np.nonzero(near)
-        colours = self.patches.colours(frames, xy)
+        colours = self.patches.colours(frames, xy)[:, :1]  # as they are: light is the same yet
         off = np.full((*near.shape, carried.shape[1]), np.nan)
-        off[near] = self.patches.recoloured(colours[q], at, carried.transpose(0, 2, 1, 3)[near])
+        places = carried.transpose(0, 2, 1, 3)[near]
+        off[near] = self.patches.recoloured(colours[q], at, places)[..., 0]
         off = PX_PER_COLOUR * off.transpose(0, 2, 1)
         return _mean(off, np.isfinite(off))
 
@@ -147,19 +149,20 @@ class Refiner:
         inside = inside_frame(xy, self.size)
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
         evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)
-        evidence[..., COLOUR] = self._colour(t, found.xy[own], xy) * asked.seen[:, None]
+        evidence[..., COLOURS] = self._colours(t, found.xy[own], xy) * asked.seen[:, None, None]
         return Found(xy, found.depth, evidence)
 
-    def _colour(self, t: np.ndarray, own: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """Root of how far the colours at tracks ``xy`` (q, T, 2) are from the queries': (q, T).
+    def _colours(self, t: np.ndarray, own: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """Roots (q, T, 2) of how far colours at tracks ``xy`` (q, T, 2) are from the queries'.
 
-        Queries are at ``own`` (q, 2) in frames t (q,).
+        As they are, and less the mean of what is around. Queries are at ``own`` (q, 2) in frames
+        t (q,).
         """
         count, n_frames = xy.shape[:2]
         colours = self.patches.colours(t, own).repeat_interleave(n_frames, 0)
         every = np.tile(np.arange(n_frames), count)
         off = self.patches.recoloured(colours, every, xy.reshape(-1, 1, 2))
-        return np.sqrt(off).reshape(count, n_frames)
+        return np.sqrt(off).reshape(count, n_frames, 2)
 
     def _followed(
         self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past

@@ -25,10 +25,10 @@ class OneColour:
     size = 512, 512
 
     def colours(self, frames, xy):
-        return torch.full((len(xy), 3), 0.5)
+        return torch.full((len(xy), 2, 3), 0.5)
 
     def recoloured(self, colours, frames, xy):
-        return np.zeros(xy.shape[:2], np.float32)
+        return np.zeros((*xy.shape[:2], colours.shape[1]), np.float32)
 
 
 class Striped(OneColour):
@@ -40,11 +40,13 @@ class Striped(OneColour):
     def colours(self, frames, xy):
         is_red = torch.from_numpy((xy[:, 0] < 100) & (frames <= self.last))
         is_blue = torch.from_numpy((xy[:, 0] >= 100) & (frames <= self.last))
-        return torch.stack((is_red, torch.zeros_like(is_red), is_blue), dim=-1).float()
+        own = torch.stack((is_red, torch.zeros_like(is_red), is_blue), dim=-1).float()
+        return own[:, None].expand(-1, 2, 3)
 
     def recoloured(self, colours, frames, xy):
         there = self.colours(np.repeat(frames, xy.shape[1]), xy.reshape(-1, 2))
-        return (there.view(*xy.shape[:2], 3) - colours[:, None]).norm(dim=-1).numpy()
+        there = there.view(*xy.shape[:2], 2, 3)[:, :, : colours.shape[1]]
+        return (there - colours[:, None]).norm(dim=-1).numpy()
 
 
 def refiner(truth, known=1.0, patches=None):
@@ -109,10 +111,11 @@ def test_the_colour_of_a_track_is_compared_with_its_query():
     """Root of the distance of red and blue; of red and black, in the last frames."""
     xy = np.full((1, N_FRAMES, 2), 50.0)
     xy[0, 3:6, 0] = 150
-    found = refiner(xy, patches=Striped(last=8))._colour(np.array([0]), xy[:, 0], xy)
+    found = refiner(xy, patches=Striped(last=8))._colours(np.array([0]), xy[:, 0], xy)
     expected = np.zeros(N_FRAMES)
     expected[3:6], expected[9:] = 2**0.25, 1
-    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    np.testing.assert_allclose(found[0, :, 0], expected, atol=1e-6)
+    assert found.shape == (1, N_FRAMES, 2)
 
 
 # what is followed -------------------------------------------------------------------------------
