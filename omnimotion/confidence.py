@@ -47,9 +47,9 @@ class Logistic(NamedTuple):
 
 
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour, contrast.
-SCENE = Logistic(4.46, (1.956, 1.043, 2.201, 0.369, 0.000, 0.000, 0.000, 0.000))
+SCENE = Logistic(4.30, (1.390, 1.108, 2.223, 0.360, 0.000, 0.000, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(6.14, (0.420, 0.386, 0.956, 0.334, 0.000, 1.974, 5.268, 0.000))
+REFINED = Logistic(6.73, (0.491, 0.421, 0.912, 0.421, 0.000, 1.824, 4.012, 2.509))
 """That a refined track is."""
-SEEN = Logistic(5.76, (1.910, 0.530, 0.000, 0.000, 2.410, 0.000, 10.030, 1.650))
+SEEN = Logistic(5.83, (2.076, 0.687, 0.000, 0.000, 2.394, 0.000, 9.641, 1.715))
 """That the point of a refined track is seen there, where it is inside the frame."""

@@ -88,7 +88,7 @@ class OrderQuestion(BaseModel):
 
 def build_app(shown: Shown, port: int, studio: Studio | None = None) -> Guard:
     """The ASGI application that answers at 127.0.0.1 and that port; makes scenes in a studio."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     _say_errors(app)
     for address, (name, kind) in PAGE.items():
         app.add_api_route(f"/{address}", _file(name, kind), methods=["GET"])
