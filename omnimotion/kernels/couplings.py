@@ -14,10 +14,10 @@ from numba import float32, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
 from omnimotion.kernels.layout import Layout
+from omnimotion.kernels.quads import add_to_cell, read_cell, read_slopes
 
 FORWARD, INVERSE = np.bool_(False), np.bool_(True)
 """Of numpy's type: for a literal the compiler would make a version of all that it is given to."""
-U1, U2, U3 = uint64(1), uint64(2), uint64(3)  # without a sign no index can count from the end
 
 
 @inline
@@ -57,14 +57,7 @@ def _couple(value: np.ndarray, grid: np.ndarray, na: int, inverse: bool, work: t
     offset, u, v, s, t = work
     row = uint64(2 * na)
     for m in range(len(value)):
-        low = offset[m]
-        high = low + row
-        w11 = u[m] * v[m]
-        w01, w10 = u[m] - w11, v[m] - w11
-        w00 = ONE - u[m] - w10
-        s[m] = w00 * grid[low] + w01 * grid[low + U2] + w10 * grid[high] + w11 * grid[high + U2]
-        t[m] = (w00 * grid[low + U1] + w01 * grid[low + U3]
-                + w10 * grid[high + U1] + w11 * grid[high + U3])  # fmt: skip
+        s[m], t[m] = read_cell(grid, offset[m], offset[m] + row, u[m], v[m])
     if inverse:
         for m in range(len(value)):
             value[m] = (value[m] - t[m]) / _exp(s[m])  # undoes what the same _exp did
@@ -80,16 +73,9 @@ def _slopes(grid: np.ndarray, na: int, work: tuple, slopes: np.ndarray) -> None:
     row = uint64(2 * na)
     for m in range(len(offset)):
         low = offset[m]
-        high = low + row
-        s00, s01, s10, s11 = grid[low], grid[low + U2], grid[high], grid[high + U2]
-        t00, t01, t10, t11 = grid[low + U1], grid[low + U3], grid[high + U1], grid[high + U3]
-        along, across = s01 - s00, s11 - s10 - s01 + s00
-        slopes[0, m] = s00 + u[m] * along + v[m] * (s10 - s00 + u[m] * across)
-        slopes[1, m] = along + v[m] * across
-        slopes[2, m] = s10 - s00 + u[m] * across
-        across = t11 - t10 - t01 + t00
-        slopes[3, m] = t01 - t00 + v[m] * across
-        slopes[4, m] = t10 - t00 + u[m] * across
+        s, _, s_u, t_u, s_v, t_v = read_slopes(grid, low, low + row, u[m], v[m])
+        slopes[0, m], slopes[1, m], slopes[2, m] = s, s_u, s_v
+        slopes[3, m], slopes[4, m] = t_u, t_v
 
 
 @kernel
@@ -98,19 +84,7 @@ def _scatter(grid_g: np.ndarray, na: int, work: tuple, s_g: np.ndarray, t_g: np.
     offset, u, v = work
     row = uint64(2 * na)
     for m in range(len(offset)):
-        low = offset[m]
-        high = low + row
-        w11 = u[m] * v[m]
-        w01, w10 = u[m] - w11, v[m] - w11
-        w00 = ONE - u[m] - w10
-        grid_g[low] += w00 * s_g[m]
-        grid_g[low + U1] += w00 * t_g[m]
-        grid_g[low + U2] += w01 * s_g[m]
-        grid_g[low + U3] += w01 * t_g[m]
-        grid_g[high] += w10 * s_g[m]
-        grid_g[high + U1] += w10 * t_g[m]
-        grid_g[high + U2] += w11 * s_g[m]
-        grid_g[high + U3] += w11 * t_g[m]
+        add_to_cell(grid_g, offset[m], offset[m] + row, (u[m], v[m]), (s_g[m], t_g[m]))
 
 
 @kernel
