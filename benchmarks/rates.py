@@ -9,7 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from cost import Grids, Work
-from numba import njit, uint64
+from numba import float32, njit, uint64
+
+from omnimotion.kernels.quads import add_to_cell, read_cell
 
 REPEATS = 30
 ROW = 9  # points of a motion grid in a row, between two sides of a cell
@@ -20,7 +22,7 @@ SAMPLES = 16  # on a ray
 COPY_MB = 4  # as large as a step's arrays
 CHAIN, CHAINS = 32, 4096  # multiplications and additions, one after the other; side by side
 
-U0, U1, U2, U3 = uint64(0), uint64(1), uint64(2), uint64(3)
+HALF = float32(0.5)
 fast = njit(error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 
@@ -84,21 +86,19 @@ def chains(values: np.ndarray, factor: float, term: float) -> None:
 
 
 @fast
-def read_cells(table: np.ndarray, low: np.ndarray, row: int, sums: np.ndarray) -> None:
-    """Sums of the four corners, of two numbers each, of cells of a table."""
+def read_cells(table: np.ndarray, low: np.ndarray, row: int, values: np.ndarray) -> None:
+    """What cells of a table hold in their middles: of two numbers, the first."""
     for m in range(len(low)):
-        at, above = uint64(low[m]), uint64(low[m] + row)  # without a sign, nothing to check
-        sums[m] = (table[at] + table[at + U1] + table[at + U2] + table[at + U3] + table[above]
-                   + table[above + U1] + table[above + U2] + table[above + U3])  # fmt: skip
+        at = uint64(low[m])  # without a sign, nothing to check
+        values[m], _ = read_cell(table, at, at + uint64(row), HALF, HALF)
 
 
 @fast
 def add_to_cells(table: np.ndarray, low: np.ndarray, row: int, terms: np.ndarray) -> None:
     """Add to the four corners, of two numbers each, of cells of a table."""
     for m in range(len(low)):
-        for at in (uint64(low[m]), uint64(low[m] + row)):
-            for k in (U0, U1, U2, U3):
-                table[at + k] += terms[m]
+        at = uint64(low[m])
+        add_to_cell(table, at, at + uint64(row), (HALF, HALF), (terms[m], terms[m]))
 
 
 @fast
