@@ -14,7 +14,7 @@ from omnimotion.geometry import PIXELS_PER_UNIT
 PER_TARGET = "targets", "origin", "flow", "state"  # fields of `FrameFlow`
 ONE_SURFACE_PX = 1.0  # motions around a place that differ by more are of two surfaces
 MIN_SHARE = 0.25  # of a bilinear reading that must rest on matches
-KEPT_BYTES = 1 << 29  # of flow in memory, as much as comes first
+KEPT_BYTES = 1 << 28  # of flow in memory, as much as comes first
 
 
 class Matches:

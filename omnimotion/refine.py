@@ -25,7 +25,7 @@ HIDDEN, UNMATCHED, UNLIKE, COLOUR = map(
     Evidence._fields.index, ("hidden", "unmatched", "unlike", "colour")
 )
 COLOURS = slice(COLOUR, COLOUR + 2)  # and contrast
-AT_ONCE = 64_000_000  # bytes of one array (q, T, T)
+AT_ONCE = 8_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # what is farther from a candidate tells no more against it
 APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
 PX_PER_COLOUR = 80.0  # a candidate of another colour, RGB in [0, 1], is as if so far off
