@@ -1,14 +1,19 @@
-"""The history of a fit: ``metrics.jsonl``, and whether its flow error ran away."""
+"""The history of a fit: ``metrics.jsonl``, and whether the fit ran away."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from omnimotion.archive import parse_object
 from omnimotion.errors import CheckpointError
 from omnimotion.files import atomic_write
 
 AWAY_PX, AWAY_RATIO = 8.0, 3.0  # three lines of metrics in a row above this are no accident
+ROUGH_RATIO = 1.6  # of smoothness; in sound fits it rises to 1.35 times the least that it was
+ROUGH_STEPS = 150  # over which it is a mean
+SETTLED = 200  # steps until it is no longer that of a map that does nothing
 
 
 class History:
@@ -25,17 +30,29 @@ class History:
 
     def ran_away(self) -> bool:
         """Whether the flow error is far above the best there was."""
-        return len(self.lines) >= 3 and min(self._errors()[-3:]) > self._limit()
+        recent = [line["flow_px"] for line in self.lines[-3:]]
+        return len(recent) == 3 and min(recent) > self._limit()
+
+    def grew_rough(self) -> bool:
+        """Whether what is seen moves far less smoothly than it did.
+
+        Such a fit may find back by itself, but not to where it would have come. The flow error
+        does not tell: it grows with the gaps of pairs, too.
+        """
+        lines = [line for line in self.lines if line["step"] >= SETTLED and "smoothness" in line]
+        steps = np.array([line["step"] for line in lines])
+        total = np.cumsum([0.0, *(line["smoothness"] for line in lines)])
+        first = np.searchsorted(steps, steps - ROUGH_STEPS, side="right")
+        means = (total[1:] - total[first]) / (np.arange(len(steps)) + 1 - first)
+        means = means[steps >= SETTLED + ROUGH_STEPS]
+        return bool(len(means)) and bool(means[-1] > ROUGH_RATIO * means.min())
 
     def is_sound(self) -> bool:
         """Whether the flow error is well below where the fit would count as run away."""
-        return not self.lines or self._errors()[-1] < self._limit() / 2
-
-    def _errors(self) -> list[float]:
-        return [line["flow_px"] for line in self.lines]
+        return not self.lines or self.lines[-1]["flow_px"] < self._limit() / 2
 
     def _limit(self) -> float:
-        return max(AWAY_PX, AWAY_RATIO * min(self._errors()))
+        return max(AWAY_PX, AWAY_RATIO * min(line["flow_px"] for line in self.lines))
 
     def add(self, line: dict[str, float]) -> None:
         """Remember a line; `save` writes it."""
