@@ -88,13 +88,17 @@ class FitConfig:
     steps_per_frame: int = setting(-1, "steps for each frame; -1 by size", -1, 100_000)
     budget: str = setting(
         "", "time to fit in, e.g. 60s, 10m, 2h, with loading and report: a few steps are timed at "
-        "the start, and num_iters is what fits, with half the pairs where that is less than half "
-        "of the default; a resumed run keeps it",
+        "the start, and num_iters is what fits, with half the pairs where that is less than a "
+        "quarter of the default; a resumed run keeps it",
     )  # fmt: skip
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
     samples: int = setting(16, "samples on a ray", 2, 256)
     learning_rate: float = setting(6e-3, "of the bijection", 1e-7, 1)
+    full_rate_steps: int = setting(
+        -1, "a fit of more steps takes them at a rate lower by their root; 0 is never, -1 is what "
+        "steps_per_frame is by size", -1, 10_000_000,
+    )  # fmt: skip
     code_rate: float = setting(1.0, "of the frame codes (mlp), relative likewise", 0, 100)
     volume_rate: float = setting(2.0, "of the volume, relative to the bijection's", 0, 100)
     camera_rate: float = setting(0.02, "of the cameras, relative to the bijection's", 0, 100)

@@ -278,6 +278,9 @@ def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Con
         for name, (low, high) in BY_SIZE.items()
         if values[name] == -1
     }
+    if fit.full_rate_steps == -1:
+        low, high = BY_SIZE["steps_per_frame"]
+        by_size["full_rate_steps"] = round((low + large * (high - low)) * n_frames)
     config = config.replace(cells=cells, **by_size)
     steps = fit.num_iters or config.fit.steps_per_frame * n_frames
     if steps == 0:

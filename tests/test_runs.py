@@ -44,6 +44,16 @@ def test_steps_and_cells():
     assert resolved_config(Config(), (64, 64), 2).model.cells == 4
 
 
+def test_the_rate_is_full_for_what_the_size_needs():
+    """However many steps are taken."""
+    for given in ({}, {"num_iters": 9999}, {"steps_per_frame": 500}):
+        config = Config().replace(**given)
+        assert resolved_config(config, (128, 128), 10).fit.full_rate_steps == 1200
+        assert resolved_config(config, (854, 480), 10).fit.full_rate_steps == 1100
+    own = Config().replace(full_rate_steps=7)
+    assert resolved_config(own, (64, 48), 8).fit.full_rate_steps == 7
+
+
 def test_a_fit_without_a_step_is_refused():
     with pytest.raises(ConfigError, match=r"steps_per_frame: 0, expected 1 or more"):
         resolved_config(Config().replace(steps_per_frame=0, num_iters=0), (64, 48), 8)

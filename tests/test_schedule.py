@@ -16,8 +16,9 @@ from omnimotion.schedule import (
 )
 
 FIT = dataclasses.replace(
-    FitConfig(), learning_rate=1e-2, decay=30.0, warmup=50, first_gap=8, gap_ramp=0.4
-)
+    FitConfig(), learning_rate=1e-2, full_rate_steps=0, decay=30.0, warmup=50, first_gap=8,
+    gap_ramp=0.4,
+)  # fmt: skip
 LOSS = dataclasses.replace(
     LossConfig(), photometric=10.0, photometric_ramp=0.5, distortion=4.0, distortion_start=0.4
 )
@@ -35,6 +36,15 @@ def test_rate_warms_up_then_falls_by_the_decay():
 def test_rate_can_be_constant():
     fit = dataclasses.replace(FIT, decay=1.0, warmup=0)
     assert {learning_rate(step, 7, fit) for step in range(7)} == {1e-2}
+
+
+@pytest.mark.parametrize(("steps", "share"), [(500, 1), (1000, 1), (2000, 0.5**0.5), (4000, 0.5)])
+def test_of_more_steps_each_is_smaller(steps, share):
+    fit = dataclasses.replace(FIT, full_rate_steps=1000)
+    for step in (0, 100, steps - 1):
+        assert learning_rate(step, steps, fit) == pytest.approx(
+            share * learning_rate(step, steps, FIT)
+        )
 
 
 def test_finer_grids_fade_later_and_more_and_more():
