@@ -23,6 +23,7 @@ BUDGETED = ("num_iters", "pairs")
 WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
+MOST = 4  # times the default steps: with time for more, the fit ends early
 
 
 class Cost(NamedTuple):
@@ -36,7 +37,9 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     """The config of a new fit with as many steps as fit into its budget.
 
     Where there is time for few of the default steps, a step draws half as many pairs: more and
-    cheaper steps take a short fit farther. ``trial`` takes some steps and is spoiled by them.
+    cheaper steps take a short fit farther. Where there is time for more than `MOST` times as many,
+    a fit has long been as good as it gets, and ends before its time. ``trial`` takes some steps
+    and is spoiled by them.
     ``began``: `time.perf_counter` when the budget's time started. ConfigError when the time is too
     short for the warm-up.
     """
@@ -62,6 +65,10 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
             f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
             f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
         )
+    if steps > MOST * default:
+        log.info("budget=%s has time for %d steps: the fit ends early, at %d times the default; "
+                 "more were not found to gain", config.fit.budget, steps, MOST)  # fmt: skip
+        steps = MOST * default
     log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
              step_s, report_s, spent)  # fmt: skip

@@ -108,6 +108,17 @@ def test_with_time_for_less_than_a_quarter_of_the_steps_each_draws_half(clock, b
     assert left == pytest.approx({"10m": 600, "3m": 180, "2m": 120, "60s": 60}[budget], abs=0.5)
 
 
+def test_with_time_for_more_than_four_times_the_steps_it_ends_early(clock, caplog):
+    caplog.set_level("INFO")
+    found = config_within(Trial(config_of(budget="1h"), clock, 0.1, 0.1), None, 100.0)
+    assert found.fit.num_iters == 4000
+    assert "ends early" in caplog.text
+    caplog.clear()
+    found = config_within(Trial(config_of(budget="6m"), clock, 0.1, 0.1), None, clock.now)
+    assert 3000 < found.fit.num_iters < 4000
+    assert "ends early" not in caplog.text
+
+
 def test_it_says_what_it_chose_and_why(clock, caplog):
     caplog.set_level("INFO")
     found = config_within(Trial(config_of(budget="2m"), clock, 0.1, 0.1), None, 100.0)
