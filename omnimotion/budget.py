@@ -23,7 +23,7 @@ BUDGETED = ("num_iters", "pairs")
 WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
-MOST = 4  # times the default steps: with time for more, the fit ends early
+MOST = 4  # times the usual steps: with time for more, the fit ends early
 
 
 class Cost(NamedTuple):
@@ -65,10 +65,11 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
             f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
             f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
         )
-    if steps > MOST * default:
+    most = MOST * max(default, config.fit.full_rate_steps)
+    if steps > most:
         log.info("budget=%s has time for %d steps: the fit ends early, at %d times the default; "
                  "more were not found to gain", config.fit.budget, steps, MOST)  # fmt: skip
-        steps = MOST * default
+        steps = most
     log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
              step_s, report_s, spent)  # fmt: skip
