@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from omnimotion.errors import FlowError
 from omnimotion.flow import NONE, flow_path, read_flow
+from omnimotion.heap import give_back
 from preprocess.estimator import FlowEstimator
 from preprocess.filter import HIDDEN_GAP, check_flow, targets
-from preprocess.heap import give_back
 from preprocess.merge import merge_all
 from preprocess.mutual import cached_matches, confirm_all
 from preprocess.pair_store import CheckedPair, PairStore

@@ -18,7 +18,7 @@ SOURCES = sorted(
 # A module imports from the rows above its own only, never from its own row.
 LEVELS = (
     "errors archive compositing confidence geometry kernels kinds metrics optimizer seeds signals "
-    "colours doctor temporary",
+    "colours doctor heap temporary",
     "settings windows files",
     "relay images",
     "config fused networks parts restricted_pickle tracks",
@@ -46,7 +46,7 @@ LEVELS = (
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 FOR_PREPROCESS = {
-    "archive", "errors", "files", "flow", "images", "kinds", "temporary", "video", "windows",
+    "archive", "errors", "files", "flow", "heap", "images", "kinds", "temporary", "video", "windows",
 }  # fmt: skip
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FOR_TRAINING = {

@@ -4,7 +4,7 @@ import ctypes
 
 import pytest
 
-from preprocess import heap
+from omnimotion import heap
 
 
 def resident():

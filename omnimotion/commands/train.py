@@ -177,6 +177,7 @@ def _fit_windows(
     from omnimotion.batch.task import parse_shard
     from omnimotion.batch.work import waiting_lock
     from omnimotion.files import lock, make_folder
+    from omnimotion.heap import give_back
     from omnimotion.long_runs import drop_flow, finish_windows, start_windows
 
     store, run, config = whole
@@ -192,6 +193,7 @@ def _fit_windows(
             fit(part)
         left.remove(part)
         gc.collect()  # a fit is part of a cycle, and holds its window's matches
+        give_back()
         if args.keep_flow == "no":
             drop_flow(store, left)
     if finish_windows(run) and args.keep_flow == "no":
