@@ -46,7 +46,8 @@ LEVELS = (
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 FOR_PREPROCESS = {
-    "archive", "errors", "files", "flow", "heap", "images", "kinds", "temporary", "video", "windows",
+    "archive", "errors", "files", "flow", "heap", "images", "kinds", "temporary", "video",
+    "windows",
 }  # fmt: skip
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FOR_TRAINING = {
