@@ -8,6 +8,7 @@ wall clock, with the file left where it was read from and a traceback of every t
 import faulthandler
 import resource
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,6 +16,7 @@ from omnimotion.errors import OmniMotionError
 
 LONGEST_S = 10.0  # CPU time of one file
 LONGEST_WALL_S = 900.0  # generous: the machine may have next to no time for us
+ARMED_S = 10.0  # for so long files share an alarm: each is a thread that must begin and end
 LARGEST_MB = 2000  # more memory than before: of images, up to 8192 px a side are read
 
 
@@ -32,7 +34,6 @@ def peak_mb():
 
 def is_refused(name, read, path):
     """Read a damaged file; whether that ended in an error of ours. Any other is a failure."""
-    faulthandler.dump_traceback_later(LONGEST_WALL_S, exit=True)
     try:
         read(path)
     except OmniMotionError:
@@ -40,9 +41,24 @@ def is_refused(name, read, path):
     except Exception as problem:
         (path.parent / "found").write_bytes(path.read_bytes())
         pytest.fail(f"{name}: {problem!r} from {path.parent / 'found'}")
+    return False
+
+
+@contextmanager
+def alarm():
+    """What ends the process when it is not called for `LONGEST_WALL_S`."""
+    since = -ARMED_S
+
+    def go_on():
+        nonlocal since
+        if time.monotonic() - since > ARMED_S:
+            since = time.monotonic()
+            faulthandler.dump_traceback_later(LONGEST_WALL_S, exit=True)
+
+    try:
+        yield go_on
     finally:
         faulthandler.cancel_dump_traceback_later()
-    return False
 
 
 def fuzz(sample, folder, rng, damage, count=None, seconds=None):
@@ -54,14 +70,16 @@ def fuzz(sample, folder, rng, damage, count=None, seconds=None):
     begun, memory = cpu_s(), peak_mb()
     refused = k = 0
     slowest = slowest_wall = 0.0
-    while k < count if count else cpu_s() - begun < seconds:
-        k += 1
-        path.write_bytes(damage(data, rng))
-        start, start_wall = cpu_s(), time.monotonic()
-        refused += is_refused(name, read, path)
-        slowest = max(slowest, cpu_s() - start)
-        slowest_wall = max(slowest_wall, time.monotonic() - start_wall)
-        assert slowest < LONGEST_S, f"{path} takes {slowest:.1f} s"
+    with alarm() as go_on:
+        while k < count if count else cpu_s() - begun < seconds:
+            k += 1
+            path.write_bytes(damage(data, rng))
+            go_on()
+            start, start_wall = cpu_s(), time.monotonic()
+            refused += is_refused(name, read, path)
+            slowest = max(slowest, cpu_s() - start)
+            slowest_wall = max(slowest_wall, time.monotonic() - start_wall)
+            assert slowest < LONGEST_S, f"{path} takes {slowest:.1f} s"
     more = peak_mb() - memory
     assert refused > 0
     assert more < LARGEST_MB, f"{name} took {more:.0f} MB"
