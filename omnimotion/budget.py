@@ -37,9 +37,8 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     """The config of a new fit with as many steps as fit into its budget.
 
     Where there is time for few of the default steps, a step draws half as many pairs: more and
-    cheaper steps take a short fit farther. Where there is time for more than `MOST` times as many,
-    a fit has long been as good as it gets, and ends before its time. ``trial`` takes some steps
-    and is spoiled by them.
+    cheaper steps take a short fit farther. With time for more than `MOST` times as many the fit
+    ends early. ``trial`` takes some steps and is spoiled by them.
     ``began``: `time.perf_counter` when the budget's time started. ConfigError when the time is too
     short for the warm-up.
     """
