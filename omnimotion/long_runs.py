@@ -203,8 +203,9 @@ def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
             f"{len(now.spans)} of {_length(now)}: give the same --window and --overlap, or "
             "another --run"
         )
+    unknown = Config().values()  # a setting that the version it is of did not know
     for name, value in now.settings.items():
-        if name not in FREE and before.settings.get(name) != value:
+        if name not in FREE and before.settings.get(name, unknown.get(name)) != value:
             raise ConfigError(
                 f"{run} was started with {name} = {before.settings.get(name)}, now {value}: "
                 "use the same, or another --run"

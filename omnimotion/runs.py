@@ -206,6 +206,8 @@ def _resumed(
     if state.fingerprint != index.identity:
         raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
     before, now = state.config.values(), config.values()
+    unknown = {name: -1 for name in before if before[name] == -1}  # to the version it is of
+    now |= unknown
     if config.fit.budget:
         now |= {name: before[name] for name in BUDGETED}  # chosen at the start
     changed = [name for name in before if name not in FREE and before[name] != now[name]]
@@ -216,7 +218,7 @@ def _resumed(
             "use the same, or another --run"
         )
     _check_given(run, state.given, supervision.fingerprints)
-    return config.replace(**{name: now[name] for name in BUDGETED})
+    return config.replace(**{name: now[name] for name in (*BUDGETED, *unknown)})
 
 
 def _check_given(run: Path, before: dict[str, str], now: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimotion import budget
+from omnimotion import budget, runs
 from omnimotion.checkpoint import checkpoints, load_checkpoint
 from omnimotion.errors import CheckpointError, ConfigError, Interrupted
 from omnimotion.fitting import run_fit
@@ -263,6 +263,24 @@ def test_other_settings_do_not_continue_a_run(tiny_store, short, tmp_path):
     fit(tiny_store, tmp_path, short)
     with pytest.raises(ConfigError, match=r"learning_rate = .*another --run"):
         start_fit(tiny_store, tmp_path, short.replace(learning_rate=0.5))
+
+
+def test_a_run_of_a_version_with_fewer_settings_goes_on_without_them(
+    tiny_store, short, tmp_path, monkeypatch
+):
+    """What was not known then is -1 in its checkpoint, as in no config that was filled in."""
+    known = runs.resolved_config
+
+    def before(*asked):
+        return known(*asked).replace(full_rate_steps=-1)
+
+    monkeypatch.setattr(runs, "resolved_config", before)
+    with pytest.raises(Interrupted):
+        run_fit(start_fit(tiny_store, tmp_path, short), StopAfter(3))
+    monkeypatch.setattr(runs, "resolved_config", known)
+    again = start_fit(tiny_store, tmp_path, short)
+    assert again.step > 0
+    assert again.config.fit.full_rate_steps == -1
 
 
 def other_video(store, folder):

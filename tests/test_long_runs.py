@@ -220,6 +220,12 @@ def test_other_settings_are_refused_unless_they_change_nothing(long_store, tiny_
     start_windows(long_store, tmp_path, tiny_config.replace(threads=2), windows)
     with pytest.raises(ConfigError, match="started with pairs = 24, now 25"):
         start_windows(long_store, tmp_path, tiny_config.replace(pairs=25), windows)
+    plan = Plan.load(tmp_path)
+    del plan.settings["full_rate_steps"]  # as of a version that had no such setting
+    plan.save(tmp_path)
+    assert len(start_windows(long_store, tmp_path, tiny_config, windows)) == 2
+    with pytest.raises(ConfigError, match="full_rate_steps = -1, now 7"):
+        start_windows(long_store, tmp_path, tiny_config.replace(full_rate_steps=7), windows)
 
 
 @pytest.mark.parametrize(
