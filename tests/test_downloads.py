@@ -216,6 +216,20 @@ def test_what_fails_says_why_and_leaves_nothing(client, made, monkeypatch):
     assert not (made._folder / "made").exists()
 
 
+def test_progress_is_told_while_what_failed_is_removed(client, made, stuck, monkeypatch):
+    """Its folder may go while it is looked through."""
+
+    def gone(path, pattern):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(module.Path, "rglob", gone)
+    client.post("/api/made", json=MAPS)
+    assert stuck.wait(60)
+    found = client.get("/api/made")
+    assert found.status_code == 200
+    assert found.json()["done"] == 0
+
+
 def test_what_was_made_goes_with_the_server(fitted, tiny_scene, stuck):
     answers = open_answers(fitted, tiny_scene)
     made = Downloads(tiny_scene, lambda: run_folder(tiny_scene, None), answers, WORDS)

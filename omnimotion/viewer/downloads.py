@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread, Timer
 from typing import Any
@@ -107,8 +108,13 @@ class Downloads:
                 self._sending -= 1
 
     def _files(self) -> list[Path]:
-        """What there is, also while it is made: it lies in a folder of another name then."""
-        return sorted(path for path in self._made.rglob("*") if path.is_file())
+        """What there is, also while it is made: it lies in a folder of another name then.
+
+        Nothing where it is just being removed.
+        """
+        with suppress(FileNotFoundError):
+            return sorted(path for path in self._made.rglob("*") if path.is_file())
+        return []
 
     def _work(self, found: Order, stop: StopSignal) -> None:
         """Runs in a thread of its own."""
