@@ -48,8 +48,17 @@ def test_of_few_lines_and_of_those_of_earlier_versions_nothing_is_said(tmp_path)
 
 def test_three_lines_far_above_the_best_have_run_away(tmp_path):
     made = history(tmp_path, [1.0] * 10)
-    for k, px in enumerate((9.0, 20.0, 8.5)):
+    for k, px in enumerate((33.0, 80.0, 32.5)):
         assert not made.ran_away()
         made.add({"step": 501 + k, "loss": 9.0, "flow_px": px, "smoothness": 1.0})
     assert made.ran_away()
     assert not made.is_sound()
+
+
+def test_a_hard_clip_has_not_run_away(tmp_path):
+    """Its far pairs, which come later, are off by five times as much as its near ones."""
+    made = history(tmp_path, noisy([2.0] * 40), flow_px=1.8)
+    for k in range(200):
+        made.add({"step": 2001 + 50 * k, "loss": 6.0, "flow_px": 9.5, "smoothness": 2.2})
+        assert not made.ran_away()
+        assert not made.grew_rough()
