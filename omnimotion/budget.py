@@ -67,7 +67,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     most = MOST * max(default, config.fit.full_rate_steps)
     if steps > most:
         log.info("budget=%s has time for %d steps: the fit ends early, at %d times the default; "
-                 "more were not found to gain", config.fit.budget, steps, MOST)  # fmt: skip
+                 "more were not tried", config.fit.budget, steps, MOST)  # fmt: skip
         steps = most
     log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,

@@ -3,7 +3,7 @@
 One frozen dataclass for each owner; together they are `Config`. A key has the same name in a
 dataclass, in a config file (``key = value``) and as a flag (``--key value``). Flags win over the
 file, the file over the defaults. Lengths are in pixels of a frame whose longer side is 256. What
-goes "by size" is filled in when a fit starts (`runs.resolved_config`).
+goes "by size" is filled in when a fit starts (`omnimotion.resolved`).
 """
 
 import dataclasses
@@ -96,8 +96,8 @@ class FitConfig:
     samples: int = setting(16, "samples on a ray", 2, 256)
     learning_rate: float = setting(6e-3, "of the bijection", 1e-7, 1)
     full_rate_steps: int = setting(
-        -1, "a fit of more steps takes them at a rate lower by their root; 0 is never, -1 is what "
-        "steps_per_frame is by size", -1, 10_000_000,
+        -1, "a fit of so many times as many takes them at a rate lower by the root of that; 0 is "
+        "never, -1 is steps_per_frame by size for each frame", -1, 10_000_000,
     )  # fmt: skip
     code_rate: float = setting(1.0, "of the frame codes (mlp), relative likewise", 0, 100)
     volume_rate: float = setting(2.0, "of the volume, relative to the bijection's", 0, 100)

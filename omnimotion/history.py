@@ -10,8 +10,9 @@ from omnimotion.archive import parse_object
 from omnimotion.errors import CheckpointError
 from omnimotion.files import atomic_write
 
-AWAY_PX, AWAY_RATIO = 32.0, 3.0  # three lines in a row above this are no accident; of hard clips
-# three are above 9, once far pairs are drawn
+AWAY_PX, AWAY_RATIO = 32.0, 3.0
+"""Three lines in a row above this are no accident; of hard clips three are above 9 px, once far
+pairs are drawn."""
 ROUGH_RATIO = 1.6  # of smoothness; in sound fits it rises to 1.35 times the least that it was
 ROUGH_STEPS = 150  # over which it is a mean
 SETTLED = 200  # steps until it is no longer that of a map that does nothing

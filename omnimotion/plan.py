@@ -29,14 +29,8 @@ from omnimotion.plots import plot_metrics
 from omnimotion.points import grid_points
 from omnimotion.previews import save_preview
 from omnimotion.report import save_report
-from omnimotion.runs import (
-    choose_device,
-    open_tracker,
-    resolved_config,
-    run_folder,
-    set_threads,
-    start_fit,
-)
+from omnimotion.resolved import resolved_config
+from omnimotion.runs import choose_device, open_tracker, run_folder, set_threads, start_fit
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
 from omnimotion.tracker import BYTES_PER_RAY, RAYS_AT_ONCE

@@ -10,6 +10,7 @@ from pathlib import Path
 from omnimotion.config import Config
 from omnimotion.errors import ConfigError
 from omnimotion.known import KnownTracks
+from omnimotion.schedule import learning_rate
 
 OWN = ("pin_steps", "pin_share")
 """Settings of a refit itself."""
@@ -32,9 +33,10 @@ def refit_config(run: Config, asked: Config, free: tuple[str, ...]) -> Config:
                 f"{name} = {value}: with --pin the settings are the run's ({before[name]}), but "
                 f"for {' and '.join(OWN)}"
             )
-    middle = before["decay"] ** 0.5
+    steps = run.fit.num_iters
     at_once = {"gap_ramp": 0.0, "motion_start": 0.0, "motion_full": 0.0, "photometric_ramp": 0.0}
     return run.replace(
         **{name: now[name] for name in (*free, *OWN)}, **at_once, num_iters=now["pin_steps"],
-        learning_rate=before["learning_rate"] / middle, decay=middle, distortion_start=0.0,
+        learning_rate=learning_rate(steps // 2, steps, run.fit), decay=before["decay"] ** 0.5,
+        distortion_start=0.0,
     )  # fmt: skip

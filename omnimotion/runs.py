@@ -1,7 +1,6 @@
 """Runs of a scene: where they live, how one is started or continued, and how one is opened."""
 
 import logging
-import math
 import os
 import time
 from dataclasses import replace
@@ -31,6 +30,7 @@ from omnimotion.memory import check_memory
 from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
+from omnimotion.resolved import resolved_config
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose
 from omnimotion.supervision import LICENCE, Supervision, build_guide
@@ -40,18 +40,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_RUN = "default"
 NOTHING_GIVEN = Supervision()
-MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
-SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
-BY_SIZE: dict[str, tuple[float, float]] = {
-    "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
-    "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
-    "level_fade": (5.0, 0.0),
-}  # fmt: skip
-"""Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
-needs less smoothing, and there is more of it to learn. Thin parts that move by themselves, legs
-say, cover little of it: they are found when they are drawn early and often, and when far-off
-matches still pull. In a small frame that costs more than it gives: hidden points drift, unless
-what the finer motion grids hold beyond the matches fades."""
 FREE = ("device", "backend", "threads", "preview_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
 
@@ -91,12 +79,11 @@ def start_fit(
     backend = choose_backend(config.fit.backend, device)
     state, index = newest_checkpoint(run), store.index
     origin = _origin(store, base, supervision) if base else None
-    if origin:
-        config = refit_config(origin.config, config, FREE)
-    else:
-        config = resolved_config(config, index.size, index.n_frames)
+    unset = {name: -1 for name, value in config.values().items() if value == -1}
+    config = (refit_config(origin.config, config, FREE) if origin
+              else resolved_config(config, index.size, index.n_frames))  # fmt: skip
     if state is not None:
-        config = _resumed(run, state, index, config, supervision)
+        config = _resumed(run, state, index, config, supervision, unset)
     check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
@@ -200,13 +187,17 @@ def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
 
 
 def _resumed(
-    run: Path, state: Checkpoint, index: SceneIndex, config: Config, supervision: Supervision
-) -> Config:
-    """The config to continue with; it must agree with the run's on all that is fitted."""
+    run: Path, state: Checkpoint, index: SceneIndex, config: Config, supervision: Supervision,
+    unset: dict[str, int],
+) -> Config:  # fmt: skip
+    """The config to continue with; it must agree with the run's on all that is fitted.
+
+    ``unset``: settings that nobody asked for, which an earlier version may not have had.
+    """
     if state.fingerprint != index.identity:
         raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
     before, now = state.config.values(), config.values()
-    unknown = {name: -1 for name in before if before[name] == -1}  # to the version it is of
+    unknown = {name: -1 for name in unset if before[name] == -1}  # to the version it is of
     now |= unknown
     if config.fit.budget:
         now |= {name: before[name] for name in BUDGETED}  # chosen at the start
@@ -264,30 +255,6 @@ def _guides(
         for known, share, purpose in given
         if known is not None
     )
-
-
-def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:
-    """The config with what it leaves to the clip filled in: steps, and what goes by the size.
-
-    ConfigError where that leaves no step.
-    """
-    fit, side = config.fit, max(size)
-    cells = config.model.cells or max(MIN_CELLS, round(side / CELL_PX))
-    large = min(1.0, max(0.0, math.log(side / SMALL) / math.log(LARGE / SMALL)))
-    values = config.values()
-    by_size = {
-        name: type(values[name])(round(low + large * (high - low), 3))
-        for name, (low, high) in BY_SIZE.items()
-        if values[name] == -1
-    }
-    if fit.full_rate_steps == -1:
-        low, high = BY_SIZE["steps_per_frame"]
-        by_size["full_rate_steps"] = round((low + large * (high - low)) * n_frames)
-    config = config.replace(cells=cells, **by_size)
-    steps = fit.num_iters or config.fit.steps_per_frame * n_frames
-    if steps == 0:
-        raise ConfigError("steps_per_frame: 0, expected 1 or more, or -1 for what the size needs")
-    return config.replace(num_iters=steps)
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

@@ -22,8 +22,8 @@ LEVELS = (
     "settings windows files",
     "relay images",
     "config fused networks parts restricted_pickle tracks",
-    "bijection volume schedule scene_index video_decoder plots points measure export dense "
-    "overlay ground_truth report_page",
+    "bijection volume schedule resolved scene_index video_decoder plots points measure export "
+    "dense overlay ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
     "batch cameras correspondences evidence matches masked patches asking footage memory "

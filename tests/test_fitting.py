@@ -281,6 +281,8 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on_without_them(
     again = start_fit(tiny_store, tmp_path, short)
     assert again.step > 0
     assert again.config.fit.full_rate_steps == -1
+    with pytest.raises(ConfigError, match="full_rate_steps = -1, now 7"):
+        start_fit(tiny_store, tmp_path, short.replace(full_rate_steps=7))
 
 
 def other_video(store, folder):

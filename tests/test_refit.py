@@ -13,6 +13,7 @@ from omnimotion.flow import SceneStore
 from omnimotion.known import KnownTracks
 from omnimotion.refit import refit_config, refit_folder
 from omnimotion.runs import FREE, open_tracker, run_folder, start_fit
+from omnimotion.schedule import learning_rate
 from omnimotion.signals import StopSignal
 from omnimotion.supervision import Supervision
 
@@ -111,6 +112,15 @@ def test_the_settings_are_those_of_the_run():
     first = config.fit.learning_rate
     assert first == pytest.approx(0.01)  # the rate in the middle: 0.04 / 16^0.5
     assert first / config.fit.decay == pytest.approx(0.04 / 16)  # and at the end
+
+
+def test_the_rate_is_that_of_a_long_fit():
+    """Four times the steps go at half the rate; the refit's own few are not slowed once more."""
+    run = Config().replace(num_iters=4000, full_rate_steps=1000, decay=16.0, learning_rate=0.04)
+    fit = refit_config(run, Config(), FREE).fit
+    assert learning_rate(fit.warmup, fit.num_iters, fit) == pytest.approx(
+        0.04 / 2 / 4 * 4 ** -(fit.warmup / fit.num_iters)
+    )
 
 
 def test_other_settings_are_refused():

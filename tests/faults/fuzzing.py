@@ -6,6 +6,7 @@ wall clock, with the file left where it was read from and a traceback of every t
 """
 
 import faulthandler
+import os
 import resource
 import time
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import pytest
 
 from omnimotion.errors import OmniMotionError
 
+SECONDS = float(os.environ.get("FUZZ_SECONDS", 600))
+SEED = int(os.environ.get("FUZZ_SEED", time.time()))
 LONGEST_S = 10.0  # CPU time of one file
 LONGEST_WALL_S = 900.0  # generous: the machine may have next to no time for us
 ARMED_S = 10.0  # for so long files share an alarm: each is a thread that must begin and end
@@ -59,6 +62,11 @@ def alarm():
         yield go_on
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def fuzz_for_long(sample, folder, rng, damage):
+    """For `SECONDS`; shown with -s."""
+    print(f"{fuzz(sample, folder, rng, damage, seconds=SECONDS)}, seed {SEED}")  # noqa: T201
 
 
 def fuzz(sample, folder, rng, damage, count=None, seconds=None):

@@ -6,15 +6,13 @@ or in the environment's FUZZ_SECONDS, of CPU time; FUZZ_SEED draws the same agai
 
 import io
 import json
-import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clip_files import make_clips
 from damage import damaged, film_of, sealed
-from fuzzing import fuzz
+from fuzzing import SEED, fuzz, fuzz_for_long
 from PIL import Image
 from some_tracks import make_tracks
 
@@ -35,8 +33,6 @@ from omnimotion.video import open_video
 from preprocess.job import find_job
 
 FEW = 120
-SECONDS = float(os.environ.get("FUZZ_SECONDS", 600))
-SEED = int(os.environ.get("FUZZ_SEED", time.time()))
 FEW_VIDEOS = 8  # each takes a third of a second
 VIDEOS = ["clip.mp4", "clip.mkv", "clip.avi", "fast.mp4"]
 POINTS = "t,x,y\n0,1.5,2\n3,10,20.25\n"
@@ -142,7 +138,7 @@ def test_46_47_only_our_errors(name, tmp_path, tiny_scene, tiny_clip):
 def test_46_47_only_our_errors_for_long(name, tmp_path, tiny_scene, tiny_clip):
     found = {sample[0]: sample for sample in samples(tmp_path, tiny_scene, tiny_clip)}
     random = np.random.default_rng([SEED, READERS.index(name)])
-    said(fuzz(found[name], tmp_path, random, damage_of(name), seconds=SECONDS))
+    fuzz_for_long(found[name], tmp_path, random, damage_of(name))
 
 
 def film(folder, name):
@@ -161,8 +157,4 @@ def test_4_7_only_our_errors(name, tmp_path):
 def test_4_7_only_our_errors_for_long(name, tmp_path):
     random = np.random.default_rng([SEED, VIDEOS.index(name)])
     damage = film_of(Path(name).suffix)
-    said(fuzz(film(tmp_path, name), tmp_path, random, damage, seconds=SECONDS))
-
-
-def said(line):
-    print(f"{line}, seed {SEED}")  # noqa: T201  shown with -s
+    fuzz_for_long(film(tmp_path, name), tmp_path, random, damage)

@@ -7,8 +7,6 @@ would start as a process of its own ends at once, with code 2.
 
 import asyncio
 import json
-import os
-import time
 from contextlib import ExitStack, closing
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -16,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from damage import damaged
-from fuzzing import fuzz
+from fuzzing import SEED, fuzz, fuzz_for_long
 
 import omnimotion
 from omnimotion.errors import InputError
@@ -36,8 +34,6 @@ from omnimotion.viewer.shown import Shown
 from omnimotion.viewer.studio import Studio
 
 FEW = 120
-SECONDS = float(os.environ.get("FUZZ_SECONDS", 600))
-SEED = int(os.environ.get("FUZZ_SEED", time.time()))
 PORT = 8765
 HEAD = (b"%s HTTP/1.1\r\nHost: 127.0.0.1:8765\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n")  # fmt: skip
@@ -185,5 +181,4 @@ def test_51_only_refusals(ask, tmp_path):
 @pytest.mark.slow
 def test_51_only_refusals_for_long(ask, tmp_path):
     random = np.random.default_rng(SEED)
-    line = fuzz(("requests", b"", "request", ask), tmp_path, random, strange, seconds=SECONDS)
-    print(f"{line}, seed {SEED}")  # noqa: T201  shown with -s
+    fuzz_for_long(("requests", b"", "request", ask), tmp_path, random, strange)

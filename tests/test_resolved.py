@@ -4,7 +4,7 @@ import pytest
 
 from omnimotion.config import Config
 from omnimotion.errors import ConfigError
-from omnimotion.runs import BY_SIZE, resolved_config
+from omnimotion.resolved import BY_SIZE, resolved_config
 
 
 @pytest.mark.parametrize(("size", "end"), [((128, 128), 0), ((192, 256), 0), ((854, 480), 1),

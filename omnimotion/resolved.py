@@ -1,0 +1,43 @@
+"""What a config leaves to the clip: steps by its length, some settings by its frames' size."""
+
+import math
+
+from omnimotion.config import Config
+from omnimotion.errors import ConfigError
+
+MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
+SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
+BY_SIZE: dict[str, tuple[float, float]] = {
+    "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
+    "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
+    "level_fade": (5.0, 0.0),
+}  # fmt: skip
+"""Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
+needs less smoothing, and there is more of it to learn. Thin parts that move by themselves, legs
+say, cover little of it: they are found when they are drawn early and often, and when far-off
+matches still pull. In a small frame that costs more than it gives: hidden points drift, unless
+what the finer motion grids hold beyond the matches fades."""
+
+
+def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:
+    """The config with what it leaves to the clip filled in: steps, and what goes by the size.
+
+    ConfigError where that leaves no step.
+    """
+    fit, side = config.fit, max(size)
+    cells = config.model.cells or max(MIN_CELLS, round(side / CELL_PX))
+    large = min(1.0, max(0.0, math.log(side / SMALL) / math.log(LARGE / SMALL)))
+    values = config.values()
+    by_size = {
+        name: type(values[name])(round(low + large * (high - low), 3))
+        for name, (low, high) in BY_SIZE.items()
+        if values[name] == -1
+    }
+    if fit.full_rate_steps == -1:
+        low, high = BY_SIZE["steps_per_frame"]
+        by_size["full_rate_steps"] = round((low + large * (high - low)) * n_frames)
+    config = config.replace(cells=cells, **by_size)
+    steps = fit.num_iters or config.fit.steps_per_frame * n_frames
+    if steps == 0:
+        raise ConfigError("steps_per_frame: 0, expected 1 or more, or -1 for what the size needs")
+    return config.replace(num_iters=steps)
