@@ -101,7 +101,7 @@ def start_fit(
     log.info("matches=%d pairs=%d parameters=%d device=%s backend=%s", len(pool.xy_i), len(pool.i),
              sum(p.numel() for p in fit.scene.parameters()), device, backend)  # fmt: skip
     if fit.scene.fused:
-        _say_compiling()
+        _compile()
     if isinstance(matched, MaskedStore):
         log.info("masks: %d of %d matches leave their object and are dropped", *matched.dropped)
     if state is not None:
@@ -114,12 +114,14 @@ def start_fit(
     return fit
 
 
-def _say_compiling() -> None:
-    """Say so where the first step will take long."""
-    from omnimotion.kernels import cells, step
+def _compile() -> None:
+    """Have the loop of a step compiled, where it is not yet."""
+    from omnimotion.kernels import ahead, cells, step
 
     if not cells.is_kept(step.run):
         log.info("the loops of a step are compiled for this machine, once: half a minute or so")
+        if problem := ahead.compile_apart():
+            log.debug("not in a process of its own: %s", problem)
 
 
 def check_refit(store: SceneStore, base: Path, config: Config, supervision: Supervision) -> None:

@@ -12,7 +12,7 @@ from omnimotion.fused.adam import FusedAdam
 from omnimotion.fused.queries import read_volume
 from omnimotion.fused.threads import loop_threads, spread
 from omnimotion.geometry import Frame
-from omnimotion.kernels import cells, couplings, step
+from omnimotion.kernels import ahead, cells, couplings, step
 from omnimotion.losses import StepDepths
 from omnimotion.optimizer import WARM_NORMS, FlooredAdam
 from omnimotion.scene import Scene, Snapshot
@@ -232,6 +232,21 @@ def test_two_frames_have_no_acceleration():
     found, expected = (stepped(scene(backend, frames=2), batch) for backend in ("numba", "torch"))
     assert float(found[1].smoothness) == 0
     assert_equal_steps(found, expected)
+
+
+def test_a_process_of_its_own_compiles_what_a_step_calls():
+    """Else a fit would compile it once more, and keep the memory that takes."""
+    assert ahead.compile_apart() == ""
+    assert cells.is_kept(step.run)
+    stepped(scene("numba"), matches())
+    assert step.run.signatures == [ahead.SIGNATURE]
+
+
+@pytest.mark.parametrize("python", ["/nothing/there", "/bin/false"])
+def test_where_no_process_can_compile_the_first_step_does(monkeypatch, python):
+    monkeypatch.setattr("sys.executable", python)
+    said = ahead.compile_apart()
+    assert ("No such file" in said) if "nothing" in python else said == "exit code 1"
 
 
 def test_the_number_of_threads_does_not_change_a_step():
