@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from preprocess.edges import mended
-from preprocess.estimator import Frames, PairFlow, Pixels
-from preprocess.filter import colour_distance, sample
+from preprocess.estimator import Frames, PairFlow
+from preprocess.filter import Pixels, colour_distance, sample
 from preprocess.pairs import is_log_gap
 
 COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips

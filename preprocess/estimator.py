@@ -13,9 +13,9 @@ import numpy as np
 
 from omnimotion.flow import frame_path
 from omnimotion.images import load_png
+from preprocess.filter import Pixels
 
 Frames = Callable[[int], np.ndarray]
-Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
 FRAME_CACHE_BYTES = 512 << 20
 FRAME_CACHE = 512  # frames: what a section reaches for
 

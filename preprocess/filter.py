@@ -1,8 +1,9 @@
 """Which flow can be trusted: cycle check, second cycle for hidden points, appearance.
 
-Conventions. All maps are (H, W) or (H, W, 2) of the working size. The cycle error at a pixel p of
-frame i is ``|flow_ij(p) + flow_ji(p + flow_ij(p))|`` in pixels (forward-backward check).
-`UNRELIABLE` stands for the error of a match that must not be used.
+Conventions. Flow is (H, W, 2) of the working size. Maps are (h, w), of all pixels of frame i or of
+those ``at`` some rows and columns. The cycle error at a pixel p of frame i is
+``|flow_ij(p) + flow_ji(p + flow_ij(p))|`` in pixels (forward-backward check). `UNRELIABLE` stands
+for the error of a match that must not be used.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
+EVERY: Pixels = np.s_[:, :]
 UNRELIABLE = np.float32(1e3)  # px; so large that no blend with a neighbour passes a check
 CYCLE_PX = 1.5  # up to a longer side of 480 px; measured on the rendered clips
 CYCLE_SIDE = 480
@@ -21,9 +24,9 @@ HIDDEN_FIRST, HIDDEN_SECOND = 3.0, 2.0  # times the cycle limit: the paper's 4.5
 class CheckedFlow:
     """Flow from one frame to another with what the checks say of it."""
 
-    flow: np.ndarray  # (H, W, 2) float32 px
-    error: np.ndarray  # (H, W) float32 px, UNRELIABLE where a check failed
-    hidden: np.ndarray  # (H, W) bool: reliable, but hidden in the other frame
+    flow: np.ndarray  # (h, w, 2) float32 px
+    error: np.ndarray  # (h, w) float32 px, UNRELIABLE where a check failed
+    hidden: np.ndarray  # (h, w) bool: reliable, but hidden in the other frame
 
 
 def cycle_limit(size: tuple[int, int]) -> float:
@@ -36,12 +39,6 @@ def sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def pixel_grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of every pixel, each float32 (H, W)."""
-    x, y = np.meshgrid(np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32))
-    return x, y
-
-
 def inside(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """True where (x, y) lies between the centres of the outermost pixels."""
     return (x >= 0) & (y >= 0) & (x <= size[0] - 1) & (y <= size[1] - 1)
@@ -52,25 +49,38 @@ def length(flow: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(flow[..., 0]) + np.square(flow[..., 1]))
 
 
-def cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
-    """Forward-backward error in pixels, (H, W); UNRELIABLE where the target leaves the frame."""
-    size = (flow_ij.shape[1], flow_ij.shape[0])
-    x, y = targets(flow_ij)
-    error = length(flow_ij + sample(flow_ji, x, y))
-    return np.where(inside(x, y, size) & np.isfinite(error), error, UNRELIABLE).astype(np.float32)
+def targets(flow: np.ndarray, at: Pixels = EVERY) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of where flow (H, W, 2) leads from pixels, each (h, w)."""
+    height, width = (np.arange(n, dtype=np.float32) for n in flow.shape[:2])
+    here = flow[at]
+    return width[at[1]] + here[..., 0], height[at[0], None] + here[..., 1]
 
 
-def second_cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
-    """How far i -> j -> i -> j lands from i -> j, in pixels, (H, W).
+def cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray, at: Pixels = EVERY) -> np.ndarray:
+    """Forward-backward error in pixels, (h, w); UNRELIABLE where the target leaves the frame."""
+    x, y = targets(flow_ij, at)
+    return _unless_outside(length(flow_ij[at] + sample(flow_ji, x, y)), x, y, flow_ij)
+
+
+def second_cycle_error(
+    flow_ij: np.ndarray, flow_ji: np.ndarray, at: Pixels = EVERY
+) -> np.ndarray:  # fmt: skip
+    """How far i -> j -> i -> j lands from i -> j, in pixels, (h, w).
 
     Small where the first cycle fails means that the flow leads behind an occluder whose own
     motion is well known: the match is a guess of a hidden position, not a failure.
     """
-    size = (flow_ij.shape[1], flow_ij.shape[0])
-    x, y = targets(flow_ij)
+    x, y = targets(flow_ij, at)
     back = sample(flow_ji, x, y)
     again = sample(flow_ij, x + back[..., 0], y + back[..., 1])
-    error = length(back + again)
+    return _unless_outside(length(back + again), x, y, flow_ij)
+
+
+def _unless_outside(
+    error: np.ndarray, x: np.ndarray, y: np.ndarray, flow: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """Errors, but UNRELIABLE where they are not finite, or (x, y) lies outside the frame."""
+    size = (flow.shape[1], flow.shape[0])
     return np.where(inside(x, y, size) & np.isfinite(error), error, UNRELIABLE).astype(np.float32)
 
 
@@ -84,21 +94,16 @@ def colour_distance(colours_i: np.ndarray, colours_j: np.ndarray) -> np.ndarray:
 def check_flow(
     flow_ij: np.ndarray,  # (H, W, 2)
     flow_ji: np.ndarray,  # (H, W, 2)
-    alike: np.ndarray,  # (H, W) bool: i and j look the same at the match
+    alike: np.ndarray,  # (h, w) bool: i and j look the same at the match
     finds_hidden: bool,  # whether the flow of points that become hidden means anything
+    at: Pixels = EVERY,
 ) -> CheckedFlow:
-    """Cycle, appearance and hidden checks of the flow i -> j."""
+    """Cycle, appearance and hidden checks of the flow i -> j at pixels of i."""
     limit = cycle_limit((flow_ij.shape[1], flow_ij.shape[0]))
-    error = cycle_error(flow_ij, flow_ji)
+    error = cycle_error(flow_ij, flow_ji, at)
     hidden = np.zeros(error.shape, bool)
     if finds_hidden:
-        second = second_cycle_error(flow_ij, flow_ji)
+        second = second_cycle_error(flow_ij, flow_ji, at)
         hidden = (error > HIDDEN_FIRST * limit) & (second < HIDDEN_SECOND * limit)
     error = np.where((error < limit) & alike, error, UNRELIABLE)
-    return CheckedFlow(flow_ij, error, hidden & (error == UNRELIABLE))
-
-
-def targets(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of where flow (H, W, 2) leads from every pixel, each (H, W)."""
-    x, y = pixel_grid((flow.shape[1], flow.shape[0]))
-    return x + flow[..., 0], y + flow[..., 1]
+    return CheckedFlow(flow_ij[at], error, hidden & (error == UNRELIABLE))

@@ -17,7 +17,7 @@ from omnimotion.archive import write_members
 from omnimotion.errors import FlowError, ResourceError
 from omnimotion.files import read_archive, require_free, shown
 from omnimotion.flow import FrameFlow, flow_quantum, is_flow, read_flow, write_flow, zero_outside
-from preprocess.filter import UNRELIABLE, CheckedFlow, cycle_limit
+from preprocess.filter import UNRELIABLE, CheckedFlow, Pixels, cycle_limit
 from preprocess.pairs import LINK_GAPS, Lattice
 
 ERROR_STEPS, HIDDEN_CODE, UNRELIABLE_CODE = 250, 254, 255
@@ -28,7 +28,10 @@ MERGED = "merged"  # first part of a file's name
 
 @dataclass(frozen=True)
 class CheckedPair:
-    """Flow in both directions before storage; ``coarse`` starts the next larger gap."""
+    """Flow in both directions before storage, at `PairStore.pixels`.
+
+    ``coarse`` starts the next larger gap.
+    """
 
     forward: CheckedFlow
     backward: CheckedFlow
@@ -48,6 +51,12 @@ class PairStore:
         """File of the pair, in either order."""
         return self.folder / f"{min(i, j):06d}_{max(i, j):06d}.npz"
 
+    def pixels(self, i: int, j: int) -> Pixels:
+        """The pixels of frame i whose flow to j is kept: all for chaining, or the lattice's."""
+        if abs(j - i) in LINK_GAPS:
+            return np.s_[0 : self.lattice.size[1], 0 : self.lattice.size[0]]
+        return self.lattice.pixels(i, forward=j > i)
+
     def has(self, i: int, j: int) -> bool:
         """True when the pair is complete and undamaged."""
         if not self.path(i, j).is_file():
@@ -62,10 +71,11 @@ class PairStore:
         """Store both directions of (i, j), i < j."""
         arrays: dict[str, np.ndarray] = {}
         for name, checked, source in (("ij", pair.forward, i), ("ji", pair.backward, j)):
-            lattice = self._on_lattice(checked, source, forward=name == "ij")
-            arrays |= self._encoded(f"lattice_{name}", lattice, self.quantum)
+            lattice = checked
             if j - i in LINK_GAPS:
+                lattice = self._on_lattice(checked, source, forward=name == "ij")
                 arrays |= self._encoded(f"link_{name}", checked, LINK_QUANTUM)
+            arrays |= self._encoded(f"lattice_{name}", lattice, self.quantum)
         if pair.coarse is not None:
             arrays["coarse"] = pair.coarse.astype(np.float32)
         self._write_unsynced(self.path(i, j), arrays, {"kind": KIND, "i": i, "j": j})

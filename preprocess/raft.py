@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnimotion.errors import ConfigError, ResourceError
-from preprocess.estimator import Frames, PairFlow, Pixels
-from preprocess.filter import colour_distance, sample
+from preprocess.estimator import Frames, PairFlow
+from preprocess.filter import Pixels, colour_distance, sample
 from preprocess.raft_network import CELL, Encoded, RaftNetwork, padded
 from preprocess.raft_weights import RaftWeights
 

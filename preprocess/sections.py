@@ -19,7 +19,7 @@ from omnimotion.errors import FlowError
 from omnimotion.flow import NONE, flow_path, read_flow
 from omnimotion.heap import give_back
 from preprocess.estimator import FlowEstimator
-from preprocess.filter import HIDDEN_GAP, check_flow, targets
+from preprocess.filter import HIDDEN_GAP, CheckedFlow, check_flow, targets
 from preprocess.merge import merge_all
 from preprocess.mutual import cached_matches, confirm_all
 from preprocess.pair_store import CheckedPair, PairStore
@@ -151,14 +151,14 @@ def checked_pair(
     flow = estimator.pair(i, j, start)
     if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
         raise FlowError(f"flow of frames {i} and {j} is not finite: use flow = dis")
-    height, width = flow.forward.shape[:2]
-
-    def alike(source: int, target: int, displacement: np.ndarray) -> np.ndarray:
-        return estimator.alike(source, np.s_[:height, :width], target, targets(displacement))
-
     hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
+
+    def checked(source: int, target: int, there: np.ndarray, back: np.ndarray) -> CheckedFlow:
+        at = store.pixels(source, target)
+        alike = estimator.alike(source, at, target, targets(there, at))
+        return check_flow(there, back, alike, hidden, at)
+
+    forward, backward = flow.forward, flow.backward
     return CheckedPair(
-        check_flow(flow.forward, flow.backward, alike(i, j, flow.forward), hidden),
-        check_flow(flow.backward, flow.forward, alike(j, i, flow.backward), hidden),
-        flow.coarse,
+        checked(i, j, forward, backward), checked(j, i, backward, forward), flow.coarse
     )

@@ -68,6 +68,20 @@ def test_second_cycle_tells_hidden_points_from_failures():
     assert not check_flow(flow_ij, flow_ji, np.ones(SHAPE, bool), finds_hidden=False).hidden.any()
 
 
+@pytest.mark.parametrize("finds_hidden", [False, True])
+def test_pixels_of_a_lattice_are_checked_as_all_are(finds_hidden):
+    random = np.random.default_rng(0)
+    flow_ij, flow_ji = random.normal(0, 4, (2, *SHAPE, 2)).astype(np.float32)
+    alike = random.uniform(size=SHAPE) < 0.7
+    at = np.s_[1:8:3, 2:12:2]
+    every = check_flow(flow_ij, flow_ji, alike, finds_hidden)
+    some = check_flow(flow_ij, flow_ji, alike[at], finds_hidden, at)
+    for name in ("flow", "error", "hidden"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(every, name)[at])
+    assert (some.error < UNRELIABLE).any()
+    assert (some.error == UNRELIABLE).any()
+
+
 def test_what_looks_different_is_unreliable():
     alike = np.ones(SHAPE, bool)
     alike[2, 3] = False

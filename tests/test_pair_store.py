@@ -12,9 +12,8 @@ from preprocess.pairs import Lattice
 SIZE, STRIDE = (24, 18), 3  # W, H
 
 
-def checked(seed):
+def checked(seed, shape=SIZE[::-1]):
     rng = np.random.default_rng(seed)
-    shape = SIZE[::-1]
     error = rng.uniform(0, 1.4, shape).astype(np.float32)
     error[rng.uniform(size=shape) < 0.3] = UNRELIABLE
     hidden = (error == UNRELIABLE) & (rng.uniform(size=shape) < 0.5)
@@ -59,9 +58,13 @@ def test_flow_that_does_not_fit_is_unreliable(store):
 
 
 def test_long_gaps_have_no_link_and_dis_no_coarse_flow(store):
-    store.write(0, 5, CheckedPair(checked(1), checked(2)))
+    assert np.zeros(SIZE[::-1])[store.pixels(0, 5)].shape == (6, 8)
+    pair = CheckedPair(checked(1, (6, 8)), checked(2, (6, 8)))
+    store.write(0, 5, pair)
     assert store.coarse(0, 5) is None
-    assert store.lattice_flow(5, 0).flow.shape == (6, 8, 2)
+    found = store.lattice_flow(5, 0)
+    known = (pair.backward.error < UNRELIABLE) | pair.backward.hidden
+    assert np.abs(found.flow - pair.backward.flow)[known].max() <= 1 / 128
 
 
 def test_damage_is_found(store):
