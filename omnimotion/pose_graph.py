@@ -6,13 +6,13 @@ knows neither. A track of the scene is therefore moved by offsets ``d_s``, one a
 minimise
 
     sum_s |d_s|^2 / scene_s^2  +  sum_s |d_s+1 - d_s|^2 / step_s^2
-        +  sum_sj  rho(|d_j - d_s - r_sj| / match_sj)  +  sum_s  rho(|d_s - p_s| / patch),
+        +  sum_sj  rho(|d_j - d_s - r_sj| / match)  +  sum_s  rho(|d_s - p_s| / patch),
 
 where ``r_sj`` is how far off the track the match from frame s to j ends and ``p_s`` how far off
 it the patch around the query is found, ``scene_s`` grows as the scene's confidence falls,
-``match_sj`` grows with the gap, and rho is Cauchy's robust loss: a pose graph with a node a frame,
-solved by iteratively reweighted least squares. First without patches, which are found only near a
-track.
+``match`` is one number, at all gaps, and rho is Cauchy's robust loss: a pose graph with a node a
+frame, solved by iteratively reweighted least squares. First without patches, which are found only
+near a track.
 Where a point is not seen no match counts, and the offsets go on smoothly.
 
 Conventions. Q queries, T frames; s and j are the first and the second frame of a match. Lengths
@@ -31,7 +31,7 @@ from omnimotion.matches import Matches
 SURE_PX, UNSURE_PX, SHARPNESS = 0.2, 8.0, 1.5
 """How far off the scene is taken to be: sure + unsure (1 - confidence)^sharpness."""
 STEP_SHARE = 0.2  # of that: how much of it comes from one frame to the next
-MATCH_PX, MATCH_PX_PER_FRAME = 0.35, 0.03  # how far off a match is, and its share by the gap
+MATCH_PX = 0.5  # how far off a match is, over 96 frames as over 12: where there is one, it is good
 PATCH_PX = 0.15  # how far off a patch is found
 ROBUST = 3.0  # what is off by so many times that counts half
 TOO_FAR = 2.0  # a match off the track by so many times what is expected is of something else
@@ -114,9 +114,7 @@ def _solve(
     """
     count, n_frames = shown.shape
     step = STEP_SHARE * torch.minimum(scene[:, 1:], scene[:, :-1])
-    frame = torch.arange(n_frames)
-    match = (MATCH_PX**2 + (MATCH_PX_PER_FRAME * (frame[:, None] - frame)) ** 2).sqrt()
-    too_far = TOO_FAR * (scene[:, :, None] ** 2 + scene[:, None] ** 2 + match**2).sqrt()
+    too_far = TOO_FAR * (scene[:, :, None] ** 2 + scene[:, None] ** 2 + MATCH_PX**2).sqrt()
     use = (off.norm(dim=-1) < too_far) & torch.from_numpy(shown)[:, None]  # false where NaN
     known = off.double().nan_to_num()
     scene = torch.minimum(scene, torch.from_numpy(sure))  # one place holds, not the steps from it
@@ -126,7 +124,7 @@ def _solve(
     found = torch.zeros(shown.shape) if patch is None else patch[..., 0].isfinite()
     for _ in range(ITERATIONS):
         error = _between(offset, known).norm(dim=-1)
-        weight = use / (match**2 + (error / ROBUST) ** 2)
+        weight = use / (MATCH_PX**2 + (error / ROBUST) ** 2)
         pull = weight[..., None] * known
         away = (offset - place).norm(dim=-1)
         held = found / (PATCH_PX**2 + (away / ROBUST) ** 2)

@@ -9,8 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from omnimotion.flow import flow_path, frame_path
 from omnimotion.video import Video, open_video, save_png
@@ -25,6 +28,7 @@ from preprocess.pair_store import PairStore
 from preprocess.pairs import (
     LINK_GAPS,
     Lattice,
+    chain_stops,
     choose_pairs,
     disk_bytes,
     held_frames,
@@ -61,16 +65,15 @@ class Work:
         for gap in gaps:
             pairs[kind_of(gap)] += n_frames - gap
         linked = [gap for gap in LINK_GAPS if gap in gaps]
-        moves, reach = 0, min(max(gaps), n_frames - 1)
-        for gap in range(1, reach + 1):  # see `chain.extend`: direct flow, links, the comparison
-            each = (gap in gaps) + sum(link < gap for link in linked) + 1
+        stops, moves = [gap for gap in chain_stops(gaps) if gap < n_frames], 0
+        for gap in stops:  # see `chain.extend`: direct flow, links, the comparison
+            each = (gap in gaps) + sum(gap - link in stops for link in linked) + 1
             moves += 2 * (n_frames - gap) * each
         links = 0
         for first in range(0, n_frames, block):  # see `merge._Merger`: both ways from a block
-            last = min(first + block, n_frames) - 1
-            ahead = min(last + reach, n_frames - 1) - first
-            behind = last - max(0, first - reach)
-            links += sum(max(0, ahead - gap) + max(0, behind - gap) for gap in linked)
+            stop = min(first + block, n_frames)
+            used = _links_used(tuple(stops), tuple(linked), stop - first)
+            links += int(used[: n_frames - first].sum() + used[:stop].sum())
         return cls(n_frames, pairs, moves, links)
 
 
@@ -118,6 +121,20 @@ class FlowPlan:
 def kind_of(gap: int) -> str:
     """The kind of a pair with this gap."""
     return "link" if gap in LINK_GAPS else "log" if is_log_gap(gap) else "other"
+
+
+@lru_cache(maxsize=4)
+def _links_used(stops: tuple[int, ...], linked: tuple[int, ...], block: int) -> np.ndarray:
+    """How many links chains of a ``block`` of source frames use into each frame, in one direction.
+
+    By the distance of that frame from the block's first.
+    """
+    used = np.zeros(max(stops) + block, int)
+    for link in linked:
+        steps = np.zeros(max(stops) + 1)
+        steps[[gap for gap in stops if gap - link in stops]] = 1
+        used += np.convolve(steps, np.ones(block)) > 0.5
+    return used
 
 
 def plan_flow(options: PreprocessOptions, video: Video) -> FlowPlan:

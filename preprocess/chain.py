@@ -1,11 +1,12 @@
 """Matches over long gaps: chains of short flows, merged with direct flow.
 
-Conventions. A source frame's lattice points are followed frame by frame in one direction. In each
-frame j every candidate is one known position in an earlier frame k (the source itself, or where
-the chain has been) moved by the flow k -> j. A candidate's variance, px^2, is that at k plus the
-squared cycle error of the step and a floor; the smallest wins (after MFT: Neoral et al., WACV
-2024, with the cycle error in place of a learned uncertainty). A point that is unreliable in j can
-come back through a longer step, which bridges short occlusions.
+Conventions. A source frame's lattice points are followed in one direction, from one stop to the
+next (`pairs.chain_stops`): near the source, each frame. In each frame j every candidate is one
+known position in an earlier frame k (the source itself, or where the chain has been) moved by the
+flow k -> j. A candidate's variance, px^2, is that at k plus the squared cycle error of the step
+and a floor; the smallest wins (after MFT: Neoral et al., WACV 2024, with the cycle error in place
+of a learned uncertainty). A point that is unreliable in j can come back through a longer step,
+which bridges short occlusions.
 """
 
 from collections.abc import Callable, Iterator

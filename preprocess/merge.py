@@ -15,7 +15,7 @@ from omnimotion.flow import NONE, FrameFlow, zero_outside
 from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
-from preprocess.pairs import LINK_GAPS
+from preprocess.pairs import LINK_GAPS, chain_stops
 from preprocess.threads import in_threads
 
 BLOCK_BYTES = 768 << 20  # of matches and chains held at once
@@ -43,7 +43,7 @@ def merge_all(
     ):
         for begin in range(0, len(todo), block):
             sources = todo[begin : begin + block]
-            merger = _Merger(estimator, store, n_frames, frozenset(gaps), pool)
+            merger = _Merger(estimator, store, n_frames, gaps, pool)
             for _ in merger.merge(sources):
                 bar.update()
 
@@ -56,13 +56,14 @@ class _Merger:
         estimator: FlowEstimator,
         store: PairStore,
         n_frames: int,
-        gaps: frozenset[int],
+        gaps: list[int],
         pool: ThreadPoolExecutor,
     ) -> None:
         self.estimator = estimator
         self.store = store
         self.n_frames = n_frames
-        self.gaps = gaps
+        self.gaps = frozenset(gaps)
+        self.stops = frozenset(chain_stops(gaps))
         self.pool = pool
 
     def merge(self, sources: list[int]) -> Iterator[None]:
@@ -77,7 +78,7 @@ class _Merger:
         last = min(self.n_frames - 1, max(sources) + reach) if sign > 0 else max(
             0, min(sources) - reach)  # fmt: skip
         for j in range(first + sign, last + sign, sign):
-            active = [walk for walk in walks if 0 < (j - walk.i) * sign <= reach]
+            active = [walk for walk in walks if (j - walk.i) * sign in self.stops]
             step = self._step(j, sign, active)
             list(self.pool.map(lambda walk: self._advance(walk, step), active))  # noqa: B023
         return walks

@@ -6,7 +6,7 @@ import pytest
 
 from omnimotion.flow import SceneStore
 from omnimotion.video import open_video
-from preprocess import merge, sections
+from preprocess import merge, pairs, sections
 from preprocess.calibrate import Work, kind_of, plan_flow
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
@@ -15,8 +15,10 @@ from preprocess.pairs import pair_gaps
 
 
 @pytest.mark.parametrize("mode", ["all", "log"])
-@pytest.mark.parametrize("block", [3, 32])
-def test_the_work_is_what_preprocessing_does(tiny_clip, tmp_path, monkeypatch, mode, block):
+@pytest.mark.parametrize(("block", "stops"), [(3, 16), (3, 2), (32, 2), (1, 1)])
+def test_the_work_is_what_preprocessing_does(
+    tiny_clip, tmp_path, monkeypatch, mode, block, stops
+):  # fmt: skip
     """Counted while it does it; no walk of the tiny clip loses all of its points."""
     done: Counter[str] = Counter()
     extend, link, pair = merge.extend, PairStore.link, sections.checked_pair
@@ -36,6 +38,7 @@ def test_the_work_is_what_preprocessing_does(tiny_clip, tmp_path, monkeypatch, m
 
     monkeypatch.setattr(merge, "extend", counted_extend)
     monkeypatch.setattr(merge, "MAX_BLOCK", block)
+    monkeypatch.setattr(pairs, "STOPS", stops)  # so that chains of 8 frames leave some out
     monkeypatch.setattr(PairStore, "link", counted_link)
     monkeypatch.setattr(sections, "checked_pair", counted_pair)
     preprocess(PreprocessOptions(tiny_clip / "frames", tmp_path / "s", flow="dis", pairs=mode))

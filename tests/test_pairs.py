@@ -7,6 +7,7 @@ from omnimotion.errors import ConfigError
 from preprocess.pairs import (
     MAX_LATTICE_POINTS,
     Lattice,
+    chain_stops,
     choose_pairs,
     disk_bytes,
     is_log_gap,
@@ -38,6 +39,23 @@ def test_pairs_grow_as_n_log_n():
     pairs = [len(choose_pairs(n, pair_gaps(n, "log"))) for n in (500, 1000, 2000)]
     assert pairs[1] < 2.3 * pairs[0]
     assert pairs[2] < 2.3 * pairs[1]
+
+
+def test_chains_stop_ever_more_seldom_and_at_all_gaps_asked_for():
+    stops = chain_stops(pair_gaps(400, "log"))
+    assert stops[:33] == [*range(1, 33), 34]
+    assert [gap for gap in stops if gap > 60] == [
+        *range(62, 64, 2), *range(64, 128, 4), *range(128, 385, 8)
+    ]  # fmt: skip
+    assert set(pair_gaps(400, "log")) <= set(stops)
+    assert chain_stops([*range(1, 100)]) == [*range(1, 100)]
+    assert chain_stops([1, 2, 4, 37, 77]) == sorted({*range(1, 32), *range(32, 64, 2),
+                                                     *range(64, 77, 4), 37, 77})  # fmt: skip
+
+
+def test_chains_twice_as_long_stop_sixteen_times_more():
+    counts = [len(chain_stops([1, longest])) for longest in (16, 32, 64, 128, 256)]
+    assert counts == [16, 32, 48, 64, 80]
 
 
 def test_unknown_mode_is_refused():
