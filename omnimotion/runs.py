@@ -121,7 +121,7 @@ def _compile() -> None:
     if not cells.is_kept(step.run):
         log.info("the loops of a step are compiled for this machine, once: half a minute or so")
         if problem := ahead.compile_apart():
-            log.debug("not in a process of its own: %s", problem)
+            log.info("not in a process of its own, so by this one: %s", problem)
 
 
 def check_refit(store: SceneStore, base: Path, config: Config, supervision: Supervision) -> None:
