@@ -25,7 +25,7 @@ from omnimotion.files import atomic_write
 from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.runs import set_threads, start_fit
-from preprocess.pairs import count_pairs, pair_gaps
+from preprocess.pairs import chain_stops, count_pairs, pair_gaps
 
 ONE_WINDOW = 1000  # frames: more than any clip has, so that none is cut
 TURN = 10  # steps of one length before it is the next one's turn
@@ -157,8 +157,8 @@ def table(costs: list[Cost]) -> str:
 
 
 def chained(frames: int) -> int:
-    """Steps of the chains that follow each frame's points to all others, both ways."""
-    return frames * (frames - 1)
+    """Steps of the chains that follow each frame's points, both ways."""
+    return 2 * sum(frames - gap for gap in chain_stops(pair_gaps(frames, "log")))
 
 
 def two_parts(costs: list[Cost]) -> tuple[float, float]:
