@@ -85,6 +85,7 @@ class FlowCosts:
     pair: dict[str, float]
     move: float
     link: float
+    direct: float  # of an ordered pair: read, to be merged, and written
     confirm: float  # of an ordered pair
     frame_bytes: float
     flow_bytes: float  # of an ordered pair
@@ -93,7 +94,8 @@ class FlowCosts:
         """How long the work takes, once the frames are in memory."""
         pairs = sum(self.pair.get(kind, 0.0) * count for kind, count in work.pairs.items())
         merge = self.move * work.moves + self.link * work.links
-        return self.frame * work.frames + pairs + merge + self.confirm * work.ordered
+        ordered = (self.direct + self.confirm) * work.ordered
+        return self.frame * work.frames + pairs + merge + ordered
 
     def bytes(self, work: Work) -> float:
         """What stays on disk."""
@@ -200,13 +202,17 @@ def _measured(
     link_s = seconds(lambda pair: store.link(*pair), linked) / len(linked)
     every, workers = list(range(n_frames)), estimator.workers
     _, merge_s = _timed(lambda: merge_all(estimator, store, every, n_frames, gaps))
+    ordered = [pair for i, j in pairs for pair in ((i, j), (j, i))]
+    direct_s = seconds(lambda pair: store.lattice_flow(*pair), ordered)
+    direct_s += seconds(store.write_merged, [store.merged(i) for i in every])
     merged = cached_matches(store, gaps)
     _, confirm_s = _timed(lambda: confirm_all(folder, store, merged, every, workers))
     return FlowCosts(
         frame=save_s / n_frames,
         pair={kind: taken[kind] / work.pairs[kind] for kind in KINDS if work.pairs[kind]},
-        move=max(0.0, merge_s - link_s * work.links) / work.moves,
+        move=max(0.0, merge_s - link_s * work.links - direct_s) / work.moves,
         link=link_s,
+        direct=direct_s / work.ordered,
         confirm=confirm_s / work.ordered,
         frame_bytes=_bytes(frame_path(folder, t) for t in range(n_frames)) / n_frames,
         flow_bytes=_bytes(flow_path(folder, t) for t in range(n_frames)) / work.ordered,

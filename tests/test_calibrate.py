@@ -1,13 +1,14 @@
 """What preprocessing is expected to cost: how much work there is, and what it leaves on disk."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from omnimotion.flow import SceneStore
 from omnimotion.video import open_video
 from preprocess import merge, pairs, sections
-from preprocess.calibrate import Work, kind_of, plan_flow
+from preprocess.calibrate import FlowCosts, Work, kind_of, plan_flow
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
@@ -84,3 +85,14 @@ def test_every_other_frame_of_a_part(tiny_clip, tmp_path):
     plan = plan_flow(options, open_video(options.video, options.frames))
     assert plan.work.frames == 3
     assert SceneStore.open(options.scene).index.source_indices == [1, 4, 7]
+
+
+def test_what_is_read_and_written_of_a_pair_does_not_go_with_the_moves():
+    """A long clip moves its points more often a pair than the excerpt that costs are taken of."""
+    costs = FlowCosts(
+        frame=1.0, pair={"link": 2.0, "log": 3.0}, move=0.5, link=0.25, direct=4.0, confirm=5.0,
+        frame_bytes=0.0, flow_bytes=0.0,
+    )  # fmt: skip
+    work = Work(frames=10, pairs={"link": 7, "log": 2, "other": 0}, moves=100, links=8)
+    assert costs.seconds(work) == 10 + 7 * 2 + 2 * 3 + 50 + 2 + 2 * 9 * (4 + 5)
+    assert costs.seconds(replace(work, moves=300)) == costs.seconds(work) + 100
