@@ -7,21 +7,26 @@ the peak of this process, and what a clip holds more than its excerpt.
 """
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from omnimotion.cameras import IDENTITY
 from omnimotion.checkpoint import KEPT, build_scene
-from omnimotion.config import Config
+from omnimotion.config import Config, FitConfig
+from omnimotion.errors import ConfigError
 from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.history import read_metrics
+from omnimotion.long_tracker import REACH
 from omnimotion.matches import KEPT_BYTES
 from omnimotion.memory import BYTES_PER_MATCH, forget_peak, peak_memory
 from omnimotion.networks import choose_backend
@@ -34,6 +39,7 @@ from omnimotion.runs import choose_device, open_tracker, run_folder, set_threads
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
 from omnimotion.tracker import BYTES_PER_RAY, RAYS_AT_ONCE
+from omnimotion.tracks import QueryPoints
 from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
@@ -115,23 +121,45 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     return FitPlan(stage, len(windows), steps, step_s)
 
 
-def plan_query(folder: Path, clip: Clip, config: Config, grid: int, start_s: float) -> Stage:
-    """A query for a grid of points, from one of the excerpt; see `plan_fit`, which comes first."""
+def plan_query(folder: Path, clip: Clip, config: Config, grid: int) -> Stage:
+    """A query for a grid of points, from one of the excerpt; see `plan_fit`, which comes first.
+
+    What a longer clip adds to the command: every window finds surfaces, and tracks are refined
+    frame by frame, those that come over a border beside the window too. Choosing among surfaces
+    adds nothing: it looks at what is near the query's frame.
+    """
     fit = config.fit
     forget_peak()
-    tracker, open_s = _timed(lambda: open_tracker(folder, None, fit.device, fit.backend))
+    tracker = open_tracker(folder, None, fit.device, fit.backend)
     points = grid_points(grid, 0, tracker.index.original_size)
-    _, first_s = _timed(lambda: tracker.track(points[:1]))
+    queries = QueryPoints.from_array(points)
     _, own_s, _ = _timed_twice(lambda: tracker.track(points, refine=False))
+    _, chosen_s, _ = _timed_twice(lambda: tracker.found(queries, tracker.refiner))
     _, refined_s, _ = _timed_twice(lambda: tracker.track(points))
-    frames = clip.n_frames / tracker.index.n_frames
-    pairs = clip.pairs / clip.excerpt_pairs
-    seconds = start_s + open_s + first_s + own_s * frames + max(0.0, refined_s - own_s) * pairs
+    _, command_s = _timed(lambda: _query(folder, fit, grid))
+    windows = plan_windows(clip.n_frames)
+    borders = len(windows) - 1
+    more_frames = (clip.n_frames + borders * REACH) / tracker.index.n_frames - 1
+    seconds = command_s + borders * own_s + max(0.0, refined_s - chosen_s) * more_frames
     answer = len(points) * clip.n_frames * BYTES_PER_TRACK
-    window = clip.part(max(map(len, plan_windows(clip.n_frames))))
+    window = clip.part(max(map(len, windows)))
     more = _query_bytes(tracker.index, len(points), window.n_frames, window.pairs)
     more -= _query_bytes(tracker.index, len(points), tracker.index.n_frames, clip.excerpt_pairs)
     return Stage(seconds, answer, _peak(answer + more))
+
+
+def _query(folder: Path, fit: FitConfig, grid: int) -> None:
+    """Run the command itself, with all that a process takes; ConfigError where it fails."""
+    with TemporaryDirectory(dir=folder) as temp:
+        done = subprocess.run(
+            [sys.executable, "-m", "omnimotion", "query", "--scene", folder, "--grid", str(grid),
+             "--out", Path(temp) / "tracks.npz", "--threads", str(fit.threads),
+             "--device", fit.device, "--backend", fit.backend],
+            stdin=subprocess.DEVNULL, capture_output=True,
+        )  # fmt: skip
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ConfigError(f"a query of the clip's first frames failed: {said or done.returncode}")
 
 
 def _query_bytes(index: SceneIndex, n_points: int, n_frames: int, n_pairs: int) -> int:

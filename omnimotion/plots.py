@@ -10,15 +10,15 @@ import io
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 
 from omnimotion.files import atomic_write
+
+if TYPE_CHECKING:  # else only where a picture is made: a query makes none, and would wait for it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _SMOOTHING = 40  # the bold curve is smoothed over the count of records divided by this
 _COLUMNS = 2
@@ -71,8 +71,10 @@ def frame_errors_picture(
     return _png(figure)
 
 
-def _bars(axes: Axes, heights: np.ndarray, colours: Sequence[str]) -> None:
+def _bars(axes: "Axes", heights: np.ndarray, colours: Sequence[str]) -> None:
     """A bar at each of 0, 1, 2 ...; one object, where ``axes.bar`` is slow for long clips."""
+    from matplotlib.collections import PolyCollection
+
     corners = np.zeros((len(heights), 4, 2))
     corners[..., 0] = np.arange(len(heights))[:, None] + [-0.43, -0.43, 0.43, 0.43]
     corners[:, 1:3, 1] = heights[:, None]
@@ -138,14 +140,17 @@ def error_map_picture(error_px: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float) -> "Figure":
     """An empty figure, in inches, that knows how to draw itself."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -179,7 +184,7 @@ def _is_loss(name: str) -> bool:
     return name.startswith("loss") or name.endswith("loss")
 
 
-def _draw_panel(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _draw_panel(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     for number, (name, (steps, values)) in enumerate(curves.items()):
         colour = _CURVES[number % len(_CURVES)]
         axes.plot(steps, values, color=colour, linewidth=0.8, alpha=_RAW_OPACITY)
@@ -198,7 +203,7 @@ def _needs_log_axis(curves: Sequence[np.ndarray]) -> bool:
     return bool(curves) and min(lows) > 0 and max(highs) > _LOG_SPAN * min(lows)
 
 
-def _style(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _style(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     names = list(curves)
     title = names[0] if len(names) == 1 else ("losses" if names else "")
     if len(names) > 1:
@@ -206,7 +211,7 @@ def _style(axes: Axes, curves: Mapping[str, Curve]) -> None:
     _label(axes, title.replace("_", " "), "step")
 
 
-def _label(axes: Axes, title: str, label: str) -> None:
+def _label(axes: "Axes", title: str, label: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, color=_INK)
     axes.set_xlabel(label, fontsize=9, color=_INK)
     axes.grid(color="#e4e4e8", linewidth=0.7)

@@ -88,7 +88,7 @@ class Tracker:
         The latter may be hidden or outside the frame.
         """
         refiner = self.refiner if refine else None
-        found = self._found(queries, refiner, handed)
+        found = self.found(queries, refiner, handed)
         confidence = SCENE.probability(found.evidence)
         occlusion = found.evidence[..., HIDDEN]
         seen = np.ones(len(queries), bool) if handed is None else handed.seen
@@ -153,7 +153,8 @@ class Tracker:
         return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
                 torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
 
-    def _found(
+    @torch.no_grad()
+    def found(
         self, queries: QueryPoints, refiner: Refiner | None, handed: Handed | None = None
     ) -> Found:
         """What the scene says of queries, of the surfaces that the refiner chooses."""

@@ -250,6 +250,14 @@ def test_importing_the_package_is_light_and_silent():
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_a_query_does_not_wait_for_what_draws_reports():
+    program = "import sys, omnimotion.long_runs; print('matplotlib' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
 def test_every_package_is_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     listed = set(project["tool"]["setuptools"]["packages"])

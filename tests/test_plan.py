@@ -8,7 +8,9 @@ import pytest
 
 from omnimotion.cli import main
 from omnimotion.commands.plan import format_plan
-from omnimotion.plan import Clip, _timed_twice
+from omnimotion.config import Config
+from omnimotion.errors import ConfigError
+from omnimotion.plan import Clip, _query, _timed_twice
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,10 @@ def test_refusals_leave_nothing_behind(capsys, tmp_path, tiny_clip):
 def test_a_part_of_a_clip_has_its_share_of_the_pairs():
     part = Clip(500, (64, 48), pairs=10_000, excerpt_pairs=90).part(100)
     assert (part.n_frames, part.size, part.pairs, part.excerpt_pairs) == (100, (64, 48), 2000, 90)
+
+
+def test_a_query_of_the_excerpt_that_fails_says_why(tmp_path):
+    """It runs as a process of its own; the plan is of no use without it."""
+    with pytest.raises(ConfigError, match="query of the clip's first frames failed: error: "):
+        _query(tmp_path, Config().fit, 2)
+    assert os.listdir(tmp_path) == []

@@ -60,7 +60,7 @@ def test_even_without_being_put_there(tracker, refined):
     """What scene and matches say of the query frame, before the query point is written in."""
     points, refiner = QueryPoints.from_array(POINTS), tracker.refiner
     with torch.no_grad():
-        found = tracker._found(points, refiner)
+        found = tracker.found(points, refiner)
         if refined:
             half = np.full(found.depth.shape, 0.5)
             asked = Asked(points.t, np.ones(len(POINTS), bool))
@@ -71,7 +71,7 @@ def test_even_without_being_put_there(tracker, refined):
 
 def test_unrefined_tracks_are_where_the_scene_says(tracker):
     with torch.no_grad():
-        found = tracker._found(QueryPoints.from_array(POINTS), None)
+        found = tracker.found(QueryPoints.from_array(POINTS), None)
     plain = tracker.track(POINTS, refine=False)
     elsewhere = np.arange(plain.n_frames) != POINTS[:, :1]
     np.testing.assert_allclose(plain.xy[elsewhere], found.xy[elsewhere], atol=1e-4)

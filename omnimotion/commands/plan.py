@@ -71,7 +71,7 @@ def make_plan(args: Namespace, config: Config) -> dict[str, Any]:
         size, work = options.working_size(video.size), flow.work
         clip = plan.Clip(len(video), size, work.ordered, flow.excerpt.ordered)
         fit = plan.plan_fit(folder, clip, config, start_s)
-        query = plan.plan_query(folder, clip, config, args.grid, start_s)
+        query = plan.plan_query(folder, clip, config, args.grid)
     stages = {
         "preprocess": plan.Stage(
             light_s + 2 * read_s + flow.seconds, flow.costs.bytes(work),
