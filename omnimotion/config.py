@@ -60,6 +60,10 @@ class LossConfig:
         -1.0, "a sample's flow error beyond this counts as its logarithm; 0 is never, -1 by size",
         -1, 1e4,
     )  # fmt: skip
+    texture: float = setting(
+        -1.0, "texture, squared grey levels, at which a match counts half; 0: all count the same, "
+        "-1 by size", -1, 1e6,
+    )  # fmt: skip
     flow_gradient: float = setting(0.0, "flow between points against that of matches, px", 0, 1e3)
     photometric: float = setting(10.0, "squared error of colour", 0, 1e4)
     photometric_gradient: float = setting(0.0, "colour between points, absolute error", 0, 1e3)

@@ -16,12 +16,11 @@ from torch import Tensor
 
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore
-from omnimotion.geometry import PIXELS_PER_UNIT, Frame, apply_similarity
+from omnimotion.geometry import Frame
+from omnimotion.importance import counted, motion_there
 from omnimotion.seeds import Purpose
+from omnimotion.texture import certainty
 
-MOTION_CAP_PX = 16.0  # faster points are drawn no more often
-MOTION_CELLS = 64  # of a frame, each way, for the map of motion
-MIN_MOTION_PX = 1e-3  # so that every match can be drawn
 HELD_OUT_SHARE = 1 / 50  # of a pair's matches, up to its part of the most
 HELD_OUT_MOST = 20_000  # of all pairs: 200 from each frame of a 100-frame clip
 
@@ -36,6 +35,7 @@ class Correspondences(NamedTuple):
     xy_j: Tensor  # (P, N, 2) normalised
     rgb_i: Tensor  # (P, N, 3) in [0, 1]
     covisible: Tensor  # (P, N) bool; False where the point is hidden in j
+    certainty: Tensor  # (P, N) what the match counts, 1 on average
     lost_i: Tensor  # (P, L, 2) normalised; points of i without a match in j
     lost_weight: Tensor  # (P,) how surely such a point is hidden in j
 
@@ -73,6 +73,7 @@ class CorrespondencePool(Pairs):
     xy_j: Tensor  # (M, 2) float32 normalised
     rgb_i: Tensor  # (M, 3) uint8
     covisible: Tensor  # (M,) bool
+    certainty: Tensor  # (M,) float16 >= 0, of mean 1
     lost_start: Tensor  # (K,) int64, first unmatched point of the pair
     lost_count: Tensor  # (K,) int64 >= 0
     lost_i: Tensor  # (U, 2) float32 normalised, U >= 1
@@ -97,7 +98,8 @@ class CorrespondencePool(Pairs):
         return Correspondences(
             pair=pair, i=self.i[pair], j=self.j[pair], xy_i=self.xy_i[match],
             xy_j=self.xy_j[match], rgb_i=self.rgb_i[match].float() / 255,
-            covisible=self.covisible[match], lost_i=self.lost_i[lost],
+            covisible=self.covisible[match], certainty=self.certainty[match].float(),
+            lost_i=self.lost_i[lost],
             lost_weight=self.matched_share[pair] ** 2 * (lost_count[:, 0] > 0),
         )  # fmt: skip
 
@@ -117,45 +119,58 @@ class CorrespondencePool(Pairs):
         return torch.minimum(torch.maximum(match, start), start + count - 1)
 
 
+class _Look(NamedTuple):
+    """A frame, as its matches see it."""
+
+    rgb: np.ndarray  # (H, W, 3) uint8
+    certainty: np.ndarray  # (H, W)
+
+
 class _Pair(NamedTuple):
     """What is kept of one pair, in pixels: M matches, H held out, U points without a match."""
 
     i: int
     j: int
-    matches: tuple[np.ndarray, ...]  # xy_i (M, 2), xy_j (M, 2), covisible (M,), rgb_i (M, 3)
+    # xy_i (M, 2), xy_j (M, 2), covisible (M,), rgb_i (M, 3), certainty (M,)
+    matches: tuple[np.ndarray, ...]
     held_out: tuple[np.ndarray, ...]  # xy_i (H, 2), xy_j (H, 2), covisible (H,)
     lost: np.ndarray  # (U, 2)
     matched_share: float  # of the lattice
 
 
 def build_pool(
-    store: SceneStore, cameras: Tensor, size: int, seed: int, device: torch.device
-) -> CorrespondencePool:
+    store: SceneStore, cameras: Tensor, size: int, seed: int, device: torch.device,
+    texture: float = 0.0,
+) -> CorrespondencePool:  # fmt: skip
     """Read a scene's matches, at most ``size`` of them, an equal quota for each pair.
 
-    FlowError when the scene has no matches.
+    ``texture``: at which a match counts half (see `omnimotion.texture`). FlowError when the scene
+    has no matches.
     """
     frame = Frame(*store.index.size)
-    pairs, coverage = _read_pairs(store, size, seed)
+    pairs, coverage = _read_pairs(store, size, seed, texture)
     if not pairs:
         raise FlowError(f"{store.folder}: no reliable matches in any pair: preprocess again")
     i, j, count, held_count, lost_count = torch.tensor([
         (pair.i, pair.j, *(len(part) for part in (pair.matches[0], pair.held_out[0], pair.lost)))
         for pair in pairs
     ]).T.contiguous()  # fmt: skip
-    source, target, covisible, rgb = _joined(pair.matches for pair in pairs)
+    source, target, covisible, rgb, certain = _joined(pair.matches for pair in pairs)
     source, target = frame.normalise(source), frame.normalise(target)
     held_i, held_j, held_covisible = _joined(pair.held_out for pair in pairs)
     nowhere = np.zeros((1, 2), np.float32)  # so that there is something to index
     lost = torch.from_numpy(np.concatenate([*(pair.lost for pair in pairs), nowhere]))
     motion_sum = torch.zeros(len(source) + 1, dtype=torch.float64)
+    motion = motion_sum[1:]
     for which, *matches in _by_frame(i, j, count, source, target):
-        motion_sum[1:][which] = _motion_there(frame, cameras, *matches)
+        motion[which] = motion_there(frame, cameras, *matches)
+    certain = counted(certain, motion)
     torch.cumsum(motion_sum, 0, out=motion_sum)
     return CorrespondencePool(
         i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
         rgb_i=rgb.to(device), covisible=covisible.to(device),
+        certainty=certain.half().to(device),
         lost_start=(lost_count.cumsum(0) - lost_count).to(device),
         lost_count=lost_count.to(device), lost_i=frame.normalise(lost).to(device),
         matched_share=torch.tensor([pair.matched_share for pair in pairs]).to(device),
@@ -166,7 +181,9 @@ def build_pool(
     )  # fmt: skip
 
 
-def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], list[float]]:
+def _read_pairs(
+    store: SceneStore, size: int, seed: int, texture: float
+) -> tuple[list[_Pair], list[float]]:
     """What is kept of each pair that has matches, and the share of each frame with any match."""
     random, held_random = (
         np.random.default_rng((seed, int(purpose))) for purpose in (Purpose.POOL, Purpose.HELD_OUT)
@@ -176,6 +193,7 @@ def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], l
     pairs, coverage, k = [], [], 0
     for i in range(store.index.n_frames):
         flow, image = store.flow(i), store.frame(i)
+        look = _Look(image, certainty(image, texture))
         coverage.append(float((flow.state != NONE).any(axis=0).mean()) if len(flow.state) else 0.0)
         for m in range(len(flow.targets)):
             most = HELD_OUT_MOST * (k + 1) // n_pairs - HELD_OUT_MOST * k // n_pairs
@@ -183,7 +201,7 @@ def _read_pairs(store: SceneStore, size: int, seed: int) -> tuple[list[_Pair], l
             out = _held_out(n, most, held_random)
             k += 1
             if n:
-                pairs.append(_pair(flow, m, image, out, quota, random))
+                pairs.append(_pair(flow, m, look, out, quota, random))
     return pairs, coverage
 
 
@@ -194,7 +212,7 @@ def _held_out(n: int, most: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _pair(
-    flow: FrameFlow, m: int, image: np.ndarray, out: np.ndarray, quota: int,
+    flow: FrameFlow, m: int, look: _Look, out: np.ndarray, quota: int,
     random: np.random.Generator,
 ) -> _Pair:  # fmt: skip
     """A pair's matches but for those held ``out``, at most ``quota``, chosen at random."""
@@ -211,7 +229,7 @@ def _pair(
     lost = np.stack((columns, rows), axis=-1) * flow.stride + flow.origin[m]
     xy_i, xy_j, state = xy_i[kept], xy_j[kept], state[kept]
     x, y = xy_i.astype(np.int64).T
-    matches = (xy_i, xy_j, state != HIDDEN, image[y, x])
+    matches = (xy_i, xy_j, state != HIDDEN, look.rgb[y, x], look.certainty[y, x])
     target = int(flow.targets[m])
     return _Pair(flow.i, target, matches, held_out, lost.astype(np.float32), share)
 
@@ -235,25 +253,6 @@ def _by_frame(
         which = slice(end, end := end + int(n.sum()))
         yield (which, i[own].repeat_interleave(n), j[own].repeat_interleave(n),
                xy_i[which], xy_j[which])  # fmt: skip
-
-
-def _motion_there(
-    frame: Frame, cameras: Tensor, i: Tensor, j: Tensor, xy_i: Tensor, xy_j: Tensor
-) -> Tensor:
-    """How fast things move against the camera where each match starts, float64 (M,) px.
-
-    A mean over all matches of a cell of frame i, near targets counting more; of the root, so that
-    a few wrong matches do not make a still place a fast one.
-    """
-    source, target = apply_similarity(cameras[i], xy_i), apply_similarity(cameras[j], xy_j)
-    moved = ((target - source).norm(dim=-1) * PIXELS_PER_UNIT).clamp(max=MOTION_CAP_PX)
-    columns_rows = ((xy_i / xy_i.new_tensor(frame.extent) + 1) / 2 * MOTION_CELLS).long()
-    column, row = columns_rows.clamp(0, MOTION_CELLS - 1).unbind(-1)
-    cell = (i * MOTION_CELLS + row) * MOTION_CELLS + column
-    weight = 1 / (i - j).abs().double()
-    total = torch.bincount(cell, weight)
-    root = torch.bincount(cell, weight * moved.double().sqrt())
-    return (root / total.clamp(min=1e-9)).square()[cell] + MIN_MOTION_PX
 
 
 def pair_chances(

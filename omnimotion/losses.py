@@ -127,14 +127,15 @@ def flow_loss(
     is an upper bound that each sample pays for itself: a density that lets weight go to the wrong
     surface is pushed down at once. ``per_sample`` mixes the two. Beyond ``robust_px`` a sample's
     error counts as its logarithm, so that a wrong match, or one of a surface that has no place
-    yet, does not tear at those that have.
+    yet, does not tear at those that have. Each match counts by its certainty.
     """
     off = PIXELS_PER_UNIT * (x_j[..., :2] - batch.xy_j.unsqueeze(-2)).abs().sum(-1)  # (P, N, S)
     if config.robust_px > 0:
         bound = config.robust_px
         off = torch.where(off < bound, off, bound * (1 + (off.clamp(min=bound) / bound).log()))
-    each = (weights * off).sum(-1).mean()
-    return config.per_sample * each + (1 - config.per_sample) * composited_px.mean()
+    each = (batch.certainty * (weights * off).sum(-1)).mean()
+    composited = (batch.certainty * composited_px).mean()
+    return config.per_sample * each + (1 - config.per_sample) * composited
 
 
 def gradient_loss(found: Tensor, expected: Tensor) -> Tensor:

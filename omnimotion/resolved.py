@@ -9,14 +9,15 @@ MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
 BY_SIZE: dict[str, tuple[float, float]] = {
     "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
-    "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02), "motion_full": (0.6, 0.2),
-    "level_fade": (5.0, 0.0),
+    "texture": (0.0, 100.0), "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02),
+    "motion_full": (0.6, 0.2), "level_fade": (5.0, 0.0),
 }  # fmt: skip
 """Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
-needs less smoothing, and there is more of it to learn. Thin parts that move by themselves, legs
-say, cover little of it: they are found when they are drawn early and often, and when far-off
-matches still pull. In a small frame that costs more than it gives: hidden points drift, unless
-what the finer motion grids hold beyond the matches fades."""
+needs less smoothing, and there is more of it to learn. A search's patch covers so little of it
+that whole surfaces have no texture, and matches there count less. Thin parts that move by
+themselves, legs say, cover little, too: they are found when they are drawn early and often, and
+when far-off matches still pull. In a small frame that costs more than it gives: hidden points
+drift, unless what the finer motion grids hold beyond the matches fades."""
 
 
 def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:

@@ -18,7 +18,7 @@ from omnimotion.checkpoint import (
     restore_scene,
 )
 from omnimotion.config import Config
-from omnimotion.correspondences import build_pool
+from omnimotion.correspondences import CorrespondencePool, build_pool
 from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.files import atomic_write
@@ -87,7 +87,7 @@ def start_fit(
     check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
-    pool = build_pool(matched, cameras, config.fit.pool, config.fit.seed, device)
+    pool = _pool(matched, cameras, config, device)
 
     def scene() -> Scene:
         if origin:
@@ -257,6 +257,13 @@ def _guides(
         for known, share, purpose in given
         if known is not None
     )
+
+
+def _pool(
+    store: SceneStore, cameras: torch.Tensor, config: Config, device: torch.device
+) -> CorrespondencePool:
+    fit = config.fit
+    return build_pool(store, cameras, fit.pool, fit.seed, device, config.loss.texture)
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

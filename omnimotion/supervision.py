@@ -90,6 +90,7 @@ class Guide(Pairs):
         return Correspondences(
             pair=pair, i=i, j=j, xy_i=self.xy[i_, q], xy_j=self.xy[j_, q], rgb_i=self.rgb[i_, q],
             covisible=self.start_weight[j_, q] > 0,
+            certainty=torch.ones_like(q, dtype=torch.float32),
             lost_i=self.xy[i_, q[:, :1]].expand(-1, n_lost, -1),
             lost_weight=torch.zeros_like(chances[pair]),
         )  # fmt: skip

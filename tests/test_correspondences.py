@@ -9,6 +9,7 @@ from omnimotion.correspondences import _held_out, build_pool, pair_chances
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore, write_flow
 from omnimotion.geometry import Frame
+from omnimotion.texture import certainty
 
 CPU = torch.device("cpu")
 SIZE = 10_000_000
@@ -212,6 +213,35 @@ def test_points_without_a_match_are_those_of_the_store(tiny_store, pool):
 def chances_of(pool, max_gap=100.0, gap_bias=0.0, error=None, mining=0.0):
     error = torch.ones(len(pool.i)) if error is None else error
     return pair_chances(pool, max_gap, gap_bias, error, mining)
+
+
+def test_matches_count_by_texture_and_what_moves_fast_counts_as_all_do(tiny_store, pool):
+    """Texture as it is where a match starts, relative to the mean; 1 where things move fast."""
+    assert (pool.certainty == 1).all()
+    half, to_pixels = 50.0, Frame(*tiny_store.index.size).to_pixels
+    found = build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0, CPU, half)
+    t = found.i.repeat_interleave(found.count).numpy()
+    x, y = to_pixels(found.xy_i).round().long().numpy().T
+    maps = np.stack([certainty(tiny_store.frame(k), half) for k in range(max(t) + 1)])
+    motion = np.diff(found.motion_sum.numpy())
+    texture = maps[t, y, x] / maps[t, y, x].mean()
+    expected = (texture * 5**2 + motion**2) / (5**2 + motion**2)
+    np.testing.assert_allclose(found.certainty, expected / expected.mean(), rtol=2e-3)
+    assert motion.max() > 5
+    assert texture.min() < 0.5
+
+
+def test_what_is_drawn_counts_as_in_the_pool(tiny_store):
+    found = build_pool(tiny_store, still_cameras(tiny_store), 3000, 0, CPU, 50.0)
+    drawn = draw(found, torch.ones(len(found.i)), 5, 20)
+    places = found.xy_i.tolist()
+    known = {
+        (k, *places[m]): float(found.certainty[m])
+        for k in range(len(found.i))
+        for m in range(found.start[k], found.start[k] + found.count[k])
+    }
+    for k, xy_i, counts in zip(drawn.pair.tolist(), drawn.xy_i.tolist(), drawn.certainty.tolist()):
+        assert counts == [known[(k, *xy)] for xy in xy_i]
 
 
 def test_pairs_beyond_the_gap_are_not_drawn(pool):

@@ -71,8 +71,8 @@ def counted_step(loss, pairs=4, points=3, samples=2, lost=5):
     xy = torch.zeros(pairs, points, 2)
     batch = Correspondences(
         frames, frames, frames.flip(0), xy, xy, torch.zeros(pairs, points, 3),
-        torch.ones(pairs, points, dtype=torch.bool), torch.zeros(pairs, lost, 2),
-        torch.ones(pairs),
+        torch.ones(pairs, points, dtype=torch.bool), torch.ones(pairs, points),
+        torch.zeros(pairs, lost, 2), torch.ones(pairs),
     )  # fmt: skip
     loss_terms(scene, batch, loss, StepDepths.drawn(batch, loss, samples, random()))
     return Counted.tally["carried"], Counted.tally["rendered"]

@@ -164,7 +164,8 @@ def matches(frames=FRAMES, points=12, lost=7, pairs=PAIRS + 1):
     return Correspondences(
         torch.arange(pairs), i, j, xy, xy + 0.05 * random(pairs, points, 2, seed=5),
         random(pairs, points, 3, seed=6).abs(), random(pairs, points, seed=7) > -0.5,
-        0.8 * random(pairs, lost, 2, seed=8), random(pairs, seed=9).abs(),
+        random(pairs, points, seed=12).abs(), 0.8 * random(pairs, lost, 2, seed=8),
+        random(pairs, seed=9).abs(),
     )  # fmt: skip
 
 

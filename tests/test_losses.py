@@ -161,7 +161,8 @@ def batch(shift=0.0):
     seen = torch.ones(PAIRS, POINTS, dtype=torch.bool)
     return Correspondences(
         pair=torch.arange(PAIRS), i=i, j=j, xy_i=xy, xy_j=xy + shift, rgb_i=rgb, covisible=seen,
-        lost_i=xy[:, :2], lost_weight=torch.full((PAIRS,), 0.5),
+        certainty=torch.ones(PAIRS, POINTS), lost_i=xy[:, :2],
+        lost_weight=torch.full((PAIRS,), 0.5),
     )  # fmt: skip
 
 
@@ -180,6 +181,22 @@ def test_a_still_clip_explains_itself(still_scene):
     for name in ("flow", "flow_px", "flow_gradient", "smoothness", "depth_range"):
         assert float(getattr(terms, name).max()) < 1e-3, name
     assert float(terms.photometric) > 0
+
+
+def test_a_match_counts_by_its_certainty_and_its_error_as_it_is(still_scene):
+    some, config = batch(0.1), loss_config()
+    far = some.xy_j.clone()
+    far[:, 0] += 0.2
+    certainty = torch.ones(PAIRS, POINTS)
+    certainty[:, 0] = 0
+    with torch.no_grad():
+        plain, moved, counted = (
+            loss_terms(still_scene, each, config, depths(each, config, 8))
+            for each in (some, some._replace(xy_j=far),
+                         some._replace(xy_j=far, certainty=certainty))
+        )  # fmt: skip
+    assert float(counted.flow) == pytest.approx(float(plain.flow) * (1 - 1 / POINTS), rel=1e-4)
+    assert float(counted.flow_px) == float(moved.flow_px) > 1.1 * float(plain.flow_px)
 
 
 def test_a_wrong_match_costs_its_distance_in_pixels(still_scene):

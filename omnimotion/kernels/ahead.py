@@ -19,8 +19,9 @@ _INTS, _LINE, _TABLE, _STACK = int64[::1], float32[::1], float32[:, ::1], float3
 _GRID = float32[:, :, :, ::1]
 _LAYOUT = types.NamedTuple([_INTS] * 4 + [_LINE], Layout)
 _BATCH = types.NamedTuple(
-    [_INTS] * 2 + [_STACK] * 3 + [_TABLE] + [_STACK] * 3 + [_LINE] + [_STACK] * 2 + [_TABLE], Batch
-)
+    [_INTS] * 2 + [_STACK] * 3 + [_TABLE] * 2 + [_STACK] * 3 + [_LINE] + [_STACK] * 2 + [_TABLE],
+    Batch,
+)  # fmt: skip
 _MODEL = types.NamedTuple(
     [_TABLE, _LAYOUT, _TABLE, _GRID, _LINE, _LINE, _TABLE, _TABLE, types.UniTuple(_TABLE, 2),
      _LINE], Model,

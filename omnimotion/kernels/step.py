@@ -78,6 +78,7 @@ class Batch(NamedTuple):
     xy_j: np.ndarray  # (P, 2, N)
     rgb_i: np.ndarray  # (P, 3, N)
     covisible: np.ndarray  # (P, N) 0 or 1
+    certainty: np.ndarray  # (P, N)
     z: np.ndarray  # (P, N, S)
     z_j: np.ndarray  # (K, N, S); none without depth consistency
     lost_i: np.ndarray  # (P, 2, L)
@@ -235,7 +236,7 @@ def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.nd
 @kernel
 def _compare(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, terms: Terms) -> float:
     """The terms of what is seen at the matches; returns the error of the composited flow."""
-    error = flow(room, means, batch.xy_j[p], terms)
+    error = flow(room, means, (batch.xy_j[p], batch.certainty[p]), terms)
     range_of_depth(room, terms)
     photometric(means, batch.rgb_i[p], terms)
     factor = terms.factors[PHOTOMETRIC_GRADIENT]

@@ -61,12 +61,13 @@ def is_inside(x: Any, y: Any, extent: Any) -> Any:
 
 
 @kernel
-def flow(room: np.ndarray, means: np.ndarray, xy: np.ndarray, terms: Terms) -> float:
+def flow(room: np.ndarray, means: np.ndarray, match: tuple, terms: Terms) -> float:
     """Distances of a pair's samples and of their expected places from the matches (2, N).
 
-    Returns the mean of the latter.
+    ``match``: these, and how much each counts, (N,). Returns the plain mean of the latter.
     """
-    weights, weights_g, n_points = room[WEIGHTS], room[WEIGHTS_G], xy.shape[1]
+    (xy, certainty), weights, weights_g = match, room[WEIGHTS], room[WEIGHTS_G]
+    n_points = len(certainty)
     bound, factor, total = terms.robust_px, terms.factors[FLOW] * terms.per_sample, ZERO
     x, y, x_g, y_g = room[X], room[X + 1], room[X_G], room[X_G + 1]
     for start in range(0, len(weights), n_points):
@@ -75,21 +76,24 @@ def flow(room: np.ndarray, means: np.ndarray, xy: np.ndarray, terms: Terms) -> f
             dx, dy = x[m] - xy[0, n], y[m] - xy[1, n]
             off = PX * (abs(dx) + abs(dy))
             is_near = off < bound
-            cost = off if is_near else bound * (ONE + log(off / bound))
-            pull = factor * PX * weights[m] * (ONE if is_near else bound / off)
+            cost = certainty[n] * (off if is_near else bound * (ONE + log(off / bound)))
+            slope = certainty[n] * (ONE if is_near else bound / off)
+            pull = factor * PX * weights[m] * slope
             total += weights[m] * cost
             weights_g[m] += factor * cost
             x_g[m] += pull * sign(dx)
             y_g[m] += pull * sign(dy)
-    pull, composited = PX * terms.factors[FLOW] * (ONE - terms.per_sample), ZERO
+    factor, composited, error = PX * terms.factors[FLOW] * (ONE - terms.per_sample), ZERO, ZERO
     for n in range(n_points):
         dx, dy = means[MAPPED, n] - xy[0, n], means[MAPPED + 1, n] - xy[1, n]
-        composited += PX * (abs(dx) + abs(dy))
+        off, pull = PX * (abs(dx) + abs(dy)), factor * certainty[n]
+        error += off
+        composited += certainty[n] * off
         means[MAPPED_G, n] += pull * sign(dx)
         means[MAPPED_G + 1, n] += pull * sign(dy)
     terms.sums[FLOW] += terms.per_sample * total + (ONE - terms.per_sample) * composited
-    terms.sums[FLOW_PX] += composited
-    return composited / float32(n_points)
+    terms.sums[FLOW_PX] += error
+    return error / float32(n_points)
 
 
 @kernel
