@@ -23,7 +23,7 @@ from omnimotion.checkpoint import KEPT, build_scene
 from omnimotion.config import Config, FitConfig
 from omnimotion.errors import ConfigError
 from omnimotion.fitting import Fit, run_fit
-from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.flow import SceneIndex, SceneStore, frame_path
 from omnimotion.geometry import Frame
 from omnimotion.history import read_metrics
 from omnimotion.long_tracker import REACH
@@ -32,7 +32,7 @@ from omnimotion.memory import BYTES_PER_MATCH, forget_peak, peak_memory
 from omnimotion.networks import choose_backend
 from omnimotion.plots import plot_metrics
 from omnimotion.points import grid_points
-from omnimotion.previews import save_preview
+from omnimotion.previews import COLUMNS, save_preview, shown_step
 from omnimotion.report import save_report
 from omnimotion.resolved import resolved_config
 from omnimotion.runs import choose_device, open_tracker, run_folder, set_threads, start_fit
@@ -45,6 +45,7 @@ from omnimotion.windows import plan_windows
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
 STEPS, WARMUP = 40, 8  # timed with the whole clip's scene, and not
 BYTES_PER_TRACK = 21  # of a query point and frame in .npz
+IN_HTML = 4 / 3  # of a picture's bytes, as text
 BYTES_PER_PLACE = 9  # of a lattice point and target, flow and state
 
 
@@ -114,7 +115,9 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     if settings.budget:
         seconds = parse_seconds(settings.budget)
         steps = max(1, int(seconds / len(windows) / step_s))
-    kept = KEPT * path.stat().st_size + _bytes_in(run / "previews") * previews + _bytes_of(run)
+    richer = _richer(store)
+    kept = KEPT * path.stat().st_size + (_bytes_in(run / "previews") + richer) * previews
+    kept += _bytes_of(run) + richer * IN_HTML
     own = len(fit.pool.xy_i)
     matches = min(settings.pool, own * clip.pairs // clip.excerpt_pairs)
     stage = Stage(seconds, len(windows) * kept, _peak(BYTES_PER_MATCH * (matches - own)))
@@ -219,6 +222,13 @@ def _timed_twice(function: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _richer(store: SceneStore) -> float:
+    """What a preview holds more once the scene is fitted: it shows frames, with their texture."""
+    count = store.index.n_frames
+    frames = sum(frame_path(store.folder, t).stat().st_size for t in range(count)) / count
+    return COLUMNS * frames / shown_step(store.index.size) ** 2
 
 
 def _bytes_of(run: Path) -> int:

@@ -21,7 +21,7 @@ def preview_picture(store: SceneStore, scene: Scene) -> np.ndarray:
     tracker = Tracker(scene, store.index)
     scene.train()
     n_frames, size = store.index.n_frames, store.index.original_size
-    step = -(-max(store.index.size) // LONGEST_SIDE)
+    step = shown_step(store.index.size)
     frames = sorted({round(k * (n_frames - 1) / (COLUMNS - 1)) for k in range(COLUMNS)})
     tracks = tracker.track(grid_points(GRID, n_frames // 2, size))
     rendered = [tracker.surface(t, step) for t in frames]
@@ -32,6 +32,11 @@ def preview_picture(store: SceneStore, scene: Scene) -> np.ndarray:
     images += [rgb for _, rgb, _ in rendered]
     labels = [f"{name} {t}" for name in ("tracks", "depth", "colour") for t in frames]
     return contact_sheet(images, len(frames), labels)
+
+
+def shown_step(size: tuple[int, int]) -> int:
+    """Every how many pixels of frames of ``size`` (W, H) one is shown."""
+    return -(-max(size) // LONGEST_SIDE)
 
 
 def preview_path(run: Path, step: int) -> Path:
