@@ -170,7 +170,7 @@ def build_pool(
         i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
         rgb_i=rgb.to(device), covisible=covisible.to(device),
-        certainty=certain.half().to(device),
+        certainty=certain.to(device),
         lost_start=(lost_count.cumsum(0) - lost_count).to(device),
         lost_count=lost_count.to(device), lost_i=frame.normalise(lost).to(device),
         matched_share=torch.tensor([pair.matched_share for pair in pairs]).to(device),
@@ -229,7 +229,8 @@ def _pair(
     lost = np.stack((columns, rows), axis=-1) * flow.stride + flow.origin[m]
     xy_i, xy_j, state = xy_i[kept], xy_j[kept], state[kept]
     x, y = xy_i.astype(np.int64).T
-    matches = (xy_i, xy_j, state != HIDDEN, look.rgb[y, x], look.certainty[y, x])
+    counts = look.certainty[y, x].astype(np.float16)
+    matches = (xy_i, xy_j, state != HIDDEN, look.rgb[y, x], counts)
     target = int(flow.targets[m])
     return _Pair(flow.i, target, matches, held_out, lost.astype(np.float32), share)
 

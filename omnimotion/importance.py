@@ -35,11 +35,12 @@ def motion_there(
 
 
 def counted(certainty: Tensor, motion: Tensor) -> Tensor:
-    """What matches (M,) count, 1 on average, by their certainty and the ``motion`` there.
+    """What matches (M,) count, 1 on average, float16, by their certainty and the ``motion`` there.
 
     What moves by itself has little but its own matches, so there all count the same.
     """
-    moves = motion.float().square()
+    mean = certainty.float().mean()
+    moves = motion.half().square()  # at most the square of `MOTION_CAP_PX`
     moves /= moves + FAST_PX**2
-    counted = torch.lerp(certainty / certainty.mean(), torch.ones(()), moves)
-    return counted / counted.mean()
+    counts = torch.lerp(certainty / mean, torch.ones((), dtype=torch.float16), moves)
+    return counts / counts.float().mean()

@@ -11,7 +11,7 @@ from omnimotion.config import FitConfig
 from omnimotion.errors import ResourceError
 from omnimotion.flow import SceneIndex
 
-BYTES_PER_MATCH = 65  # while the pool is made: 66 of 4 or 8 million, of fewer more
+BYTES_PER_MATCH = 70  # while the pool is made: 68 of 4 million, of fewer more
 BYTES_PER_SAMPLE = 800  # of a step's rays, until its gradient is known
 _GROUP = Path("/sys/fs/cgroup")
 _MEMORY = Path("/proc/meminfo")
