@@ -169,8 +169,7 @@ def build_pool(
     return CorrespondencePool(
         i=i.to(device), j=j.to(device), start=(count.cumsum(0) - count).to(device),
         count=count.to(device), xy_i=source.to(device), xy_j=target.to(device),
-        rgb_i=rgb.to(device), covisible=covisible.to(device),
-        certainty=certain.to(device),
+        rgb_i=rgb.to(device), covisible=covisible.to(device), certainty=certain.to(device),
         lost_start=(lost_count.cumsum(0) - lost_count).to(device),
         lost_count=lost_count.to(device), lost_i=frame.normalise(lost).to(device),
         matched_share=torch.tensor([pair.matched_share for pair in pairs]).to(device),

@@ -85,8 +85,7 @@ def _batch(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) -
     order = torch.zeros(0, 0) if depth_i is None else depth_i.float()
     tensors = (
         batch.i, batch.j, batch.xy_i.mT, batch.xy_j.mT, batch.rgb_i.mT, batch.covisible.float(),
-        batch.certainty,
-        depths.matches, depths.there, batch.lost_i.mT, batch.lost_weight, depths.lost,
-        depths.lost_there, order,
+        batch.certainty, depths.matches, depths.there, batch.lost_i.mT, batch.lost_weight,
+        depths.lost, depths.lost_there, order,
     )  # fmt: skip
     return Batch(*(each.contiguous().numpy() for each in tensors))
