@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnimotion.draws import Draws
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore
 from omnimotion.geometry import Frame
@@ -81,6 +82,7 @@ class CorrespondencePool(Pairs):
     motion_sum: Tensor  # (M + 1,) float64, sums of the motion at the matches' places
     held_out: HeldOut  # none of them among the M
     coverage: Tensor  # (T,) float32 on the CPU, share of the lattice with a match to any frame
+    fused: bool = False  # matches are drawn by a compiled loop, on a CPU
 
     def draw(self, chances: Tensor, n_pairs: int, n_points: int, n_lost: int,
              motion_share: float, random: torch.Generator) -> Correspondences:  # fmt: skip
@@ -90,33 +92,18 @@ class CorrespondencePool(Pairs):
         others are drawn evenly.
         """
         pair = torch.multinomial(chances, n_pairs, replacement=True, generator=random)
-        match = self._draw_matches(pair, n_points, motion_share, random)
-        share = torch.rand((n_pairs, n_lost), generator=random, device=self.i.device)
-        lost_count = self.lost_count[pair, None]
-        lost = self.lost_start[pair, None] + (share * lost_count).long()
-        lost = lost.clamp(max=len(self.lost_i) - 1)
+        draws = Draws.drawn((n_pairs, n_points), n_lost, motion_share > 0, random)
+        if self.fused:
+            from omnimotion.fused.draw import found  # needs numba
+        else:
+            from omnimotion.draws import found
+        some = found(self, pair, draws, motion_share)
         return Correspondences(
-            pair=pair, i=self.i[pair], j=self.j[pair], xy_i=self.xy_i[match],
-            xy_j=self.xy_j[match], rgb_i=self.rgb_i[match].float() / 255,
-            covisible=self.covisible[match], certainty=self.certainty[match].float(),
-            lost_i=self.lost_i[lost],
-            lost_weight=self.matched_share[pair] ** 2 * (lost_count[:, 0] > 0),
+            pair=pair, i=self.i[pair], j=self.j[pair], xy_i=some.xy_i, xy_j=some.xy_j,
+            rgb_i=some.rgb_i, covisible=some.covisible,
+            certainty=self.certainty[some.match].float(), lost_i=some.lost_i,
+            lost_weight=self.matched_share[pair] ** 2 * (self.lost_count[pair] > 0),
         )  # fmt: skip
-
-    def _draw_matches(
-        self, pair: Tensor, n_points: int, motion_share: float, random: torch.Generator
-    ) -> Tensor:
-        """Indices (P, N) of matches of the pairs (P,)."""
-        shape, device = (len(pair), n_points), self.i.device
-        share = torch.rand(shape, generator=random, device=device, dtype=torch.float64)
-        start, count = self.start[pair, None], self.count[pair, None]
-        match = start + (share * count).long()
-        if motion_share > 0:
-            low, high = self.motion_sum[start], self.motion_sum[start + count]
-            moving = torch.searchsorted(self.motion_sum, low + share * (high - low), right=True)
-            by_motion = torch.rand(shape, generator=random, device=device) < motion_share
-            match = torch.where(by_motion, moving - 1, match)
-        return torch.minimum(torch.maximum(match, start), start + count - 1)
 
 
 class _Look(NamedTuple):

@@ -57,17 +57,14 @@ class StepDepths(NamedTuple):
     def drawn(
         cls, batch: Correspondences, config: LossConfig, n_samples: int, random: torch.Generator
     ) -> "StepDepths":
-        """Draw them in the order in which `loss_terms` does."""
-
-        def depths(xy: Tensor, is_wanted: float = 1.0) -> Tensor:
-            rays = xy.shape[:2] if is_wanted else (0, 0)
-            return stratified_depths(rays, n_samples, random, xy)
-
-        k = n_subset(batch)
-        return cls(
-            depths(batch.xy_i), depths(batch.xy_j[:k], config.depth_consistency),
-            depths(batch.lost_i[:k], config.occlusion), depths(batch.lost_i[:k], config.occlusion),
-        )  # fmt: skip
+        """Draw them, all at once."""
+        k, nothing = n_subset(batch), torch.Size((0, 0))
+        there = batch.xy_j[:k].shape[:2] if config.depth_consistency else nothing
+        lost = batch.lost_i[:k].shape[:2] if config.occlusion else nothing
+        shapes = (batch.xy_i.shape[:2], there, lost, lost)
+        counts = [shape.numel() for shape in shapes]
+        depths = stratified_depths((sum(counts),), n_samples, random, batch.xy_i).split(counts)
+        return cls(*(rays.view(*shape, n_samples) for rays, shape in zip(depths, shapes)))
 
 
 def n_subset(batch: Correspondences) -> int:

@@ -87,7 +87,7 @@ def start_fit(
     check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
-    pool = _pool(matched, cameras, config, device)
+    pool = _pool(matched, cameras, config, device, backend)
 
     def scene() -> Scene:
         if origin:
@@ -260,10 +260,11 @@ def _guides(
 
 
 def _pool(
-    store: SceneStore, cameras: torch.Tensor, config: Config, device: torch.device
+    store: SceneStore, cameras: torch.Tensor, config: Config, device: torch.device, backend: str
 ) -> CorrespondencePool:
     fit = config.fit
-    return build_pool(store, cameras, fit.pool, fit.seed, device, config.loss.texture)
+    pool = build_pool(store, cameras, fit.pool, fit.seed, device, config.loss.texture)
+    return replace(pool, fused=backend == "numba")
 
 
 def _cameras(store: SceneStore, config: Config) -> torch.Tensor:

@@ -19,7 +19,7 @@ SOURCES = sorted(
 LEVELS = (
     "errors archive compositing confidence geometry kernels kinds metrics optimizer seeds signals "
     "colours doctor heap temporary",
-    "settings texture importance windows files",
+    "settings texture importance windows files draws",
     "relay images",
     "config fused networks parts restricted_pickle tracks",
     "bijection volume schedule resolved scene_index video_decoder plots points measure export "

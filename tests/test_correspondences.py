@@ -1,5 +1,7 @@
 """The pool of matches: true to the flow store, fairly drawn, bounded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,20 @@ def test_pairs_are_drawn_by_their_chance(pool):
     chances[:2] = torch.tensor([3.0, 1.0])
     pair = draw(pool, chances, 4000, 1).pair
     assert abs(float((pair == 0).float().mean()) - 0.75) < 0.03
+
+
+@pytest.mark.parametrize("motion_share", [0.0, 0.4, 1.0])
+def test_the_compiled_loop_draws_the_same(pool, motion_share):
+    pytest.importorskip("numba")
+    chances = torch.ones(len(pool.i))
+    plain, fused = (
+        draw(replace(pool, fused=is_fused), chances, 64, 50, n_lost=9, motion_share=motion_share)
+        for is_fused in (False, True)
+    )
+    for name, found in fused._asdict().items():
+        expected = getattr(plain, name)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape), name
+        torch.testing.assert_close(found, expected, rtol=1e-6 * (name == "rgb_i"), atol=0)
 
 
 def test_the_pool_is_bounded_and_reproducible(tiny_store):
