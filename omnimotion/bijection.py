@@ -12,7 +12,8 @@ six layers lose sub-pixel accuracy in float32 once it passes 2.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -118,7 +119,7 @@ class GridBijection(nn.Module):
 
         ``time_basis``: cosines per frame. ``margin``: the grids span the frame times this;
         beyond it their border value goes on, which keeps the map invertible everywhere.
-        ``fused``: tables are made by compiled loops, on a CPU.
+        ``fused``: tables without gradients are made by compiled loops, on a CPU.
         """
         super().__init__()
         self.axes = tuple(k % 3 for k in range(couplings))
@@ -144,6 +145,11 @@ class GridBijection(nn.Module):
         return frozenset(name for name in names if not name.endswith(".0"))
 
     @property
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The levels of each layer."""
+        return [list(levels.parameters()) for levels in self.levels]
+
+    @cached_property
     def layout(self) -> Layout:
         """What `table` holds where."""
         nb, na = np.array(self.sizes, dtype=np.int64).T
@@ -154,13 +160,11 @@ class GridBijection(nn.Module):
 
     def table(self) -> Tensor:
         """(T, G): all layers' grids one after the other, log-scale and shift side by side."""
-        if self.fused:
-            from omnimotion.fused.tables import MotionTable
+        if self.fused and not torch.is_grad_enabled():
+            from omnimotion.fused.tables import motion_table
 
-            grids = [grid for levels in self.levels for grid in levels.parameters()]
-            n_levels = len(grids) // len(self.axes)
-            return MotionTable.apply(self.basis, self.max_log_scale, n_levels, *grids)
-        totals = [_summed(list(levels.parameters())) for levels in self.levels]
+            return motion_table(self.basis, self.max_log_scale, self.layers)
+        totals = [_summed(levels) for levels in self.layers]
         coefficients = torch.cat([total.permute(0, 2, 3, 1).flatten(1) for total in totals], dim=1)
         log_scale, shift = (self.basis @ coefficients).unflatten(1, (-1, 2)).unbind(-1)
         bound = self.max_log_scale
@@ -177,7 +181,7 @@ class GridBijection(nn.Module):
         return Warp(self.axes, readers, self.domain)
 
 
-def _summed(levels: list[Tensor]) -> Tensor:
+def _summed(levels: Sequence[Tensor]) -> Tensor:
     """The sum of nested grids (K, 2, b, a) on the finest of them, the last."""
     *coarser, finest = levels
     for level in coarser:

@@ -166,7 +166,11 @@ class Scene(nn.Module):
         """The scene as it is now."""
         cameras = self.camera_start + self.camera_shift
         now = Snapshot(self, self.bijection.table(), cameras, self.volume.table())
-        return self.shared(now) if self.shared and torch.is_grad_enabled() else now
+        return self.divided(now) if torch.is_grad_enabled() else now
+
+    def divided(self, now: Snapshot) -> Snapshot:
+        """A snapshot as a step sees it: divided where processes share the fit."""
+        return self.shared(now) if self.shared else now
 
     def threads(self) -> AbstractContextManager[None]:
         """How the threads of a CPU are used inside: by the compiled loops where there are any."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from omnimotion.kernels.layout import DensityTable
 from omnimotion.networks import Decoder, GaborNet, decoder
 
+LAST = torch.channels_last_3d
 DENSITY_BIAS = -1.0  # softplus(x - 1), as in the paper: little is opaque at the start
 
 
@@ -64,7 +65,8 @@ class GridVolume(nn.Module):
         for level in range(levels):
             shape = [max(2, n // 2 ** (levels - 1 - level)) + 1 for n in finest]
             start = 1e-2 * torch.randn(1, channels, *shape, generator=generator)
-            self.levels.append(nn.Parameter(start))
+            # in memory with the channels last, as they are read
+            self.levels.append(nn.Parameter(start.contiguous(memory_format=LAST)))
         self.decoder = decoder(channels, 4, width, generator, backend)
         self.fused = backend == "numba"
 
@@ -74,13 +76,12 @@ class GridVolume(nn.Module):
 
     def table(self) -> "VolumeTable":
         """The sum of all levels, to be read many times in one step."""
-        if self.fused:
-            from omnimotion.fused.tables import VolumeFeatures
+        if self.fused and not torch.is_grad_enabled():
+            from omnimotion.fused.tables import volume_features
 
-            return VolumeTable(self, VolumeFeatures.apply(*self.levels).permute(3, 0, 1, 2)[None])
-        *coarser, total = (
-            level.contiguous(memory_format=torch.channels_last_3d) for level in self.levels
-        )
+            features = volume_features(list(self.levels))
+            return VolumeTable(self, features.movedim(-1, 0)[None])
+        *coarser, total = self.levels
         for level in coarser:
             total = total + F.interpolate(
                 level, size=total.shape[-3:], mode="trilinear", align_corners=True

@@ -29,7 +29,7 @@ LEVELS = (
     "batch cameras correspondences evidence matches masked patches asking footage memory "
     "window_store",
     "guard history losses pose_graph supervision",
-    "past",
+    "compiled_loss past",
     "handover refine step_loss",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",

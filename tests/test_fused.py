@@ -292,7 +292,7 @@ def test_a_match_that_is_not_a_number_spoils_the_loss(where):
 def test_a_parameter_that_is_not_a_number_spoils_the_loss(name):
     made = scene("numba")
     with torch.no_grad():
-        made.get_parameter(name).view(-1)[:] = torch.nan
+        made.get_parameter(name).fill_(torch.nan)
     assert stepped(made, matches())[0].isnan()
 
 
@@ -300,12 +300,15 @@ def test_a_parameter_that_is_not_a_number_spoils_the_loss(name):
 
 
 def test_the_compiled_optimizer_takes_the_same_steps():
-    """With sudden gradients, a parameter that has none, and some that fade."""
-    shapes = {"grids": (3, 2, 5, 4), "volume": (1, 8, 3, 4, 5), "matrix": (6, 7), "idle": (3,)}
+    """With sudden gradients, a parameter that has none, some that fade, and channels last."""
+    shapes = {"grids": (3, 2, 5, 4), "volume": (1, 8, 3, 4, 5), "matrix": (60, 70), "idle": (3,),
+              "last": (1, 8, 9, 10, 11), "odd": (2, 5, 3, 9, 11)}  # fmt: skip
     made = []
     for kind in (FlooredAdam, FusedAdam):
         named = {name: torch.nn.Parameter(random(*shape, seed=k))
                  for k, (name, shape) in enumerate(shapes.items())}  # fmt: skip
+        for name in ("last", "odd"):
+            named[name].data = named[name].data.contiguous(memory_format=torch.channels_last_3d)
         groups = [({"grids": named.pop("grids")}, 1.0), (named, 2.0)]
         made.append(kind(groups, 0.3, 1.5, frozenset({"grids"})))
     for count in range(2 * WARM_NORMS):

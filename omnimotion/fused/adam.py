@@ -1,13 +1,13 @@
 """The optimizer of a fit, in compiled loops."""
 
 import math
-from collections.abc import Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omnimotion.fused.memory import addresses
 from omnimotion.kernels import adam
 from omnimotion.optimizer import (
     BETA_MEAN,
@@ -19,6 +19,14 @@ from omnimotion.optimizer import (
 )
 
 
+class _Held(NamedTuple):
+    """A parameter of a group."""
+
+    group: int
+    name: str
+    values: nn.Parameter
+
+
 class FusedAdam(FlooredAdam):
     """`FlooredAdam` on a CPU: the same steps, but for rounding."""
 
@@ -28,36 +36,36 @@ class FusedAdam(FlooredAdam):
     ) -> None:  # fmt: skip
         """As `FlooredAdam`'s."""
         super().__init__(groups, floor, clip, fading)
-        self._views = {
-            name: (_rows(parameter.detach()), (_rows(self.mean[name]), _rows(self.square[name])))
-            for parameters, _ in groups
-            for name, parameter in parameters.items()
-        }  # of parameters and their moments, which are changed in place only
+        self._held = [_Held(group, name, parameter) for group, (parameters, _) in enumerate(groups)
+                      for name, parameter in parameters.items()]  # fmt: skip
+        self._shapes = np.array([_shape(each.values) for each in self._held])
+        self._places = np.array([  # parameters and their moments are changed in place only
+            addresses((each.values, each.values, self.mean[each.name], self.square[each.name]))
+            for each in self._held
+        ])  # fmt: skip
 
     @torch.no_grad()
     def step(self, count: int, rate: float, fade: float = 0.0) -> Tensor:
         """See `FlooredAdam`."""
-        groups = [
-            ({name: p for name, p in parameters.items() if p.grad is not None}, relative)
-            for parameters, relative in self.groups
-        ]
-        norms = [_norm(moved.values()) for moved, _ in groups]
-        is_sound = all(map(math.isfinite, norms))
-        if not is_sound:
+        moved = [k for k, each in enumerate(self._held) if each.values.grad is not None]
+        held = [self._held[k] for k in moved]
+        gradients = [_as_lies(each.values) for each in held]
+        places, shapes, norms = self._places[moved], self._shapes[moved], np.zeros(len(moved))
+        places[:, adam.GRADIENT] = addresses(gradients)
+        adam.square_norms(places[:, adam.GRADIENT], shapes, norms)
+        if not np.isfinite(norms).all():
             return torch.tensor(False)
-        factors = [self._factor(count, norms[0]), *(1.0 for _ in groups[1:])]
+        first = math.sqrt(sum(norm for norm, each in zip(norms, held) if each.group == 0))
+        factors = [self._factor(count, first), *(1.0 for _ in self.groups[1:])]
         mean_fix, square_fix = 1 - BETA_MEAN ** (count + 1), 1 - BETA_SQUARE ** (count + 1)
-        for (moved, relative), factor in zip(groups, factors):
-            for name, parameter in moved.items():
-                stays = 1 - rate * relative * fade if name in self.fading else 1.0
-                numbers = (factor, stays, rate * relative / mean_fix, self.floor**2,
-                           1 / square_fix, EPSILON)  # fmt: skip
-                values, moments = self._views[name]
-                adam.descend(
-                    values, _gradient(parameter), moments,
-                    (np.float32(BETA_MEAN), np.float32(BETA_SQUARE)),
-                    tuple(map(np.float32, numbers)),
-                )  # fmt: skip
+        numbers = []
+        for group, name, _ in held:
+            own = rate * self.groups[group][1]
+            stays = 1 - own * fade if name in self.fading else 1.0
+            numbers.append((factors[group], self.floor**2, stays, own / mean_fix, 1 / square_fix,
+                            EPSILON))  # fmt: skip
+        keep = np.float32(BETA_MEAN), np.float32(BETA_SQUARE)
+        adam.descend(places, shapes, keep, np.array(numbers, np.float32))
         return torch.tensor(True)
 
     def _factor(self, count: int, norm: float) -> float:
@@ -71,17 +79,17 @@ class FusedAdam(FlooredAdam):
         return factor
 
 
-def _norm(parameters: Iterable[Tensor]) -> float:
-    """The norm of all gradients together; not finite where one of their numbers is not."""
-    return math.sqrt(sum(adam.square_norm(_gradient(each)) for each in parameters))
+def _shape(parameter: Tensor) -> tuple[int, int, int]:
+    """(A, M, B) as the kernels have it: rows one after the other, or channels side by side."""
+    if not parameter.is_contiguous():
+        return parameter.shape[0], parameter[0, 0].numel(), parameter.shape[1]
+    rows = parameter.shape[:2].numel() if parameter.dim() >= 4 else 1
+    return rows, parameter.numel() // rows, 1
 
 
-def _gradient(parameter: Tensor) -> np.ndarray:
-    """(R, M) of a parameter that has one."""
-    return _rows(cast(Tensor, parameter.grad).contiguous())
-
-
-def _rows(tensor: Tensor) -> np.ndarray:
-    """(R, M): rows that share a scale, as the plain optimizer has them; a view."""
-    rows = tensor.shape[:2].numel() if tensor.dim() >= 4 else 1
-    return tensor.view(rows, -1).numpy()
+def _as_lies(parameter: nn.Parameter) -> Tensor:
+    """The gradient, whose numbers lie in memory as those of its parameter."""
+    gradient = cast(Tensor, parameter.grad)
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

@@ -1,6 +1,5 @@
 """The loss of a step with its gradients, in one compiled loop over its pairs."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,16 @@ from omnimotion.fused.threads import each_thread, sums_of
 from omnimotion.kernels import bundle, step
 from omnimotion.kernels.layout import Layout
 from omnimotion.kernels.terms import TERMS, Terms
+
+
+class Tables(NamedTuple):
+    """What a step reads of all that is learned; or the gradients of it."""
+
+    grids: Tensor  # (T, G) of the bijection
+    cameras: Tensor  # (T, 4)
+    volume: Tensor  # (nz, ny, nx, C)
+    first: Tensor  # (H, C) of the volume's network
+    second: Tensor  # (4, H)
 
 
 class StepData(NamedTuple):
@@ -26,22 +35,18 @@ class StepData(NamedTuple):
     part: tuple[int, int]  # of the pairs: the first, and every how many-th from it
 
 
-def _model(learned: Sequence[Tensor], given: StepData) -> bundle.Model:
-    """What the kernels read of `Step`'s arguments."""
-    table, views, features, inner, outer = (each.numpy() for each in learned)
+def _model(tables: Tables, given: StepData) -> bundle.Model:
+    """What the kernels read."""
+    grids, views, features, inner, outer = (each.numpy() for each in tables)
     return bundle.Model(
-        table, given.layout, views, features, given.centre, given.half_size, inner, outer,
+        grids, given.layout, views, features, given.centre, given.half_size, inner, outer,
         (np.ascontiguousarray(inner.T), np.ascontiguousarray(outer.T)), given.density_gain,
     )  # fmt: skip
 
 
-def landed(learned: Sequence[Tensor], given: StepData) -> Tensor:
-    """How many points without a match land inside, of each pair of a part: see `step.landed`.
-
-    ``learned``: `Step`'s first arguments.
-    """
-    model = _model([each.detach().contiguous() for each in learned], given)
-    inside = np.zeros(len(given.batch.lost_z), np.int64)
+def landed(tables: Tables, given: StepData) -> Tensor:
+    """How many points without a match land inside, of each pair of a part: see `step.landed`."""
+    model, inside = _model(tables, given), np.zeros(len(given.batch.lost_z), np.int64)
     rank, processes = given.part
 
     def part(thread: int, threads: int) -> None:
@@ -52,43 +57,42 @@ def landed(learned: Sequence[Tensor], given: StepData) -> Tensor:
     return torch.from_numpy(inside)
 
 
-class Step(Function):
-    """The loss of a step's pairs: see `step.run`, whose gradients it has at once."""
+def run(tables: Tables, given: StepData) -> tuple[Tensor, Tensor, Tables]:
+    """Each term's sum, the pairs' errors (P,) in px, and the gradients; of a part of the pairs.
+
+    See `step.run`.
+    """
+    model, pair_px = _model(tables, given), np.zeros(len(given.batch.i), np.float32)
+    rank, processes = given.part
+
+    def part(thread: int, threads: int) -> tuple[Tensor, ...]:
+        sums = torch.zeros(len(TERMS), dtype=torch.float64)
+        terms = given.terms._replace(sums=sums.numpy())
+        gradients = tuple(torch.zeros_like(each) for each in tables)
+        step.run(
+            (rank + processes * thread, processes * threads), given.batch, model, terms,
+            bundle.Gradients(*(each.numpy() for each in gradients)), pair_px,
+        )  # fmt: skip
+        return (sums, *gradients)
+
+    sums, *gradients = sums_of(each_thread(part, given.batch.z.size))
+    return sums, torch.from_numpy(pair_px), Tables(*gradients)
+
+
+class Known(Function):
+    """A number whose gradients are known before anyone asks for them."""
 
     @staticmethod
-    def forward(
-        ctx: Any, grids: Tensor, cameras: Tensor, volume: Tensor, first: Tensor, second: Tensor,
-        given: "StepData",
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """The loss (), each term's sum, and the pairs' errors (P,) in px; a part's, see `given`.
-
-        ``volume`` (nz, ny, nx, C); ``first`` and ``second`` the weights of its network.
-        """
-        learned = [each.detach().contiguous() for each in (grids, cameras, volume, first, second)]
-        model = _model(learned, given)
-        pair_px = np.zeros(len(given.batch.i), np.float32)
-        rank, processes = given.part
-
-        def part(thread: int, threads: int) -> tuple[Tensor, ...]:
-            sums = torch.zeros(len(TERMS), dtype=torch.float64)
-            terms = given.terms._replace(sums=sums.numpy())
-            gradients = tuple(torch.zeros_like(each) for each in learned)
-            step.run(
-                (rank + processes * thread, processes * threads), given.batch, model, terms,
-                bundle.Gradients(*(each.numpy() for each in gradients)), pair_px,
-            )  # fmt: skip
-            return (sums, *gradients)
-
-        sums, *gradients = sums_of(each_thread(part, given.batch.z.size))
+    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *learned: Tensor) -> Tensor:
+        """``value`` (); its gradients are those of ``learned``."""
         ctx.gradients = gradients
-        loss = (sums * torch.from_numpy(given.terms.factors)).sum().float()
-        errors = torch.from_numpy(pair_px)
-        ctx.mark_non_differentiable(sums, errors)
-        return loss, sums, errors
+        return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of all that is learned."""
+        """The gradients, once: no copy is kept, so that the parameters need not make one."""
+        gradients, ctx.gradients = ctx.gradients, None
         factor = float(g[0])
-        scaled = ctx.gradients if factor == 1 else [each * factor for each in ctx.gradients]
-        return *scaled, None
+        if factor != 1:
+            gradients = [each * factor for each in gradients]
+        return None, None, *gradients

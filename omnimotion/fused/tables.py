@@ -1,102 +1,69 @@
-"""The grids of all levels, summed once a step, and the way back."""
+"""The grids of all levels, summed once a step, and the way back.
+
+Conventions. Levels are the coarsest first; L layers, T frames, K cosines in time.
+"""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
+from omnimotion.fused.memory import addresses
 from omnimotion.kernels import levels
 
-
-class MotionTable(Function):
-    """`GridBijection.table` of a basis (T, K) and levels (K, 2, b, a), layer by layer."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, basis: Tensor, most: float, n_levels: int, *grids: Tensor
-    ) -> Tensor:  # fmt: skip
-        """The table (T, G)."""
-        parts = []
-        for first in range(0, len(grids), n_levels):
-            total = _summed(grids[first : first + n_levels])  # (K, 2, b, a)
-            parts.append(_beside(total.flatten(2)))
-        table = basis @ torch.cat([part.flatten(1) for part in parts], dim=1)
-        levels.bound(table.numpy(), np.float32(most))
-        ctx.save_for_backward(basis, table)
-        ctx.most, ctx.n_levels, ctx.shapes = most, n_levels, [each.shape for each in grids]
-        return table
-
-    @staticmethod
-    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the levels."""
-        basis, table = ctx.saved_tensors
-        unbound = torch.empty_like(table)
-        levels.bound_back(table.numpy(), np.float32(ctx.most), g[0].contiguous().numpy(),
-                          unbound.numpy())  # fmt: skip
-        coefficients, found, start = basis.T @ unbound, [], 0
-        for first in range(0, len(ctx.shapes), ctx.n_levels):
-            shapes = ctx.shapes[first : first + ctx.n_levels]
-            size = shapes[-1][1:].numel()
-            part = coefficients[:, start : start + size].contiguous()
-            found += _summed_back(_apart(part.view(len(part), -1, 2), shapes[-1]), shapes)
-            start += size
-        return None, None, None, *found
+Layers = Sequence[Sequence[Tensor]]
+"""The levels (K, 2, b, a) of each layer."""
 
 
-class VolumeFeatures(Function):
-    """`GridVolume.table` of levels (1, C, nz, ny, nx), as (nz, ny, nx, C)."""
-
-    @staticmethod
-    def forward(ctx: Any, *grids: Tensor) -> Tensor:
-        """The features of the finest level's points."""
-        total = _summed(grids)
-        ctx.shapes = [each.shape for each in grids]
-        return _beside(total.flatten(2)).view(*total.shape[2:], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of the levels."""
-        rows = g[0].contiguous().view(1, -1, g[0].shape[-1])
-        return tuple(_summed_back(_apart(rows, ctx.shapes[-1]), ctx.shapes))
+def motion_table(basis: Tensor, most: float, layers: Layers) -> Tensor:
+    """`GridBijection.table` (T, G) of a basis (T, K), without gradients."""
+    grids = [[level.detach().contiguous() for level in layer] for layer in layers]
+    size = sum(layer[-1][0].numel() for layer in grids)
+    coefficients = torch.empty(basis.shape[1], size)
+    levels.motion(_places(grids), _shapes(grids), coefficients.numpy())
+    table = basis @ coefficients
+    levels.bound(table.numpy(), np.float32(most))
+    return table
 
 
-def _summed(grids: Sequence[Tensor]) -> Tensor:
-    """The sum of nested grids on the finest of them, the last; their first two axes are alike."""
-    *coarser, finest = (each.detach() for each in grids)
-    total = finest.clone()
-    for each in coarser:
-        levels.add_level(_as_grids(each), _as_grids(total))
-    return total
+def motion_table_back(
+    g: Tensor, table: Tensor, basis: Tensor, most: float, layers: Layers
+) -> list[Tensor]:
+    """The gradients of all levels, layer by layer; that of the table, ``g``, is used up."""
+    levels.bound_back(table.numpy(), np.float32(most), g.numpy())
+    found = [[torch.empty(level.shape) for level in layer] for layer in layers]
+    levels.motion_back((basis.T @ g).numpy(), _places(found), _shapes(found))
+    return [level for layer in found for level in layer]
 
 
-def _summed_back(g: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """The gradients of the grids, of these shapes, of which `_summed` made the sum."""
-    found = [torch.empty(shape) for shape in shapes[:-1]]
-    for each in found:
-        levels.add_level_back(_as_grids(g), _as_grids(each))
-    return [*found, g]
+def volume_features(grids: Sequence[Tensor]) -> Tensor:
+    """`GridVolume.table` of levels (1, C, nz, ny, nx), as (nz, ny, nx, C), without gradients."""
+    grids = [_channels_last(level.detach()) for level in grids]
+    features = torch.empty(grids[-1].shape)
+    levels.add_levels(addresses(grids), np.array([each.shape for each in grids]), features.numpy())
+    return features[0]
 
 
-def _as_grids(tensor: Tensor) -> np.ndarray:
-    """(R, nz, ny, nx) of (A, B, [nz,] ny, nx)."""
-    flat = tensor.flatten(0, 1)
-    return (flat.unsqueeze(1) if flat.dim() == 3 else flat).numpy()
+def volume_features_back(g: Tensor, grids: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of the levels; the last one's is ``g`` (nz, ny, nx, C) itself."""
+    found = [torch.empty(_channels_last(level).shape) for level in grids[:-1]]
+    shapes = np.array([each.shape for each in found], np.int64).reshape(-1, 5)
+    levels.add_levels_back(g[None].numpy(), addresses(found), shapes)
+    return [each.movedim(-1, 1) for each in (*found, g[None])]
 
 
-def _beside(grids: Tensor) -> Tensor:
-    """(K, M, C) of (K, C, M), in memory."""
-    rows = torch.empty(grids.mT.shape)
-    levels.turn_each(grids.numpy(), rows.numpy())
-    return rows
+def _channels_last(level: Tensor) -> Tensor:
+    """(1, nz, ny, nx, C) of (1, C, nz, ny, nx): as levels lie in memory, so a view of them."""
+    return level.movedim(1, -1).contiguous()
 
 
-def _apart(rows: Tensor, shape: torch.Size) -> Tensor:
-    """Grids of a shape (K, C, ...) of rows (K, M, C)."""
-    grids = torch.empty(shape)
-    levels.turn_each(rows.numpy(), grids.flatten(2).numpy())
-    return grids
+def _places(layers: Layers) -> np.ndarray:
+    """(L, N) of N levels of each layer."""
+    return np.array([addresses(layer) for layer in layers])
 
 
+def _shapes(layers: Layers) -> np.ndarray:
+    """(L, N, 5) as the kernels have it."""
+    return np.array([[(level.shape[0] * 2, 1, *level.shape[2:], 1) for level in layer]
+                     for layer in layers])  # fmt: skip

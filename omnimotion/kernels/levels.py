@@ -1,7 +1,8 @@
 """Sums of grids of several levels on the finest one, and the way back.
 
-Conventions. A grid is (R, nz, ny, nx): R of them side by side; levels span the same box, their
-outermost points on its border. Between points a grid is linear along each axis.
+Conventions. A grid is (R, nz, ny, nx, C): R of them, each with C numbers side by side at a point;
+levels span the same box, their outermost points on its border. Between points a grid is linear
+along each axis. Levels are known by their addresses, the coarsest first.
 """
 
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numba import float32
 
+from omnimotion.kernels.addresses import array_at
 from omnimotion.kernels.cells import ONE, inline, kernel
-from omnimotion.kernels.copies import add, clear, turn
+from omnimotion.kernels.copies import clear, copy, turn
 from omnimotion.kernels.elementary import sigmoid
 
 TWO = float32(2)
@@ -25,16 +27,21 @@ def _between(k: Any, n: Any, n_coarse: Any) -> Any:
 
 
 @kernel
-def _stretch(values: np.ndarray, result: np.ndarray) -> None:
-    """Make (R, n, M) of values (R, n_coarse, M)."""
+def _stretch(values: np.ndarray, base: np.ndarray, result: np.ndarray) -> None:
+    """Make (R, n, M) of values (R, n_coarse, M), and add ``base`` where that is not empty."""
     n, n_coarse = result.shape[1], values.shape[1]
     for k in range(n):
         low, high, share = _between(k, n, n_coarse)
         rest = ONE - share
         for r in range(len(values)):
             first, second, target = values[r, low], values[r, high], result[r, k]
-            for m in range(len(target)):
-                target[m] = rest * first[m] + share * second[m]
+            if base.size:
+                start = base[r, k]
+                for m in range(len(target)):
+                    target[m] = start[m] + rest * first[m] + share * second[m]
+            else:
+                for m in range(len(target)):
+                    target[m] = rest * first[m] + share * second[m]
 
 
 @kernel
@@ -54,53 +61,110 @@ def _stretch_back(g: np.ndarray, values_g: np.ndarray) -> None:
 
 
 @kernel
-def add_level(level: np.ndarray, total: np.ndarray) -> None:
-    """Add a coarser level to a grid."""
-    r, z, y, x = level.shape
-    _, nz, ny, nx = total.shape
-    along_x = np.empty((r * z * y, nx, 1), np.float32)
-    _stretch(level.reshape(r * z * y, x, 1), along_x)
-    along_y = np.empty((r * z, ny, nx), np.float32)
-    _stretch(along_x.reshape(r * z, y, nx), along_y)
-    along_z = np.empty((r, nz, ny * nx), np.float32)
-    _stretch(along_y.reshape(r, z, ny * nx), along_z)
-    add(along_z.reshape(r, nz * ny * nx), total.reshape(r, nz * ny * nx))
+def _add_level(level: np.ndarray, base: np.ndarray, total: np.ndarray) -> None:
+    """The sum of a coarser level and a grid; ``total`` may be the grid itself."""
+    r, z, y, x, c = level.shape
+    _, nz, ny, nx, _ = total.shape
+    nothing = np.empty((0, 0, 0), np.float32)
+    along_x = np.empty((r * z * y, nx, c), np.float32)
+    _stretch(level.reshape(r * z * y, x, c), nothing, along_x)
+    along_y = np.empty((r * z, ny, nx * c), np.float32)
+    _stretch(along_x.reshape(r * z, y, nx * c), nothing, along_y)
+    whole = (r, nz, ny * nx * c)
+    _stretch(along_y.reshape(r, z, ny * nx * c), base.reshape(whole), total.reshape(whole))
 
 
 @kernel
-def add_level_back(total_g: np.ndarray, level_g: np.ndarray) -> None:
-    """The way back through `add_level`: writes the gradient of the level."""
-    r, z, y, x = level_g.shape
-    _, nz, ny, nx = total_g.shape
-    along_y = np.empty((r, z, ny * nx), np.float32)
-    _stretch_back(total_g.reshape(r, nz, ny * nx), along_y)
-    along_x = np.empty((r * z, y, nx), np.float32)
-    _stretch_back(along_y.reshape(r * z, ny, nx), along_x)
-    _stretch_back(along_x.reshape(r * z * y, nx, 1), level_g.reshape(r * z * y, x, 1))
+def _add_level_back(total_g: np.ndarray, level_g: np.ndarray) -> None:
+    """The way back through `_add_level`: writes the gradient of the level."""
+    r, z, y, x, c = level_g.shape
+    _, nz, ny, nx, _ = total_g.shape
+    along_y = np.empty((r, z, ny * nx * c), np.float32)
+    _stretch_back(total_g.reshape(r, nz, ny * nx * c), along_y)
+    along_x = np.empty((r * z, y, nx * c), np.float32)
+    _stretch_back(along_y.reshape(r * z, ny, nx * c), along_x)
+    _stretch_back(along_x.reshape(r * z * y, nx, c), level_g.reshape(r * z * y, x, c))
+
+
+@inline
+def _level(address: Any, shape: Any) -> Any:
+    """The grid at an address; its shape is a row of an array."""
+    return array_at(address, (shape[0], shape[1], shape[2], shape[3], shape[4]))
 
 
 @kernel
-def turn_each(source: np.ndarray, target: np.ndarray) -> None:
-    """(K, A, B) to (K, B, A): channels beside points, or points beside channels."""
-    for k in range(len(source)):
-        turn(source[k], target[k])
+def add_levels(places: np.ndarray, shapes: np.ndarray, total: np.ndarray) -> None:
+    """The sum of levels at ``places`` (N,), of ``shapes`` (N, 5); ``total`` is as the last one."""
+    base = _level(places[-1], shapes[-1])
+    if len(places) == 1:
+        copy(base.reshape(1, base.size), total.reshape(1, base.size))
+    for k in range(len(places) - 1):
+        _add_level(_level(places[k], shapes[k]), base, total)
+        base = total
+
+
+@kernel
+def add_levels_back(total_g: np.ndarray, places: np.ndarray, shapes: np.ndarray) -> None:
+    """The way back through `add_levels`: writes the gradients of all but the last level, whose
+    gradient is that of the sum.
+    """
+    for k in range(len(places)):
+        _add_level_back(total_g, _level(places[k], shapes[k]))
+
+
+@kernel
+def motion(places: np.ndarray, shapes: np.ndarray, coefficients: np.ndarray) -> None:
+    """What the grids of a table are made of (K, G): the sums of all layers' levels.
+
+    ``places`` (L, N): of levels (K, 2, b, a) of L layers, whose ``shapes`` (L, N, 5) are
+    (2 K, 1, b, a, 1). In a row of the table both channels of a point lie side by side.
+    """
+    start = 0
+    for layer in range(len(places)):
+        total = np.empty(_level(places[layer, -1], shapes[layer, -1]).shape, np.float32)
+        add_levels(places[layer], shapes[layer], total)
+        points = total[0].size
+        grids = total.reshape(len(coefficients), 2, points)
+        for k in range(len(grids)):
+            row = coefficients[k, start : start + 2 * points]
+            turn(grids[k], row.reshape(points, 2))
+        start += 2 * points
+
+
+@kernel
+def motion_back(coefficients_g: np.ndarray, places: np.ndarray, shapes: np.ndarray) -> None:
+    """The way back through `motion`: writes the gradients of all levels."""
+    start = 0
+    for layer in range(len(places)):
+        last = _level(places[layer, -1], shapes[layer, -1])
+        points = last[0].size
+        grids = last.reshape(len(coefficients_g), 2, points)
+        for k in range(len(grids)):
+            row = coefficients_g[k, start : start + 2 * points]
+            turn(row.reshape(points, 2), grids[k])
+        add_levels_back(last, places[layer, :-1], shapes[layer, :-1])
+        start += 2 * points
 
 
 @kernel
 def bound(table: np.ndarray, most: float) -> None:
     """Log-scales, the even numbers of a table (T, G), to ``most tanh(s / most)``, in place."""
+    bounded = np.empty(table.shape[1] // 2, np.float32)  # side by side for the compiler
     for t in range(len(table)):
         row = table[t]
-        for m in range(0, len(row), 2):
-            row[m] = most * (TWO * sigmoid(TWO * row[m] / most) - ONE)
+        for m in range(len(bounded)):
+            bounded[m] = row[2 * m]
+        for m in range(len(bounded)):
+            bounded[m] = most * (TWO * sigmoid(TWO * bounded[m] / most) - ONE)
+        for m in range(len(bounded)):
+            row[2 * m] = bounded[m]
 
 
 @kernel
-def bound_back(table: np.ndarray, most: float, g: np.ndarray, result: np.ndarray) -> None:
-    """The way back through `bound`, which made ``table``; ``g`` and ``result`` (T, G)."""
+def bound_back(table: np.ndarray, most: float, g: np.ndarray) -> None:
+    """The way back through `bound`, which made ``table``; the gradient ``g`` (T, G) in place."""
     for t in range(len(table)):
-        row, source, target = table[t], g[t], result[t]
+        row, row_g = table[t], g[t]
         for m in range(0, len(row), 2):
             share = row[m] / most
-            target[m] = source[m] * (ONE - share * share)
-            target[m + 1] = source[m + 1]
+            row_g[m] *= ONE - share * share
