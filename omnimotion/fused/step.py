@@ -39,8 +39,8 @@ def _model(tables: Tables, given: StepData) -> bundle.Model:
     """What the kernels read."""
     grids, views, features, inner, outer = (each.numpy() for each in tables)
     return bundle.Model(
-        grids, given.layout, views, features, given.centre, given.half_size, inner, outer,
-        (np.ascontiguousarray(inner.T), np.ascontiguousarray(outer.T)), given.density_gain,
+        grids, given.layout, views, features, given.centre, given.half_size, inner,
+        np.ascontiguousarray(outer.T), given.density_gain,
     )  # fmt: skip
 
 

@@ -23,9 +23,8 @@ _BATCH = types.NamedTuple(
     Batch,
 )  # fmt: skip
 _MODEL = types.NamedTuple(
-    [_TABLE, _LAYOUT, _TABLE, _GRID, _LINE, _LINE, _TABLE, _TABLE, types.UniTuple(_TABLE, 2),
-     _LINE], Model,
-)  # fmt: skip
+    [_TABLE, _LAYOUT, _TABLE, _GRID, _LINE, _LINE, _TABLE, _TABLE, _LINE], Model
+)
 _TERMS = types.NamedTuple(
     [_LINE, float64[::1], float32, float32, types.UniTuple(float32, 2), int64], Terms
 )

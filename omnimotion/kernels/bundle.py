@@ -43,8 +43,7 @@ class Model(NamedTuple):
     centre: np.ndarray  # (3,) of the volume, canonical
     half_size: np.ndarray  # (3,)
     first: np.ndarray  # (H, C) of the volume's network
-    second: np.ndarray  # (4, H)
-    turned: tuple[np.ndarray, np.ndarray]  # both networks' weights the other way round
+    second: np.ndarray  # (H, 4), turned
     density_gain: np.ndarray  # (1,)
 
 
@@ -62,7 +61,7 @@ class Gradients(NamedTuple):
 def new_room(n_samples: int, n_rays: int, model: Model) -> np.ndarray:
     """Room for a bundle; its gradients are zero, as `cast_back` leaves them."""
     n_hidden, n_features = model.first.shape
-    n_rows = NAMED + 2 * len(model.layout.axis) + 2 * n_features + 2 * n_hidden
+    n_rows = NAMED + 2 * len(model.layout.axis) + 2 * n_features + n_hidden
     return np.zeros((n_rows, n_samples * n_rays), np.float32)
 
 
@@ -75,14 +74,14 @@ def kept(room: Any, model: Any, which: Any) -> Any:
 
 @inline
 def _network(room: Any, model: Any) -> Any:
-    """Features (M, C) as they are read, (C, M), hidden values (H, M), and their gradient."""
-    n_hidden, n_features = model.first.shape
+    """Features (M, C) as they are read, (C, M), and hidden values (H, M)."""
+    n_features = model.first.shape[1]
     start = NAMED + 2 * len(model.layout.axis)
     rows = room[start : start + n_features].reshape(room.shape[1], n_features)
     start += n_features
     features = room[start : start + n_features]
     start += n_features
-    return rows, features, room[start : start + n_hidden], room[start + n_hidden :]
+    return rows, features, room[start:]
 
 
 @kernel
@@ -111,10 +110,10 @@ def cast(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model) ->
         source, target = points[d], places[d]
         for m in range(len(source)):
             target[m] = (source[m] - centre) * scale
-    rows, features, hidden, _ = _network(room, model)
+    rows, features, hidden = _network(room, model)
     read(places, model.volume, rows)
     turn(rows, features)
-    decode(features, model.first, model.second[:n_outputs], hidden, raw)
+    decode(features, model.first, model.second, hidden, raw)
     gain, first, density, slope = model.density_gain[0], raw[0], room[DENSITY], room[SLOPE]
     for m in range(len(density)):
         density[m], share = softplus(gain * first[m] + DENSITY_BIAS)
@@ -141,11 +140,9 @@ def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Mode
     first = raw_g[0]
     for m in range(len(first)):
         first[m] = density_g[m] * slope[m]
-    rows, features, hidden, hidden_g = _network(room, model)
-    decode_back(
-        raw_g, (features, hidden), (model.turned[0], model.turned[1][:, :n_outputs]),
-        (features, hidden_g), (gradients.first, gradients.second[:n_outputs]),
-    )
+    rows, features, hidden = _network(room, model)
+    weights_g = gradients.first, gradients.second
+    decode_back(raw_g, (features, hidden), (model.first, model.second), weights_g)
     turn(features, rows)
     points, points_g = room[POINTS:POINTS_G], room[POINTS_G:PLACES]
     places_g = room[PLACES_G:DEPTHS]
@@ -166,12 +163,12 @@ def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Mode
 def outputs(places: np.ndarray, volume: np.ndarray, first: np.ndarray, second: np.ndarray,
             results: np.ndarray) -> None:  # fmt: skip
     """What the network makes (N, O) of the volume's features at places (N, 3)."""
-    n_hidden, n_features = first.shape
+    (n_hidden, n_features), turned = first.shape, second.T.copy()
     for start in range(0, len(places), BLOCK):
         some = places[start : start + BLOCK].T.copy()
         m = some.shape[1]
         rows, hidden = np.empty((m, n_features), np.float32), np.empty((n_hidden, m), np.float32)
         columns = np.empty((len(second), m), np.float32)
         read(some, volume, rows)
-        decode(rows.T.copy(), first, second, hidden, columns)
+        decode(rows.T.copy(), first, turned, hidden, columns)
         results[start : start + BLOCK] = columns.T

@@ -42,7 +42,7 @@ def _densities(v: np.ndarray, table: DensityTable, density: np.ndarray) -> None:
     rows = np.empty((n_points, n_features), np.float32)
     hidden, raw = np.empty((n_hidden, n_points), np.float32), np.empty((1, n_points), np.float32)
     read(v, table.grid, rows)
-    decode(rows.T.copy(), table.first, table.second, hidden, raw)
+    decode(rows.T.copy(), table.first, table.second.reshape(n_hidden, 1), hidden, raw)
     for m in range(n_points):
         density[m], _ = softplus(raw[0, m] + table.bias[0])
 

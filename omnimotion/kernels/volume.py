@@ -10,72 +10,84 @@ import numpy as np
 from numba import int64, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
+from omnimotion.kernels.lanes import NARROW, load, store, total
 
-U1 = uint64(1)
-CHANNELS = 8  # the default; the compiler unrolls what goes over a number that it knows
+SINGLE = 1  # lanes for any number of features but the usual one, which the compiler knows
 
 
 @inline
-def _locate(places: Any, m: Any, shape: Any) -> Any:
-    """The lowest corner of the cell of place ``m``, the steps to its neighbours along y and z, and
-    where in the cell it is.
+def _locate(places: Any, m: Any, shape: Any, n: Any) -> Any:
+    """The lowest corner of the cell of place ``m``, the steps to its neighbours along y and z, in
+    numbers, ``n`` at each point, and where in the cell it is.
     """  # without a sign no index can count from the end
     nz, ny, nx, _ = shape
     i, fx = cell(places[0, m], nx)
     j, fy = cell(places[1, m], ny)
     k, fz = cell(places[2, m], nz)
-    return uint64((int64(k) * ny + j) * nx + i), uint64(nx), uint64(ny * nx), fx, fy, fz
+    corner = uint64((int64(k) * ny + j) * nx + i)
+    return corner * n, uint64(nx) * n, uint64(ny * nx) * n, fx, fy, fz
 
 
 @inline
-def _read(places: Any, grid: Any, n_features: Any, features: Any) -> None:
-    table = grid.reshape(grid.size // grid.shape[3], grid.shape[3])
+def _between(a: Any, b: Any, share: Any) -> Any:
+    """A share of the way from ``a`` to ``b``."""
+    return a + share * (b - a)
+
+
+@inline
+def _edge(grid: Any, at: Any, n: Any, width: Any) -> Any:
+    """Lanes at a grid point, and what the next one along x is off."""
+    here = load(grid, at, width)
+    return here, load(grid, at + n, width) - here
+
+
+@inline
+def _add_to_edge(grid: Any, at: Any, n: Any, g: Any, share: Any, width: Any) -> None:
+    """Add a gradient to a grid point and a ``share`` of it to the next one along x instead."""
+    store(grid, at, load(grid, at, width) + g * (ONE - share))
+    store(grid, at + n, load(grid, at + n, width) + g * share)
+
+
+@inline
+def _read(places: Any, grid: Any, n_features: Any, width: Any, features: Any) -> None:
+    n = uint64(n_features)
     for m in range(places.shape[1]):
-        low, up, back, fx, fy, fz = _locate(places, m, grid.shape)
-        far = low + back
-        for c in range(n_features):
-            a, b = table[low, c], table[low + up, c]
-            d, e = table[far, c], table[far + up, c]
-            a += fx * (table[low + U1, c] - a)
-            b += fx * (table[low + up + U1, c] - b)
-            d += fx * (table[far + U1, c] - d)
-            e += fx * (table[far + up + U1, c] - e)
-            a += fy * (b - a)
-            d += fy * (e - d)
-            features[m, c] = a + fz * (d - a)
+        low, up, back, fx, fy, fz = _locate(places, m, grid.shape, n)
+        for c in range(uint64(0), n, uint64(width)):
+            near, far = low + c, low + c + back
+            a, ab = _edge(grid, near, n, width)
+            d, de = _edge(grid, near + up, n, width)
+            p, pq = _edge(grid, far, n, width)
+            r, rs = _edge(grid, far + up, n, width)
+            front = _between(a + fx * ab, d + fx * de, fy)
+            behind = _between(p + fx * pq, r + fx * rs, fy)
+            store(features, uint64(m) * n + c, _between(front, behind, fz))
 
 
 @inline
-def _read_back(g: Any, places: Any, grid: Any, n_features: Any, results: Any) -> None:
+def _read_back(features_g: Any, places: Any, grid: Any, sizes: Any, results: Any) -> None:
     places_g, grid_g = results
+    n, width = uint64(sizes[0]), sizes[1]
     nz, ny, nx, _ = grid.shape
-    table = grid.reshape(grid.size // grid.shape[3], grid.shape[3])
-    table_g = grid_g.reshape(table.shape)
     for m in range(places.shape[1]):
-        low, up, back, fx, fy, fz = _locate(places, m, grid.shape)
-        far = low + back
-        ex, ey, ez = ONE - fx, ONE - fy, ONE - fz
+        low, up, back, fx, fy, fz = _locate(places, m, grid.shape, n)
+        ey, ez = ONE - fy, ONE - fz
         dx, dy, dz = ZERO, ZERO, ZERO
-        for c in range(n_features):
-            a, b = table[low, c], table[low + U1, c]
-            d, e = table[low + up, c], table[low + up + U1, c]
-            p, q = table[far, c], table[far + U1, c]
-            r, s = table[far + up, c], table[far + up + U1, c]
-            near, behind = g[m, c] * ez, g[m, c] * fz
-            dx += near * (ey * (b - a) + fy * (e - d)) + behind * (ey * (q - p) + fy * (s - r))
-            dy += near * (ex * (d - a) + fx * (e - b)) + behind * (ex * (r - p) + fx * (s - q))
-            deep = ey * (ex * (p - a) + fx * (q - b)) + fy * (ex * (r - d) + fx * (s - e))
-            dz += g[m, c] * deep
-        for c in range(n_features):
-            near, behind = g[m, c] * ez, g[m, c] * fz
-            table_g[low, c] += near * ey * ex
-            table_g[low + U1, c] += near * ey * fx
-            table_g[low + up, c] += near * fy * ex
-            table_g[low + up + U1, c] += near * fy * fx
-            table_g[far, c] += behind * ey * ex
-            table_g[far + U1, c] += behind * ey * fx
-            table_g[far + up, c] += behind * fy * ex
-            table_g[far + up + U1, c] += behind * fy * fx
+        for c in range(uint64(0), n, uint64(width)):
+            near, far = low + c, low + c + back
+            g = load(features_g, uint64(m) * n + c, width)
+            a, ab = _edge(grid, near, n, width)
+            d, de = _edge(grid, near + up, n, width)
+            p, pq = _edge(grid, far, n, width)
+            r, rs = _edge(grid, far + up, n, width)
+            dx += total(g * _between(_between(ab, de, fy), _between(pq, rs, fy), fz))
+            a, d, p, r = a + fx * ab, d + fx * de, p + fx * pq, r + fx * rs
+            dy += total(g * _between(d - a, r - p, fz))
+            dz += total(g * (_between(p, r, fy) - _between(a, d, fy)))
+            _add_to_edge(grid_g, near, n, g * (ez * ey), fx, width)
+            _add_to_edge(grid_g, near + up, n, g * (ez * fy), fx, width)
+            _add_to_edge(grid_g, far, n, g * (fz * ey), fx, width)
+            _add_to_edge(grid_g, far + up, n, g * (fz * fy), fx, width)
         places_g[0, m] = dx * slope(places[0, m], nx)
         places_g[1, m] = dy * slope(places[1, m], ny)
         places_g[2, m] = dz * slope(places[2, m], nz)
@@ -84,10 +96,10 @@ def _read_back(g: Any, places: Any, grid: Any, n_features: Any, results: Any) ->
 @kernel
 def read(places: np.ndarray, grid: np.ndarray, features: np.ndarray) -> None:
     """Features (M, C) at places (3, M)."""
-    if grid.shape[3] == CHANNELS:
-        _read(places, grid, CHANNELS, features)
+    if grid.shape[3] == NARROW:
+        _read(places, grid, NARROW, NARROW, features)
     else:
-        _read(places, grid, grid.shape[3], features)
+        _read(places, grid, grid.shape[3], SINGLE, features)
 
 
 @kernel
@@ -97,7 +109,7 @@ def read_back(g: np.ndarray, places: np.ndarray, grid: np.ndarray, places_g: np.
 
     Writes the gradient of the places (3, M) and adds to that of the grid.
     """
-    if grid.shape[3] == CHANNELS:
-        _read_back(g, places, grid, CHANNELS, (places_g, grid_g))
+    if grid.shape[3] == NARROW:
+        _read_back(g, places, grid, (NARROW, NARROW), (places_g, grid_g))
     else:
-        _read_back(g, places, grid, grid.shape[3], (places_g, grid_g))
+        _read_back(g, places, grid, (grid.shape[3], SINGLE), (places_g, grid_g))

@@ -1,0 +1,259 @@
+"""Some float32 numbers as one value, lanes, which the processor works on at once.
+
+The compiler makes loops work on many numbers at once only where it can show that nothing that is
+written is read again. Here that is said: lanes are loaded, computed with by ``+ - *``, with other
+lanes or with one number for all, and stored. They lie side by side in an array counted flat.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import PrimitiveModel
+from numba.extending import intrinsic, lower_builtin, register_model, type_callable
+
+NARROW, WIDE = 8, 16  # numbers of a volume cell's corner; points at once
+FLAGS = ("contract", "reassoc", "arcp", "nsz")  # as `cells.FAST`
+FLOAT, INDEX = ir.FloatType(), ir.IntType(32)
+
+
+class Lanes(types.Type):
+    """Of so many numbers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(name=f"Lanes{width}")
+        self.width = width
+        self.vector = ir.VectorType(FLOAT, width)
+
+
+@register_model(Lanes)
+class _Model(PrimitiveModel):
+    def __init__(self, manager: Any, kind: Lanes) -> None:
+        super().__init__(manager, kind, kind.vector)
+
+
+def _of(width: Any) -> Lanes:
+    return Lanes(width.literal_value)
+
+
+def _spread(builder: Any, number: Any, kind: Lanes) -> Any:
+    """One number in all lanes."""
+    one = builder.insert_element(ir.Constant(kind.vector, ir.Undefined), number, INDEX(0))
+    zeros = ir.Constant(ir.VectorType(INDEX, kind.width), [0] * kind.width)
+    return builder.shuffle_vector(one, one, zeros)
+
+
+def _operator(symbol: Callable, make: str) -> None:
+    """Teach the compiler an operator of lanes, and of lanes and a number."""
+
+    @type_callable(symbol)
+    def typed(context: Any) -> Any:
+        def typer(a: Any, b: Any) -> Any:
+            kind = a if isinstance(a, Lanes) else b
+            is_known = isinstance(kind, Lanes) and {a, b} <= {kind, types.float32}
+            return kind if is_known else None
+
+        return typer
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.return_type
+        a, b = (each if own == kind else _spread(builder, each, kind)
+                for own, each in zip(signature.args, arguments))  # fmt: skip
+        return getattr(builder, make)(a, b, flags=FLAGS)
+
+    for pair in ((Lanes, Lanes), (Lanes, types.float32), (types.float32, Lanes)):
+        lower_builtin(symbol, *pair)(lower)
+
+
+for symbol, make in (
+    (operator.add, "fadd"), (operator.iadd, "fadd"), (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+):  # fmt: skip
+    _operator(symbol, make)
+
+
+def _place(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind: Any) -> Any:
+    """A pointer to lanes of an array; ``maker``: numba's context and builder of code."""
+    context, builder = maker
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), kind.vector.as_pointer())
+
+
+@intrinsic(prefer_literal=True)
+def load(typing: Any, array: Any, index: Any, width: Any) -> Any:
+    """So many lanes from ``index`` on."""
+    kind = _of(width)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, where, _ = arguments
+        found = builder.load(_place((context, builder), array, target, where, kind))
+        found.align = 4  # bytes: no more than one number has
+        return found
+
+    return kind(array, index, width), generate
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Put lanes at ``index``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, where, numbers = arguments
+        place = _place((context, builder), array, target, where, value)
+        builder.store(numbers, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic(prefer_literal=True)
+def spread(typing: Any, number: Any, width: Any) -> Any:
+    """One number in so many lanes."""
+    kind = _of(width)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _spread(builder, arguments[0], kind)
+
+    return kind(types.float32, width), generate
+
+
+@intrinsic
+def passed(typing: Any, value: Any, where: Any) -> Any:
+    """``value``, but zero where ``where`` is not above zero; NaN lets pass."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(value.vector, None)
+        is_shut = builder.fcmp_ordered("<=", arguments[1], zero)
+        return builder.select(is_shut, zero, arguments[0])
+
+    return value(value, where), generate
+
+
+@intrinsic
+def total(typing: Any, value: Any) -> Any:
+    """The sum of all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole, left = arguments[0], value.width
+        while left > 1:
+            left //= 2
+            kinds = ir.VectorType(INDEX, left)
+            halves = (builder.shuffle_vector(whole, whole, ir.Constant(kinds, list(each)))
+                      for each in (range(left), range(left, 2 * left)))  # fmt: skip
+            whole = builder.fadd(*halves, flags=FLAGS)
+        return builder.extract_element(whole, INDEX(0))
+
+    return types.float32(value), generate
+
+
+# several lanes at once: tuples, of a length that the compiler knows ------------------------------
+
+
+def _unpacked(builder: Any, several: Any, count: int) -> list[Any]:
+    return [builder.extract_value(several, k) for k in range(count)]
+
+
+def _number(maker: tuple[Any, Any], array_type: Any, place: tuple[Any, Any], k: int) -> Any:
+    """The number ``k`` behind a place of an array."""
+    (context, builder), (array, index) = maker, place
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.load(builder.gep(data, [builder.add(index, ir.Constant(index.type, k))]))
+
+
+def _times(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fmul(a, b, flags=FLAGS)
+
+
+def _plus(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fadd(a, b, flags=FLAGS)
+
+
+@intrinsic(prefer_literal=True)
+def zeros(typing: Any, count: Any, width: Any) -> Any:
+    """So many lanes of zeros."""
+    kind = types.UniTuple(_of(width), count.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        nothing = ir.Constant(kind.dtype.vector, None)
+        return context.make_tuple(builder, kind, [nothing] * kind.count)
+
+    return kind(count, width), generate
+
+
+@intrinsic(prefer_literal=True)
+def load_rows(typing: Any, array: Any, index: Any, step: Any, count: Any, width: Any) -> Any:
+    """So many lanes from ``index`` on, from ``index + step`` on, and so on."""
+    kind = types.UniTuple(_of(width), count.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found, at = [], arguments[1]
+        for _ in range(kind.count):
+            place = _place((context, builder), array, arguments[0], at, kind.dtype)
+            found.append(builder.load(place))
+            found[-1].align = 4
+            at = builder.add(at, arguments[2])
+        return context.make_tuple(builder, kind, found)
+
+    return kind(array, index, step, count, width), generate
+
+
+@intrinsic
+def store_rows(typing: Any, array: Any, index: Any, step: Any, several: Any) -> Any:
+    """Put them at ``index``, ``index + step`` and so on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        at = arguments[1]
+        for numbers in _unpacked(builder, arguments[3], several.count):
+            place = _place((context, builder), array, arguments[0], at, several.dtype)
+            builder.store(numbers, place, align=4)
+            at = builder.add(at, arguments[2])
+        return context.get_dummy_value()
+
+    return types.void(array, index, step, several), generate
+
+
+@intrinsic
+def weighed(typing: Any, several: Any, array: Any, index: Any) -> Any:
+    """The sum of several lanes, each times its number of an array from ``index`` on."""
+    kind = several.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = None
+        for k, numbers in enumerate(_unpacked(builder, arguments[0], several.count)):
+            number = _number((context, builder), array, arguments[1:], k)
+            term = _times(builder, numbers, _spread(builder, number, kind))
+            found = term if found is None else _plus(builder, found, term)
+        return found
+
+    return kind(several, array, index), generate
+
+
+@intrinsic
+def add_weighed(typing: Any, several: Any, value: Any, array: Any, index: Any) -> Any:
+    """Several lanes, and to each a ``value`` times its number of an array from ``index`` on."""
+    kind = several.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = []
+        for k, numbers in enumerate(_unpacked(builder, arguments[0], several.count)):
+            number = _number((context, builder), array, arguments[2:], k)
+            term = _times(builder, arguments[1], _spread(builder, number, kind))
+            found.append(_plus(builder, numbers, term))
+        return context.make_tuple(builder, several, found)
+
+    return several(several, value, array, index), generate
+
+
+@intrinsic
+def add_products(typing: Any, several: Any, value: Any, others: Any) -> Any:
+    """Several lanes, and to each a ``value`` times its one of ``others``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pairs = zip(_unpacked(builder, arguments[0], several.count),
+                    _unpacked(builder, arguments[2], several.count))  # fmt: skip
+        found = [_plus(builder, a, _times(builder, arguments[1], b)) for a, b in pairs]
+        return context.make_tuple(builder, several, found)
+
+    return several(several, value, others), generate
