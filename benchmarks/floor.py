@@ -5,7 +5,7 @@
 times steps of the grid (``configs/cpu.txt``) and of the paper's networks (``configs/paper.txt``)
 on one thread, in CPU time, and sets them against the floor: for each part the longest of its
 operations, bytes and reads at computed places (`cost.py`), each at the rate that a small loop
-which does nothing else reaches here (`rates.py`). Then one profile says where the rest goes.
+which does nothing else reaches here (`rates.py`). Then the parts of some steps are timed.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from typing import Any
 from cost import Grids, Networks, Work, bound, grid_parts, network_parts, seconds, step_of, total
 from rates import rates
 from torch import nn
-from torch.profiler import ProfilerActivity, profile, record_function
 
+from omnimotion import compiled_loss
 from omnimotion.bijection import GridBijection, MlpBijection
 from omnimotion.config import load_config
 from omnimotion.files import atomic_write
 from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
+from omnimotion.fused.adam import FusedAdam
 from omnimotion.networks import Mlp
 from omnimotion.runs import set_threads, start_fit
 from omnimotion.scene import Scene
@@ -42,14 +43,17 @@ H200 = Work(
 To add is to read and to write. Reads count as bytes of its memory, though grids fit its cache.
 """
 WARM, PROFILED = 3, 30  # steps
-LOOP = "couplings to losses, in one loop"
-OPERATIONS = {
-    "Step": LOOP, "StepBackward": LOOP,
-    "VolumeFeatures": "volume table", "VolumeFeaturesBackward": "volume table",
-    "MotionTable": "motion tables", "MotionTableBackward": "motion tables",
-    "aten::mm": "motion tables",
-}  # fmt: skip
-"""Parts by the operations that take their time."""
+PLACES = (
+    (compiled_loss, "run", "couplings to losses, in one loop"),
+    (compiled_loss, "landed", "points that land, before it"),
+    (GridBijection, "table", "motion tables"),
+    (compiled_loss, "motion_table_back", "motion tables"),
+    (GridVolume, "table", "volume table"),
+    (compiled_loss, "volume_features_back", "volume table"),
+    (Fit, "_draw", "draw of matches"),
+    (FusedAdam, "step", "optimiser"),
+)  # fmt: skip
+"""Where the parts of a step are done."""
 
 
 def main() -> None:
@@ -143,32 +147,26 @@ def step_ms(fit: Fit, steps: int, warm: int) -> float:
 
 
 def profiled(fit: Fit) -> dict[str, float]:
-    """Milliseconds of a step by part, as a profile has them; its own cost is among the rest."""
-    fit._draw = named("draw of matches", fit._draw)  # type: ignore[method-assign]
-    fit.optimizer.step = named("optimiser", fit.optimizer.step)  # type: ignore[method-assign]
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        for _ in range(PROFILED):
-            fit.advance()
-    spent: dict[str, float] = dict.fromkeys(
-        [*OPERATIONS.values(), "draw of matches", "optimiser"], 0
-    )
-    all_ms = 0.0
-    for event in found.key_averages():
-        own = 1e-3 * event.self_cpu_time_total / PROFILED
-        all_ms += own
-        if event.key in OPERATIONS:
-            spent[OPERATIONS[event.key]] += own
-        elif event.key in spent:
-            spent[event.key] += 1e-3 * event.cpu_time_total / PROFILED
-    return spent | {"rest": all_ms - sum(spent.values())}
+    """Milliseconds of CPU time of a step by part, means of some steps."""
+    spent = dict.fromkeys((part for *_, part in PLACES), 0.0)
+    for owner, name, part in PLACES:
+        setattr(owner, name, timed(getattr(owner, name), part, spent))
+    began = time.process_time()
+    for _ in range(PROFILED):
+        fit.advance()
+    whole = time.process_time() - began
+    spent["rest"] = whole - sum(spent.values())
+    return {part: 1e3 * took / PROFILED for part, took in spent.items()}
 
 
-def named(name: str, act: Callable) -> Callable:
-    """The same function, which a profile shows under a name."""
+def timed(act: Callable, part: str, spent: dict[str, float]) -> Callable:
+    """The same function, which adds what it takes to what is spent on a part."""
 
-    def run(*args: Any) -> Any:
-        with record_function(name):
-            return act(*args)
+    def run(*args: Any, **options: Any) -> Any:
+        began = time.process_time()
+        found = act(*args, **options)
+        spent[part] += time.process_time() - began
+        return found
 
     return run
 

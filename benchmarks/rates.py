@@ -11,7 +11,8 @@ import torch
 from cost import Grids, Work
 from numba import float32, njit, uint64
 
-from omnimotion.kernels.quads import add_to_cell, read_cell
+from omnimotion.kernels.lanes import NARROW, load, spread, store
+from omnimotion.kernels.quads import add_to_corners, corners
 
 REPEATS = 30
 ROW = 9  # points of a motion grid in a row, between two sides of a cell
@@ -22,7 +23,7 @@ SAMPLES = 16  # on a ray
 COPY_MB = 4  # as large as a step's arrays
 CHAIN, CHAINS = 32, 4096  # multiplications and additions, one after the other; side by side
 
-HALF = float32(0.5)
+ZERO, HALF = float32(0), float32(0.5)
 fast = njit(error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 
@@ -30,7 +31,7 @@ def rates(grids: Grids) -> Work:
     """What this core does in a second, for grids of these sizes."""
     random = np.random.default_rng(0)
     table = random.random(grids.table, np.float32)
-    low = 2 * random.integers(0, grids.table // 2 - ROW - 1, PLACES)
+    low = 2 * random.integers(0, grids.table // 2 - ROW - 1, PLACES).astype(np.uint64)
     one = np.empty(PLACES, np.float32)
     side = round((grids.volume / grids.channels) ** (1 / 3))
     grid = random.random((side**3, EIGHT), np.float32)
@@ -88,38 +89,42 @@ def chains(values: np.ndarray, factor: float, term: float) -> None:
 @fast
 def read_cells(table: np.ndarray, low: np.ndarray, row: int, values: np.ndarray) -> None:
     """What cells of a table hold in their middles: of two numbers, the first."""
-    for m in range(len(low)):
-        at = uint64(low[m])  # without a sign, nothing to check
-        values[m], _ = read_cell(table, at, at + uint64(row), HALF, HALF)
+    for m in range(uint64(0), uint64(len(low)), uint64(NARROW)):
+        s, _, s_u, _, s_v, _, s_uv, _ = corners(table, low, m, uint64(row), NARROW)
+        s, s_u = s + HALF * (s_v - s), s_u + HALF * (s_uv - s_u)
+        store(values, m, s + HALF * (s_u - s))
 
 
 @fast
 def add_to_cells(table: np.ndarray, low: np.ndarray, row: int, terms: np.ndarray) -> None:
     """Add to the four corners, of two numbers each, of cells of a table."""
-    for m in range(len(low)):
-        at = uint64(low[m])
-        add_to_cell(table, at, at + uint64(row), (HALF, HALF), (terms[m], terms[m]))
+    for m in range(uint64(0), uint64(len(low)), uint64(NARROW)):
+        far = load(terms, m, NARROW) * HALF
+        near = load(terms, m, NARROW) - far
+        a, b, c, d = near - near * HALF, near * HALF, far - far * HALF, far * HALF
+        add_to_corners(table, low, m, uint64(row), (a, a, b, b, c, c, d, d))
 
 
 @fast
 def read_cubes(grid: np.ndarray, corner: np.ndarray, side: int, sums: np.ndarray) -> None:
     """Sums (N, 8) of the eight corners of cells of a grid (points, 8)."""
-    for m in range(len(corner)):
-        near, far = corner[m], corner[m] + side * side
-        for c in range(EIGHT):
-            sums[m, c] = (
-                grid[near, c] + grid[near + 1, c] + grid[near + side, c] + grid[near + side + 1, c]
-                + grid[far, c] + grid[far + 1, c] + grid[far + side, c] + grid[far + side + 1, c]
-            )  # fmt: skip
+    next_x, next_y = uint64(EIGHT), uint64(EIGHT * side)
+    for m in range(uint64(len(corner))):
+        near = uint64(corner[m]) * uint64(EIGHT)
+        found = spread(ZERO, EIGHT)
+        for front in (near, near + next_y * uint64(side)):
+            for edge in (front, front + next_y):
+                found += load(grid, edge, EIGHT) + load(grid, edge + next_x, EIGHT)
+        store(sums, m * uint64(EIGHT), found)
 
 
 @fast
 def add_to_cubes(grid: np.ndarray, corner: np.ndarray, side: int, terms: np.ndarray) -> None:
     """Add terms (N, 8) to the eight corners of cells of a grid (points, 8)."""
-    for m in range(len(corner)):
-        for above in (0, side * side):
-            for behind in (0, side):
-                at = corner[m] + above + behind
-                for c in range(EIGHT):
-                    grid[at, c] += terms[m, c]
-                    grid[at + 1, c] += terms[m, c]
+    next_x, next_y = uint64(EIGHT), uint64(EIGHT * side)
+    for m in range(uint64(len(corner))):
+        near, some = uint64(corner[m]) * uint64(EIGHT), load(terms, m * uint64(EIGHT), EIGHT)
+        for front in (near, near + next_y * uint64(side)):
+            for edge in (front, front + next_y):
+                store(grid, edge, load(grid, edge, EIGHT) + some)
+                store(grid, edge + next_x, load(grid, edge + next_x, EIGHT) + some)

@@ -1,31 +1,22 @@
-"""A cell of a motion grid, read and added to as one: as bilinear interpolation by hand."""
+"""Cells of a motion grid, read and added to some at once: as bilinear interpolation by hand."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
-from numba import njit, uint64
+from numba import njit, uint32, uint64
 
-from omnimotion.kernels.quads import add_to_cell, read_cell, read_slopes
+from omnimotion.kernels.lanes import NARROW, load, store
+from omnimotion.kernels.quads import add_to_corners, corners
 
 NA, NB = 5, 4
-PLACES = [(0.25, 0.75), (0.0, 0.0), (1.0, 1.0), (0.5, 0.0), (0.125, 1.0)]
+CELLS = np.array([(0, 0), (3, 2), (2, 1), (2, 1), (1, 1), (3, 0), (0, 2), (2, 1)])  # of (u, v)
+WIDTHS = pytest.mark.parametrize("width", [1, NARROW])
 
 
-@njit
-def read(grid, low, high, u, v):
-    return read_cell(grid, uint64(low), uint64(high), u, v)
-
-
-@njit
-def slopes(grid, low, high, u, v):
-    return read_slopes(grid, uint64(low), uint64(high), u, v)
-
-
-@njit
-def add(grid, low, high, place, g):
-    add_to_cell(grid, uint64(low), uint64(high), place, g)
+def offsets():
+    return (2 * (CELLS[:, 1] * NA + CELLS[:, 0])).astype(np.uint32)
 
 
 @pytest.fixture(params=[np.float32, np.float64])
@@ -33,42 +24,42 @@ def grid(request):
     return np.random.default_rng(0).normal(size=(NB, NA, 2)).astype(request.param)
 
 
-def bilinear(grid, i, j, u, v):
-    """Of cell (i, j), both channels."""
-    below = (1 - u) * grid[j, i] + u * grid[j, i + 1]
-    above = (1 - u) * grid[j + 1, i] + u * grid[j + 1, i + 1]
-    return (1 - v) * below + v * above
+def corners_of(i, j):
+    """The grid points of a cell, in the order of `corners`."""
+    return [(j, i), (j, i + 1), (j + 1, i), (j + 1, i + 1)]
 
 
-def numbers(grid, i, j, u, v):
-    """Arguments of the kernels: a flat grid, both offsets, the place as precise as the grid."""
-    low = 2 * (j * NA + i)
-    return grid.reshape(-1), low, low + 2 * NA, grid.dtype.type(u), grid.dtype.type(v)
+@WIDTHS
+def test_what_the_corners_of_cells_hold(grid, width):
+    @njit
+    def read(grid, low, result):
+        for m in range(uint64(0), uint64(len(low)), uint64(width)):
+            some = corners(grid, low, m, uint32(2 * NA), width)
+            for k in range(8):
+                store(result[k], m, some[k])
+
+    found = np.empty((8, len(CELLS)), grid.dtype)
+    read(grid.reshape(-1), offsets(), found)
+    for m, (i, j) in enumerate(CELLS):
+        expected = np.concatenate([grid[point] for point in corners_of(i, j)])
+        assert np.array_equal(found[:, m], expected)
 
 
-@pytest.mark.parametrize(("i", "j"), [(0, 0), (3, 2), (2, 1)])  # the last cell is 3, 2
-@pytest.mark.parametrize(("u", "v"), PLACES)
-def test_a_cell_is_read_as_by_hand(grid, i, j, u, v):
-    expected = bilinear(grid.astype(np.float64), i, j, u, v)
-    exact = 1e-6 if grid.dtype == np.float32 else 1e-14
-    asked = numbers(grid, i, j, u, v)
-    np.testing.assert_allclose(read(*asked), expected, atol=exact)
-    found = slopes(*asked)
-    np.testing.assert_allclose(found[:2], expected, atol=exact)
-    whole = grid.astype(np.float64)
-    along = bilinear(whole, i, j, 1, v) - bilinear(whole, i, j, 0, v)
-    across = bilinear(whole, i, j, u, 1) - bilinear(whole, i, j, u, 0)
-    np.testing.assert_allclose(found[2:4], along, atol=exact)
-    np.testing.assert_allclose(found[4:], across, atol=exact)
+@WIDTHS
+def test_each_corner_gets_what_is_added_to_it_also_where_cells_are_the_same(grid, width):
+    @njit
+    def add(grid, low, terms):
+        for m in range(uint64(0), uint64(len(low)), uint64(width)):
+            a, b = load(terms[0], m, width), load(terms[1], m, width)
+            c, d = load(terms[2], m, width), load(terms[3], m, width)
+            some = a, b, c, d, a + b, b + c, c + d, d + a
+            add_to_corners(grid, low, m, uint32(2 * NA), some)
 
-
-@pytest.mark.parametrize(("u", "v"), PLACES)
-def test_what_is_added_is_the_transpose_of_what_is_read(grid, u, v):
-    """Each corner gets the gradient times its weight; nothing else changes."""
-    expected, s, t = grid.astype(np.float64), 0.5, -2.0
-    for dj, down in enumerate((1 - v, v)):
-        for di, across in enumerate((1 - u, u)):
-            expected[1 + dj, 2 + di] += down * across * np.array([s, t])
-    flat, low, high, u, v = numbers(grid, 2, 1, u, v)
-    add(flat, low, high, (u, v), (grid.dtype.type(s), grid.dtype.type(t)))
-    np.testing.assert_allclose(grid, expected, atol=1e-6 if grid.dtype == np.float32 else 1e-14)
+    a, b, c, d = terms = np.random.default_rng(1).normal(size=(4, len(CELLS))).astype(grid.dtype)
+    expected = grid.astype(np.float64)
+    whole = np.stack([a, b, c, d, a + b, b + c, c + d, d + a], axis=-1).reshape(-1, 4, 2)
+    for (i, j), each in zip(CELLS, whole):
+        for point, term in zip(corners_of(i, j), each):
+            expected[point] += term
+    add(grid.reshape(-1), offsets(), terms)
+    np.testing.assert_allclose(grid, expected, atol=1e-5 if grid.dtype == np.float32 else 1e-12)

@@ -68,15 +68,18 @@ def run(tables: Tables, given: StepData) -> tuple[Tensor, Tensor, Tables]:
     def part(thread: int, threads: int) -> tuple[Tensor, ...]:
         sums = torch.zeros(len(TERMS), dtype=torch.float64)
         terms = given.terms._replace(sums=sums.numpy())
-        gradients = tuple(torch.zeros_like(each) for each in tables)
+        grids, *others = tables
+        twice = grids.new_zeros(len(grids), 2 * grids.shape[1])
+        gradients = (twice, *(torch.zeros_like(each) for each in others))
         step.run(
             (rank + processes * thread, processes * threads), given.batch, model, terms,
             bundle.Gradients(*(each.numpy() for each in gradients)), pair_px,
         )  # fmt: skip
         return (sums, *gradients)
 
-    sums, *gradients = sums_of(each_thread(part, given.batch.z.size))
-    return sums, torch.from_numpy(pair_px), Tables(*gradients)
+    sums, twice, *gradients = sums_of(each_thread(part, given.batch.z.size))
+    even, odd = twice.chunk(2, dim=1)
+    return sums, torch.from_numpy(pair_px), Tables(even + odd, *gradients)
 
 
 class Known(Function):

@@ -50,7 +50,7 @@ class Model(NamedTuple):
 class Gradients(NamedTuple):
     """Those of a model's numbers that are learned, added to."""
 
-    grids: np.ndarray
+    grids: np.ndarray  # (T, 2 G), in two parts: see `couplings`
     cameras: np.ndarray
     volume: np.ndarray
     first: np.ndarray

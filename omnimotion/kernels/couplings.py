@@ -4,17 +4,20 @@ Conventions. Points are (P, M, 3), frames (P,) index the rows of ``tables`` (T, 
 (T, 4); all are of one precision, in which everything is computed. A row of ``tables`` holds every
 layer's grid, one after the other, each (nb, na, 2): log-scale and shift side by side. ``kept``
 (P, L, M) is what a layer changed, before it did, so that the way back needs no second evaluation.
-Gradients are added to their arrays.
+Gradients are added to their arrays. Those of a row of ``tables`` are two rows, one behind the
+other: the second is what odd cells along a layer's first axis give, since the processor waits
+where what is added to overlaps with what was added to just before.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import float32, uint64
+from numba import float32, int32, uint32, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
+from omnimotion.kernels.lanes import NARROW, load, store
 from omnimotion.kernels.layout import Layout
-from omnimotion.kernels.quads import add_to_cell, read_cell, read_slopes
+from omnimotion.kernels.quads import add_to_corners, corners
 
 FORWARD, INVERSE = np.bool_(False), np.bool_(True)
 """Of numpy's type: for a literal the compiler would make a version of all that it is given to."""
@@ -40,73 +43,102 @@ def _exp(s: Any) -> Any:
 def _locate(a: np.ndarray, b: np.ndarray, size: tuple, work: tuple) -> None:
     """Where in a grid of ``size`` (na, nb) points (a, b) lie: offset of the cell, places in it.
 
-    A loop of its own, as those below: without reads at computed places the compiler makes it
-    work on many points at once.
+    A loop of its own: without reads at computed places the compiler makes it work on many points
+    at once.
     """
     low, u, v = work
     na, nb = size
     for m in range(len(a)):
         i, u[m] = cell(a[m], na)
         j, v[m] = cell(b[m], nb)
-        low[m] = uint64((j * na + i) * 2)
+        low[m] = uint32((j * int32(na) + i) * 2)
 
 
 @kernel
-def _couple(value: np.ndarray, grid: np.ndarray, na: int, inverse: bool, work: tuple) -> None:
-    """One layer changes ``value`` (M,) by what its grid holds at the places in ``work``."""
-    offset, u, v, s, t = work
-    row = uint64(2 * na)
-    for m in range(len(value)):
-        s[m], t[m] = read_cell(grid, offset[m], offset[m] + row, u[m], v[m])
-    if inverse:
-        for m in range(len(value)):
-            value[m] = (value[m] - t[m]) / _exp(s[m])  # undoes what the same _exp did
-    else:
-        for m in range(len(value)):
-            value[m] = value[m] * _exp(s[m]) + t[m]
-
-
-@kernel
-def _slopes(grid: np.ndarray, na: int, work: tuple, slopes: np.ndarray) -> None:
-    """At each place the log-scale, its slopes along u and v, and those of the shift: (5, M)."""
-    offset, u, v = work
-    row = uint64(2 * na)
-    for m in range(len(offset)):
-        low = offset[m]
-        s, _, s_u, t_u, s_v, t_v = read_slopes(grid, low, low + row, u[m], v[m])
-        slopes[0, m], slopes[1, m], slopes[2, m] = s, s_u, s_v
-        slopes[3, m], slopes[4, m] = t_u, t_v
-
-
-@kernel
-def _scatter(grid_g: np.ndarray, na: int, work: tuple, s_g: np.ndarray, t_g: np.ndarray) -> None:
-    """Add gradients of log-scale and shift (M,) to the four grid points around each place."""
-    offset, u, v = work
-    row = uint64(2 * na)
-    for m in range(len(offset)):
-        add_to_cell(grid_g, offset[m], offset[m] + row, (u[m], v[m]), (s_g[m], t_g[m]))
-
-
-@kernel
-def _couple_back(points: tuple, gradients: tuple, kept: np.ndarray, sizes: tuple, inverse: bool,
-                 work: tuple) -> None:  # fmt: skip
-    """The way back through a layer, once `_slopes` are known.
-
-    ``points``: value, a, b, each (M,), and ``gradients`` theirs. The value becomes what it was
-    before the layer; ``work``: slopes, and the gradients of log-scale and shift, written.
+def _locate_back(a: np.ndarray, b: np.ndarray, size: tuple, apart: int, work: tuple) -> None:
+    """As `_locate`, and how fast the places move with a and b, and the cell's offset in gradients,
+    where odd cells lie ``apart`` from even ones.
     """
-    value, a, b = points
-    value_g, a_g, b_g = gradients
-    slopes, s_g, t_g = work
-    for m in range(len(value)):
-        g, scale = value_g[m], _exp(-slopes[0, m] if inverse else slopes[0, m])
-        s_g[m] = -g * value[m] if inverse else g * kept[m] * scale
-        t_g[m] = -g * scale if inverse else g
-        value_g[m] = g * scale
-        value[m] = kept[m]
-    for m in range(len(value)):
-        a_g[m] += slope(a[m], sizes[0]) * (s_g[m] * slopes[1, m] + t_g[m] * slopes[3, m])
-        b_g[m] += slope(b[m], sizes[1]) * (s_g[m] * slopes[2, m] + t_g[m] * slopes[4, m])
+    low, low_g, u, v, slope_a, slope_b = work
+    na, nb = size
+    for m in range(len(a)):
+        i, u[m] = cell(a[m], na)
+        j, v[m] = cell(b[m], nb)
+        low[m] = uint32((j * int32(na) + i) * 2)
+        low_g[m] = uint32((j * int32(na) + i) * 2 + (i & int32(1)) * int32(apart))
+    for m in range(len(a)):
+        slope_a[m], slope_b[m] = slope(a[m], na), slope(b[m], nb)
+
+
+@inline
+def _couple_some(some: Any, value: Any, grid: Any, inverse: Any, work: Any, width: Any) -> None:
+    """`_couple` of points from the first of ``some`` on up to the second, so many at once."""
+    offset, u, v, row = work
+    for m in range(uint64(some[0]), uint64(some[1]), uint64(width)):
+        s, t, s_u, t_u, s_v, t_v, s_uv, t_uv = corners(grid, offset, m, row, width)
+        along_u, along_v = load(u, m, width), load(v, m, width)
+        s, t = s + along_v * (s_v - s), t + along_v * (t_v - t)
+        s_u, t_u = s_u + along_v * (s_uv - s_u), t_u + along_v * (t_uv - t_u)
+        s, t = _exp(s + along_u * (s_u - s)), t + along_u * (t_u - t)
+        before = load(value, m, width)
+        if inverse:
+            store(value, m, (before - t) / s)  # undoes what the same _exp did
+        else:
+            store(value, m, before * s + t)
+
+
+@kernel
+def _couple(value: np.ndarray, grid: np.ndarray, inverse: bool, work: tuple) -> None:
+    """One layer changes ``value`` (M,) by what its grid holds at the places in ``work``."""
+    whole = len(value) - len(value) % NARROW
+    _couple_some((0, whole), value, grid, inverse, work, NARROW)
+    _couple_some((whole, len(value)), value, grid, inverse, work, 1)
+
+
+@inline
+def _couple_some_back(some: Any, values: Any, grids: Any, inverse: Any, work: Any,
+                      width: Any) -> None:  # fmt: skip
+    """`_couple_back` of points from the first of ``some`` on up to the second, so many at once."""
+    value, value_g, kept, a_g, b_g = values
+    offset, offset_g, u, v, slope_a, slope_b, row = work
+    grid, grid_g = grids
+    for m in range(uint64(some[0]), uint64(some[1]), uint64(width)):
+        s, t, s_u, t_u, s_v, t_v, s_uv, t_uv = corners(grid, offset, m, row, width)
+        along_u, along_v = load(u, m, width), load(v, m, width)
+        s_v, t_v, s_uv, t_uv = s_v - s, t_v - t, s_uv - s_u, t_uv - t_u  # off along v
+        s, t = s + along_v * s_v, t + along_v * t_v
+        s_u, t_u = s_u + along_v * s_uv - s, t_u + along_v * t_uv - t
+        s_v, t_v = s_v + along_u * (s_uv - s_v), t_v + along_u * (t_uv - t_v)
+        s = s + along_u * s_u
+        g, before = load(value_g, m, width), load(kept, m, width)
+        if inverse:
+            scale = _exp(-ONE * s)
+            s_g, t_g = -ONE * g * load(value, m, width), -ONE * g * scale
+        else:
+            scale = _exp(s)
+            s_g, t_g = g * before * scale, g
+        store(value_g, m, g * scale)
+        store(value, m, before)
+        store(a_g, m, load(a_g, m, width) + load(slope_a, m, width) * (s_g * s_u + t_g * t_u))
+        store(b_g, m, load(b_g, m, width) + load(slope_b, m, width) * (s_g * s_v + t_g * t_v))
+        s, t = s_g * along_v, t_g * along_v
+        s_g, t_g = s_g - s, t_g - t
+        s_u, t_u, s_uv, t_uv = s_g * along_u, t_g * along_u, s * along_u, t * along_u
+        terms = s_g - s_u, t_g - t_u, s_u, t_u, s - s_uv, t - t_uv, s_uv, t_uv
+        add_to_corners(grid_g, offset_g, m, row, terms)
+
+
+@kernel
+def _couple_back(values: tuple, grids: tuple, inverse: bool, work: tuple) -> None:
+    """The way back through a layer.
+
+    ``values``: what the layer changed, its gradient, what it was before, which it becomes, and the
+    gradients of the two others, added to; each (M,). ``grids``: the layer's, and its gradient.
+    """
+    n_points = len(values[0])
+    whole = n_points - n_points % NARROW
+    _couple_some_back((0, whole), values, grids, inverse, work, NARROW)
+    _couple_some_back((whole, n_points), values, grids, inverse, work, 1)
 
 
 @inline
@@ -188,8 +220,8 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
            kept: np.ndarray) -> None:  # fmt: skip
     """Map points (3, M) of one frame in place; ``kept`` (L, M), empty to keep nothing."""
     n_layers, n_points = len(layout.axis), v.shape[1]
-    place = np.empty((4, n_points), v.dtype)
-    work = (np.empty(n_points, np.uint64), place[0], place[1], place[2], place[3])
+    place = np.empty((2, n_points), v.dtype)
+    work = (np.empty(n_points, np.uint32), place[0], place[1])
     if inverse:
         _turn(v, camera, INVERSE)
     _scale(v, layout.unit, FORWARD)
@@ -202,8 +234,8 @@ def map_frame(v: np.ndarray, camera: np.ndarray, grid: np.ndarray, layout: Layou
             for m in range(n_points):
                 before[m] = value[m]
         na, nb = layout.na[layer], layout.nb[layer]
-        _locate(v[a], v[b], (na, nb), work[:3])
-        _couple(v[axis], grid[layout.start[layer] :], na, inverse, work)
+        _locate(v[a], v[b], (na, nb), work)
+        _couple(v[axis], grid[layout.start[layer] :], inverse, (*work, uint32(2 * na)))
     _scale(v, layout.unit, INVERSE)
     if not inverse:
         _turn(v, camera, FORWARD)
@@ -215,8 +247,8 @@ def frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bo
     """The way back through `map_frame`: each tuple holds values, and their gradient."""
     points, g = v
     n_layers, n_points = len(layout.axis), points.shape[1]
-    place, slopes = np.empty((4, n_points), g.dtype), np.empty((5, n_points), g.dtype)
-    work = (np.empty(n_points, np.uint64), place[0], place[1])
+    offsets, place = np.empty((2, n_points), np.uint32), np.empty((4, n_points), g.dtype)
+    work = (offsets[0], offsets[1], place[0], place[1], place[2], place[3])
     if not inverse:
         _turn_back(points, g, camera[0], camera[1], FORWARD)
     _scale(points, layout.unit, FORWARD)
@@ -225,12 +257,11 @@ def frame_back(v: tuple, camera: tuple, grid: tuple, layout: Layout, inverse: bo
         layer = n_layers - 1 - k if inverse else k
         axis, start = layout.axis[layer], layout.start[layer]
         a, b = _others(axis)
-        size = (layout.na[layer], layout.nb[layer])
-        _locate(points[a], points[b], size, work)
-        _slopes(grid[0][start:], size[0], work, slopes)
-        _couple_back((points[axis], points[a], points[b]), (g[axis], g[a], g[b]), kept[k], size,
-                     inverse, (slopes, place[2], place[3]))  # fmt: skip
-        _scatter(grid[1][start:], size[0], work, place[2], place[3])
+        na, nb = layout.na[layer], layout.nb[layer]
+        _locate_back(points[a], points[b], (na, nb), len(grid[0]), work)
+        values = points[axis], g[axis], kept[k], g[a], g[b]
+        _couple_back(values, (grid[0][start:], grid[1][start:]), inverse,
+                     (*work, uint32(2 * na)))  # fmt: skip
     _scale(points, layout.unit, INVERSE)
     _scale(g, layout.unit, FORWARD)
     if inverse:

@@ -1,4 +1,4 @@
-"""Some float32 numbers as one value, lanes, which the processor works on at once.
+"""Some numbers of one precision as one value, lanes, which the processor works on at once.
 
 The compiler makes loops work on many numbers at once only where it can show that nothing that is
 written is read again. Here that is said: lanes are loaded, computed with by ``+ - *``, with other
@@ -16,16 +16,22 @@ from numba.extending import intrinsic, lower_builtin, register_model, type_calla
 
 NARROW, WIDE = 8, 16  # numbers of a volume cell's corner; points at once
 FLAGS = ("contract", "reassoc", "arcp", "nsz")  # as `cells.FAST`
-FLOAT, INDEX = ir.FloatType(), ir.IntType(32)
+INDEX = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """Of so many numbers."""
+    """Of so many numbers, float32 or float64."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__(name=f"Lanes{width}")
-        self.width = width
-        self.vector = ir.VectorType(FLOAT, width)
+    def __init__(self, width: int, number: Any = types.float32) -> None:
+        super().__init__(name=f"Lanes({width}, {number})")
+        self.width, self.number = width, number
+        self.is_single = number == types.float32
+        self.vector = ir.VectorType(ir.FloatType() if self.is_single else ir.DoubleType(), width)
+
+    @property
+    def align(self) -> int:
+        """Bytes: no more than one number has."""
+        return 4 if self.is_single else 8
 
 
 @register_model(Lanes)
@@ -34,12 +40,10 @@ class _Model(PrimitiveModel):
         super().__init__(manager, kind, kind.vector)
 
 
-def _of(width: Any) -> Lanes:
-    return Lanes(width.literal_value)
-
-
 def _spread(builder: Any, number: Any, kind: Lanes) -> Any:
-    """One number in all lanes."""
+    """One number, as precise or less, in all lanes."""
+    if number.type != kind.vector.element:
+        number = builder.fpext(number, kind.vector.element)
     one = builder.insert_element(ir.Constant(kind.vector, ir.Undefined), number, INDEX(0))
     zeros = ir.Constant(ir.VectorType(INDEX, kind.width), [0] * kind.width)
     return builder.shuffle_vector(one, one, zeros)
@@ -52,8 +56,9 @@ def _operator(symbol: Callable, make: str) -> None:
     def typed(context: Any) -> Any:
         def typer(a: Any, b: Any) -> Any:
             kind = a if isinstance(a, Lanes) else b
-            is_known = isinstance(kind, Lanes) and {a, b} <= {kind, types.float32}
-            return kind if is_known else None
+            if not isinstance(kind, Lanes):
+                return None
+            return kind if {a, b} <= {kind, kind.number, types.float32} else None
 
         return typer
 
@@ -63,13 +68,13 @@ def _operator(symbol: Callable, make: str) -> None:
                 for own, each in zip(signature.args, arguments))  # fmt: skip
         return getattr(builder, make)(a, b, flags=FLAGS)
 
-    for pair in ((Lanes, Lanes), (Lanes, types.float32), (types.float32, Lanes)):
+    for pair in ((Lanes, Lanes), (Lanes, types.Float), (types.Float, Lanes)):
         lower_builtin(symbol, *pair)(lower)
 
 
 for symbol, make in (
     (operator.add, "fadd"), (operator.iadd, "fadd"), (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
+    (operator.mul, "fmul"), (operator.truediv, "fdiv"),
 ):  # fmt: skip
     _operator(symbol, make)
 
@@ -84,12 +89,12 @@ def _place(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind
 @intrinsic(prefer_literal=True)
 def load(typing: Any, array: Any, index: Any, width: Any) -> Any:
     """So many lanes from ``index`` on."""
-    kind = _of(width)
+    kind = Lanes(width.literal_value, array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, where, _ = arguments
         found = builder.load(_place((context, builder), array, target, where, kind))
-        found.align = 4  # bytes: no more than one number has
+        found.align = kind.align
         return found
 
     return kind(array, index, width), generate
@@ -102,7 +107,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, where, numbers = arguments
         place = _place((context, builder), array, target, where, value)
-        builder.store(numbers, place, align=4)
+        builder.store(numbers, place, align=value.align)
         return context.get_dummy_value()
 
     return types.void(array, index, value), generate
@@ -111,12 +116,12 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 @intrinsic(prefer_literal=True)
 def spread(typing: Any, number: Any, width: Any) -> Any:
     """One number in so many lanes."""
-    kind = _of(width)
+    kind = Lanes(width.literal_value, number)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _spread(builder, arguments[0], kind)
 
-    return kind(types.float32, width), generate
+    return kind(number, width), generate
 
 
 @intrinsic
@@ -145,7 +150,7 @@ def total(typing: Any, value: Any) -> Any:
             whole = builder.fadd(*halves, flags=FLAGS)
         return builder.extract_element(whole, INDEX(0))
 
-    return types.float32(value), generate
+    return value.number(value), generate
 
 
 # several lanes at once: tuples, of a length that the compiler knows ------------------------------
@@ -172,8 +177,8 @@ def _plus(builder: Any, a: Any, b: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def zeros(typing: Any, count: Any, width: Any) -> Any:
-    """So many lanes of zeros."""
-    kind = types.UniTuple(_of(width), count.literal_value)
+    """So many lanes of zeros, float32."""
+    kind = types.UniTuple(Lanes(width.literal_value), count.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         nothing = ir.Constant(kind.dtype.vector, None)
@@ -185,14 +190,14 @@ def zeros(typing: Any, count: Any, width: Any) -> Any:
 @intrinsic(prefer_literal=True)
 def load_rows(typing: Any, array: Any, index: Any, step: Any, count: Any, width: Any) -> Any:
     """So many lanes from ``index`` on, from ``index + step`` on, and so on."""
-    kind = types.UniTuple(_of(width), count.literal_value)
+    kind = types.UniTuple(Lanes(width.literal_value, array.dtype), count.literal_value)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found, at = [], arguments[1]
         for _ in range(kind.count):
             place = _place((context, builder), array, arguments[0], at, kind.dtype)
             found.append(builder.load(place))
-            found[-1].align = 4
+            found[-1].align = kind.dtype.align
             at = builder.add(at, arguments[2])
         return context.make_tuple(builder, kind, found)
 
@@ -207,7 +212,7 @@ def store_rows(typing: Any, array: Any, index: Any, step: Any, several: Any) -> 
         at = arguments[1]
         for numbers in _unpacked(builder, arguments[3], several.count):
             place = _place((context, builder), array, arguments[0], at, several.dtype)
-            builder.store(numbers, place, align=4)
+            builder.store(numbers, place, align=several.dtype.align)
             at = builder.add(at, arguments[2])
         return context.get_dummy_value()
 

@@ -1,8 +1,9 @@
-"""A cell of a motion grid, as the processor takes four numbers side by side: at once.
+"""Cells of a motion grid, some at once: what their corners hold, and what is added to them.
 
 A grid (nb, na, 2) is read flat. From ``low`` on lie log-scale and shift of a cell's first corner
-and of the next along ``u``: (s, t, s', t'); from ``high`` on those of the two corners beyond them
-along ``v``. The compiler does not see by itself that these can be read, and added to, as one.
+and of the next along ``u``: a quad (s, t, s', t'); a ``row`` further on that of the two corners
+beyond them along ``v``. A quad is loaded, and stored, as one; quads of several cells are turned
+into lanes, of each number of all cells, and back.
 """
 
 from typing import Any
@@ -11,125 +12,105 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-FLAGS = ("contract", "reassoc", "arcp", "nsz")  # as `cells.FAST`
-FIRST, SECOND = (0, 1), (2, 3)  # the two corners of a quad
+from omnimotion.kernels.lanes import FLAGS, INDEX, NARROW, Lanes
+
+QUAD, CORNERS = 4, 8  # numbers of a quad, and of a cell
+PAIRED = ([0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15])
+"""Of two vectors of two quads each: their first numbers next to one another, and their last."""
+JOINED = ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
 
 
-class _Quads:
-    """Makes code for arithmetic on vectors."""
+class _Cells:
+    """Makes code for the cells at ``width`` offsets from ``offsets[m]`` on, and beyond a row."""
 
-    def __init__(self, context: Any, builder: Any, number: Any) -> None:
-        self.context, self.builder = context, builder
-        self.number = context.get_value_type(number)
+    def __init__(self, maker: tuple[Any, Any], kind: Lanes, arrays: tuple, where: Any) -> None:
+        (self.context, self.builder), self.kind = maker, kind
+        grid, offsets, m, row = where
+        self.grid = self._data(arrays[0], grid)
+        first = self.builder.gep(self._data(arrays[1], offsets), [m])
+        low = [self.builder.load(self.builder.gep(first, [INDEX(k)])) for k in range(kind.width)]
+        self.places = [low, [self.builder.add(each, row) for each in low]]
+        self.quad = ir.VectorType(kind.vector.element, QUAD)
 
-    def pointer(self, array_type: Any, array: Any, index: Any) -> Any:
-        """To the four numbers from ``index`` on."""
-        data = self.context.make_array(array_type)(self.context, self.builder, array).data
-        place = self.builder.gep(data, [index])
-        return self.builder.bitcast(place, ir.VectorType(self.number, 4).as_pointer())
+    def _data(self, array_type: Any, array: Any) -> Any:
+        return self.context.make_array(array_type)(self.context, self.builder, array).data
 
-    def load(self, pointer: Any) -> Any:
-        """What lies there."""
-        quad = self.builder.load(pointer)
-        quad.align = self._align
-        return quad
+    def _pointer(self, place: Any) -> Any:
+        place = self.builder.gep(self.grid, [place])
+        return self.builder.bitcast(place, self.quad.as_pointer())
 
-    def store(self, quad: Any, pointer: Any) -> None:
-        """Put it there."""
-        self.builder.store(quad, pointer, align=self._align)
-
-    @property
-    def _align(self) -> int:
-        """Bytes: no more than one number has."""
-        return 4 if isinstance(self.number, ir.FloatType) else 8
-
-    def vector(self, *numbers: Any) -> Any:
-        """Of these numbers."""
-        found = ir.Constant(ir.VectorType(self.number, len(numbers)), ir.Undefined)
-        for k, number in enumerate(numbers):
-            found = self.builder.insert_element(found, number, _index(k))
+    def load(self, side: int) -> list[Any]:
+        """A quad of each cell, of the near side along v or the far one."""
+        found = [self.builder.load(self._pointer(place)) for place in self.places[side]]
+        for each in found:
+            each.align = self.kind.align
         return found
 
-    def corner(self, quad: Any, which: tuple[int, int]) -> Any:
-        """Log-scale and shift of one."""
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), 2), list(which))
-        return self.builder.shuffle_vector(quad, quad, mask)
+    def add(self, side: int, quads: list[Any]) -> None:
+        """Add to a quad of each cell, one after the other, since cells may be the same."""
+        for place, quad in zip(self.places[side], quads):
+            pointer = self._pointer(place)
+            before = self.builder.load(pointer)
+            before.align = self.kind.align
+            self.builder.store(self.builder.fadd(before, quad, flags=FLAGS), pointer,
+                               align=self.kind.align)  # fmt: skip
 
-    def numbers(self, vector: Any) -> list[Any]:
-        """Of a vector."""
-        return [self.builder.extract_element(vector, _index(k)) for k in range(vector.type.count)]
+    def shuffle(self, a: Any, b: Any, order: list[int]) -> Any:
+        """Numbers of two vectors."""
+        kinds = ir.VectorType(INDEX, len(order))
+        return self.builder.shuffle_vector(a, b, ir.Constant(kinds, order))
 
-    def add(self, a: Any, b: Any) -> Any:
-        """a + b, each with each."""
-        return self.builder.fadd(a, b, flags=FLAGS)
+    def turned(self, four: list[Any]) -> list[Any]:
+        """Of four vectors of two quads each, four of one number of all: or the other way."""
+        a, b, c, d = four
+        (p, q), (r, s) = ([self.shuffle(*pair, order) for order in PAIRED]
+                          for pair in ((a, b), (c, d)))  # fmt: skip
+        return [self.shuffle(*pair, order) for pair in ((p, r), (q, s)) for order in JOINED]
 
-    def subtract(self, a: Any, b: Any) -> Any:
-        """a - b, each with each."""
-        return self.builder.fsub(a, b, flags=FLAGS)
+    def lanes(self, quads: list[Any]) -> list[Any]:
+        """The four numbers of quads, each in lanes of all cells."""
+        if self.kind.width == 1:
+            return [self.shuffle(quads[0], quads[0], [k]) for k in range(QUAD)]
+        half = NARROW // 2
+        return self.turned([self.shuffle(quads[k], quads[k + half], list(range(NARROW)))
+                            for k in range(half)])  # fmt: skip
 
-    def multiply(self, a: Any, b: Any) -> Any:
-        """a b, each with each."""
-        return self.builder.fmul(a, b, flags=FLAGS)
-
-    def between(self, a: Any, off: Any, share: Any) -> Any:
-        """``a`` and a share of what is ``off`` from it."""
-        return self.add(a, self.multiply(off, self.vector(*[share] * a.type.count)))
-
-
-def _index(k: int) -> Any:
-    return ir.Constant(ir.IntType(32), k)
-
-
-@intrinsic
-def read_cell(typing: Any, grid: Any, low: Any, high: Any, u: Any, v: Any) -> Any:
-    """Log-scale and shift at a place (u, v) of a cell."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        quads, (array, first, beyond, u, v) = _Quads(context, builder, grid.dtype), arguments
-        here, there = (quads.load(quads.pointer(grid, array, at)) for at in (first, beyond))
-        along = quads.between(here, quads.subtract(there, here), v)
-        a, b = quads.corner(along, FIRST), quads.corner(along, SECOND)
-        found = quads.between(a, quads.subtract(b, a), u)
-        return context.make_tuple(builder, signature.return_type, quads.numbers(found))
-
-    return types.UniTuple(grid.dtype, 2)(grid, low, high, u, v), generate
+    def quads(self, lanes: list[Any]) -> list[Any]:
+        """The way back."""
+        if self.kind.width == 1:
+            s, t, s_u, t_u = lanes
+            first, second = self.shuffle(s, t, [0, 1]), self.shuffle(s_u, t_u, [0, 1])
+            return [self.shuffle(first, second, list(range(QUAD)))]
+        half, whole = NARROW // 2, self.turned(lanes)
+        return [self.shuffle(each, each, list(range(start, start + half)))
+                for start in (0, half) for each in whole]  # fmt: skip
 
 
-@intrinsic
-def read_slopes(typing: Any, grid: Any, low: Any, high: Any, u: Any, v: Any) -> Any:
-    """Log-scale and shift at a place of a cell, their slopes along u, and those along v."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        quads, (array, first, beyond, u, v) = _Quads(context, builder, grid.dtype), arguments
-        here, there = (quads.load(quads.pointer(grid, array, at)) for at in (first, beyond))
-        off = quads.subtract(there, here)
-        along = quads.between(here, off, v)
-        a, b = quads.corner(along, FIRST), quads.corner(along, SECOND)
-        slope_u = quads.subtract(b, a)
-        value = quads.between(a, slope_u, u)
-        a, b = quads.corner(off, FIRST), quads.corner(off, SECOND)
-        slope_v = quads.between(a, quads.subtract(b, a), u)
-        found = [number for each in (value, slope_u, slope_v) for number in quads.numbers(each)]
-        return context.make_tuple(builder, signature.return_type, found)
-
-    return types.UniTuple(grid.dtype, 6)(grid, low, high, u, v), generate
-
-
-@intrinsic
-def add_to_cell(typing: Any, grid: Any, low: Any, high: Any, place: Any, g: Any) -> Any:
-    """Add to the corners of a cell what a gradient ``g`` of log-scale and shift at a ``place``,
-    (u, v), gives them.
+@intrinsic(prefer_literal=True)
+def corners(typing: Any, grid: Any, offsets: Any, m: Any, row: Any, width: Any) -> Any:
+    """Log-scale and shift of a cell's first corner, of the next along u, of that along v, and of
+    the one beyond both: lanes of as many cells, from ``offsets[m]`` on; one or `NARROW`.
     """
+    kind = Lanes(width.literal_value, grid.dtype)
+    found = types.UniTuple(kind, CORNERS)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        quads, (array, first, beyond, *pairs) = _Quads(context, builder, grid.dtype), arguments
-        (u, v), (s, t) = ([builder.extract_value(pair, k) for k in range(2)] for pair in pairs)
-        rest = quads.subtract(ir.Constant(quads.number, 1.0), u)
-        weighed = quads.multiply(quads.vector(s, t, s, t), quads.vector(rest, rest, u, u))
-        far = quads.multiply(weighed, quads.vector(v, v, v, v))
-        for at, part in ((first, quads.subtract(weighed, far)), (beyond, far)):
-            pointer = quads.pointer(grid, array, at)
-            quads.store(quads.add(quads.load(pointer), part), pointer)
+        cells = _Cells((context, builder), kind, (grid, offsets), arguments[:4])
+        numbers = [lanes for side in range(2) for lanes in cells.lanes(cells.load(side))]
+        return context.make_tuple(builder, found, numbers)
+
+    return found(grid, offsets, m, row, width), generate
+
+
+@intrinsic
+def add_to_corners(typing: Any, grid: Any, offsets: Any, m: Any, row: Any, terms: Any) -> Any:
+    """Add lanes, in the order of `corners`, to what the cells' corners hold."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        cells = _Cells((context, builder), terms.dtype, (grid, offsets), arguments[:4])
+        numbers = [builder.extract_value(arguments[4], k) for k in range(CORNERS)]
+        for side, start in enumerate((0, QUAD)):
+            cells.add(side, cells.quads(numbers[start : start + QUAD]))
         return context.get_dummy_value()
 
-    return types.void(grid, low, high, place, g), generate
+    return types.void(grid, offsets, m, row, terms), generate
