@@ -66,6 +66,24 @@ def test_what_is_not_above_zero_is_shut_and_nan_lets_pass(width):
         assert np.array_equal(result[:width], expected[:width])
 
 
+def test_an_array_with_gaps_is_refused(width):
+    """Its numbers are not where lanes are read and written."""
+
+    @njit
+    def read(a):
+        return total(load(a, 0, width))
+
+    @njit
+    def write(a):
+        store(a, 0, spread(float32(0.5), width))
+
+    for call in (read, write):
+        call(numbers(64))
+        for gaps in (numbers(64)[::2], numbers(8, 8).T):
+            with pytest.raises(Exception, match="expected an array without gaps"):
+                call(gaps)
+
+
 def test_rows_are_weighed_and_added_to(width):
     @njit
     def act(a, weights, result):

@@ -79,11 +79,22 @@ for symbol, make in (
     _operator(symbol, make)
 
 
-def _place(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind: Any) -> Any:
-    """A pointer to lanes of an array; ``maker``: numba's context and builder of code."""
+def data_of(maker: tuple[Any, Any], array_type: Any, array: Any) -> Any:
+    """A pointer to an array's first number; ``maker``: numba's context and builder of code.
+
+    Of an array with gaps there would be others in between: TypeError while it is compiled.
+    """
+    if array_type.layout != "C":
+        raise TypeError(f"{array_type}: expected an array without gaps")
     context, builder = maker
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), kind.vector.as_pointer())
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _place(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind: Any) -> Any:
+    """A pointer to lanes of an array."""
+    _, builder = maker
+    place = builder.gep(data_of(maker, array_type, array), [index])
+    return builder.bitcast(place, kind.vector.as_pointer())
 
 
 @intrinsic(prefer_literal=True)
@@ -162,8 +173,8 @@ def _unpacked(builder: Any, several: Any, count: int) -> list[Any]:
 
 def _number(maker: tuple[Any, Any], array_type: Any, place: tuple[Any, Any], k: int) -> Any:
     """The number ``k`` behind a place of an array."""
-    (context, builder), (array, index) = maker, place
-    data = context.make_array(array_type)(context, builder, array).data
+    (_, builder), (array, index) = maker, place
+    data = data_of(maker, array_type, array)
     return builder.load(builder.gep(data, [builder.add(index, ir.Constant(index.type, k))]))
 
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from omnimotion.kernels.lanes import FLAGS, INDEX, NARROW, Lanes
+from omnimotion.kernels.lanes import FLAGS, INDEX, NARROW, Lanes, data_of
 
 QUAD, CORNERS = 4, 8  # numbers of a quad, and of a cell
 PAIRED = ([0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15])
@@ -24,16 +24,13 @@ class _Cells:
     """Makes code for the cells at ``width`` offsets from ``offsets[m]`` on, and beyond a row."""
 
     def __init__(self, maker: tuple[Any, Any], kind: Lanes, arrays: tuple, where: Any) -> None:
-        (self.context, self.builder), self.kind = maker, kind
+        (_, self.builder), self.kind = maker, kind
         grid, offsets, m, row = where
-        self.grid = self._data(arrays[0], grid)
-        first = self.builder.gep(self._data(arrays[1], offsets), [m])
+        self.grid = data_of(maker, arrays[0], grid)
+        first = self.builder.gep(data_of(maker, arrays[1], offsets), [m])
         low = [self.builder.load(self.builder.gep(first, [INDEX(k)])) for k in range(kind.width)]
         self.places = [low, [self.builder.add(each, row) for each in low]]
         self.quad = ir.VectorType(kind.vector.element, QUAD)
-
-    def _data(self, array_type: Any, array: Any) -> Any:
-        return self.context.make_array(array_type)(self.context, self.builder, array).data
 
     def _pointer(self, place: Any) -> Any:
         place = self.builder.gep(self.grid, [place])
