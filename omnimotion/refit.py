@@ -38,5 +38,5 @@ def refit_config(run: Config, asked: Config, free: tuple[str, ...]) -> Config:
     return run.replace(
         **{name: now[name] for name in (*free, *OWN)}, **at_once, num_iters=now["pin_steps"],
         learning_rate=learning_rate(steps // 2, steps, run.fit), decay=before["decay"] ** 0.5,
-        distortion_start=0.0,
+        rate_bound=0.0, distortion_start=0.0,
     )  # fmt: skip

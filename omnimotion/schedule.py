@@ -6,14 +6,17 @@ START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `res
 
 
 def learning_rate(step: int, steps: int, config: FitConfig) -> float:
-    """Linear warm-up, then an exponential fall by ``decay`` over the fit.
+    """Linear warm-up, then an exponential fall by ``decay`` over the fit, bounded while it is high.
 
     Near its full height a rate is one that a fit does not stand for long: of more than
     ``full_rate_steps`` steps, each is smaller by their root, as the sum of random steps would be.
     """
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     long = min(1.0, config.full_rate_steps / steps) ** 0.5 if config.full_rate_steps > 0 else 1.0
-    return config.learning_rate * long * warm * config.decay ** (-step / steps)
+    share = config.decay ** (-step / steps)
+    if config.rate_bound > 0:
+        share = min(share, config.rate_bound)
+    return config.learning_rate * long * warm * share
 
 
 def level_fade(progress: float, config: FitConfig) -> float:

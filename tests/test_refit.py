@@ -105,13 +105,15 @@ def test_other_pins_have_another_folder(tmp_path, pins):
 
 
 def test_the_settings_are_those_of_the_run():
-    run = Config().replace(num_iters=900, decay=16.0, learning_rate=0.04, samples=8, cells=5)
+    run = Config().replace(num_iters=900, decay=16.0, learning_rate=0.04, samples=8, cells=5,
+                           rate_bound=0.5)  # fmt: skip
     config = refit_config(run, Config().replace(pin_steps=70, threads=3, samples=8), FREE)
     assert (config.fit.num_iters, config.fit.samples, config.model.cells) == (70, 8, 5)
     assert config.fit.threads == 3
     first = config.fit.learning_rate
     assert first == pytest.approx(0.01)  # the rate in the middle: 0.04 / 16^0.5
     assert first / config.fit.decay == pytest.approx(0.04 / 16)  # and at the end
+    assert config.fit.rate_bound == 0  # of the beginning, which is over
 
 
 def test_the_rate_is_that_of_a_long_fit():

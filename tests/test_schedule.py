@@ -16,8 +16,8 @@ from omnimotion.schedule import (
 )
 
 FIT = dataclasses.replace(
-    FitConfig(), learning_rate=1e-2, full_rate_steps=0, decay=30.0, warmup=50, first_gap=8,
-    gap_ramp=0.4,
+    FitConfig(), learning_rate=1e-2, rate_bound=0.0, full_rate_steps=0, decay=30.0, warmup=50,
+    first_gap=8, gap_ramp=0.4,
 )  # fmt: skip
 LOSS = dataclasses.replace(
     LossConfig(), photometric=10.0, photometric_ramp=0.5, distortion=4.0, distortion_start=0.4
@@ -45,6 +45,17 @@ def test_of_more_steps_each_is_smaller(steps, share):
         assert learning_rate(step, steps, fit) == pytest.approx(
             share * learning_rate(step, steps, FIT)
         )
+
+
+@pytest.mark.parametrize("bound", [0.5, 0.2, 1.0, 0.0])
+def test_rate_is_bounded_while_it_is_high(bound):
+    """And where it falls below the bound, it is as without one."""
+    fit = dataclasses.replace(FIT, rate_bound=bound)
+    for step in range(0, 1000, 7):
+        warm, free = min(1, (step + 1) / 50), learning_rate(step, 1000, FIT)
+        most = bound or 1.0
+        assert learning_rate(step, 1000, fit) == pytest.approx(min(free, most * 1e-2 * warm))
+    assert learning_rate(999, 1000, fit) == learning_rate(999, 1000, FIT)
 
 
 def test_finer_grids_fade_later_and_more_and_more():
