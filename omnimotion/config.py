@@ -100,8 +100,8 @@ class FitConfig:
     samples: int = setting(16, "samples on a ray", 2, 256)
     learning_rate: float = setting(6e-3, "of the bijection", 1e-7, 1)
     rate_bound: float = setting(
-        -1.0, "the rate is at most this share of learning_rate, until it falls below; 0: no bound, "
-        "-1 by size", -1, 1,
+        -1.0, "share of learning_rate that the rate is at most, until it falls below; 0: no "
+        "bound, -1 by size", -1, 1,
     )  # fmt: skip
     full_rate_steps: int = setting(
         -1, "a fit of so many times as many takes them at a rate lower by the root of that; 0 is "

@@ -6,7 +6,7 @@ START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `res
 
 
 def learning_rate(step: int, steps: int, config: FitConfig) -> float:
-    """Linear warm-up, then an exponential fall by ``decay`` over the fit, bounded while it is high.
+    """Linear warm-up, then an exponential fall by ``decay`` over the fit, at most ``rate_bound``.
 
     Near its full height a rate is one that a fit does not stand for long: of more than
     ``full_rate_steps`` steps, each is smaller by their root, as the sum of random steps would be.
