@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 LOST_POINTS = 8  # points without a match drawn in each pair
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
-ROUGH_RATE = 0.3  # of the rate: below it a fit that grows rough goes on, it may be the video
+ROUGH_RATE = 0.6  # of the rate: below it a fit that grows rough goes on, it may be the video
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
 LOGGED = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",

@@ -13,8 +13,8 @@ from omnimotion.files import atomic_write
 AWAY_PX, AWAY_RATIO = 32.0, 3.0
 """Three lines in a row above this are no accident; of hard clips three are above 9 px, once far
 pairs are drawn."""
-ROUGH_RATIO = 1.6  # of smoothness; in sound fits it rises to 1.35 times the least that it was
-ROUGH_STEPS = 150  # over which it is a mean
+ROUGH_RATIO = 1.4  # of smoothness; in sound fits it rises to 1.3 times the least that it was
+ROUGH_STEPS = 300  # over which it is a mean
 SETTLED = 200  # steps until it is no longer that of a map that does nothing
 
 

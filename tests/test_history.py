@@ -34,7 +34,14 @@ def test_the_first_steps_do_not_count(tmp_path):
     """A map that does nothing is smooth."""
     first = round(SETTLED / 50) - 1
     assert not history(tmp_path, [0.01] * first + [2.0] * 40).grew_rough()
-    assert history(tmp_path, [2.0] * first + [1.0] * 40 + [1.1 * ROUGH_RATIO] * 3).grew_rough()
+    rough = [1.1 * ROUGH_RATIO] * (ROUGH_STEPS // 50)
+    assert history(tmp_path, [2.0] * first + [1.0] * 40 + rough).grew_rough()
+
+
+def test_one_line_more_says_little(tmp_path):
+    """It is of one step, whatever was drawn in that."""
+    once = [1.0] * 40 + [1.0 + 0.9 * (ROUGH_RATIO - 1) * ROUGH_STEPS / 50]
+    assert not history(tmp_path, once).grew_rough()
 
 
 def test_of_few_lines_and_of_those_of_earlier_versions_nothing_is_said(tmp_path):
