@@ -44,4 +44,3 @@ def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Con
     if steps == 0:
         raise ConfigError("steps_per_frame: 0, expected 1 or more, or -1 for what the size needs")
     return config.replace(num_iters=steps)
-
