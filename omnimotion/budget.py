@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 BUDGETED = ("num_iters", "pairs")
 """Settings that a budget decides."""
-WARMUP, TIMED = 4, 24  # steps of a trial: the first ones compile and allocate
+WARMUP, TIMED = 4, 100  # steps of a trial: the first ones compile and allocate
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
 MOST = 4  # times the usual steps: with time for more, the fit ends early
