@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 BUDGETED = ("num_iters", "pairs")
 """Settings that a budget decides."""
 WARMUP, TIMED = 4, 100  # steps of a trial: the first ones compile and allocate
+GOLDEN = 0.6180339887  # its multiples, less their whole part, spread evenly however many
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
 MOST = 4  # times the usual steps: with time for more, the fit ends early
@@ -102,10 +103,10 @@ def step_seconds(trial: Fit, limit_s: float) -> float:
 
 
 def _timed_step(trial: Fit, count: int, limit_s: float) -> float:
-    """The mean of up to ``count`` steps, spread over the whole fit: later ones take longer."""
+    """The mean of up to ``count`` steps: later ones take longer, so any few are spread evenly."""
     began, steps = time.perf_counter(), trial.config.fit.num_iters
     for done in range(1, count + 1):
-        trial.step = (done - 1) * steps // count
+        trial.step = int(done * GOLDEN % 1 * steps)
         _, loss = trial.advance()
         if time.perf_counter() - began > limit_s:
             break
