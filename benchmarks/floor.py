@@ -191,7 +191,7 @@ def step_table(
     lines = [
         f"## {name}: {step.pairs} x {step.points} rays of {step.samples} samples", "",
         "| part | MFLOP in products | other MFLOP | MB | cells, read and added to, 1000 | "
-        "floor, ms | by its | profile, ms | H200, us |",
+        "floor, ms | by its | timed, ms | H200, us |",
         "|" + " --- |" * 9,
     ]  # fmt: skip
     floors = {part: 1e3 * seconds(work, here) for part, work in parts.items()}

@@ -4,9 +4,9 @@
 
 renders the example clip (or takes ``--scene`` and ``--clip``), times a step of each bijection and
 backend at equal batch and samples, lets the grid and the paper's networks (``configs/paper.txt``)
-fit for ``--seconds`` each while scoring them now and then (scoring does not count), and times a
-dense query. Cases are timed in turns, so that a machine that slows down slows all of them. Ends
-within 8 minutes by default and prints its table last.
+fit for ``--seconds`` each while scoring them now and then, on a CPU the networks only at the end
+(scoring does not count), and times a dense query. Cases are timed in turns, so that a machine that
+slows down slows all of them. Ends within 8 minutes by default and prints its table last.
 """
 
 import argparse

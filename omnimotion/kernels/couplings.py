@@ -15,7 +15,7 @@ import numpy as np
 from numba import float32, int32, uint32, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
-from omnimotion.kernels.lanes import NARROW, load, store
+from omnimotion.kernels.lanes import NARROW, SINGLE, load, store
 from omnimotion.kernels.layout import Layout
 from omnimotion.kernels.quads import add_to_corners, corners
 
@@ -92,7 +92,7 @@ def _couple(value: np.ndarray, grid: np.ndarray, inverse: bool, work: tuple) -> 
     """One layer changes ``value`` (M,) by what its grid holds at the places in ``work``."""
     whole = len(value) - len(value) % NARROW
     _couple_some((0, whole), value, grid, inverse, work, NARROW)
-    _couple_some((whole, len(value)), value, grid, inverse, work, 1)
+    _couple_some((whole, len(value)), value, grid, inverse, work, SINGLE)
 
 
 @inline
@@ -138,7 +138,7 @@ def _couple_back(values: tuple, grids: tuple, inverse: bool, work: tuple) -> Non
     n_points = len(values[0])
     whole = n_points - n_points % NARROW
     _couple_some_back((0, whole), values, grids, inverse, work, NARROW)
-    _couple_some_back((whole, n_points), values, grids, inverse, work, 1)
+    _couple_some_back((whole, n_points), values, grids, inverse, work, SINGLE)
 
 
 @inline

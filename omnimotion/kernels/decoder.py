@@ -13,6 +13,7 @@ from numba import uint64
 
 from omnimotion.kernels.cells import ZERO, inline, kernel
 from omnimotion.kernels.lanes import (
+    SINGLE,
     WIDE,
     add_products,
     add_weighed,
@@ -28,7 +29,6 @@ from omnimotion.kernels.lanes import (
 
 FEATURES = 8  # the default
 DENSITY, WITH_COLOUR = 1, 4  # outputs
-SINGLE = 1  # lanes for what is left behind the last wide ones
 
 
 @inline

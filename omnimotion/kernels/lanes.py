@@ -14,8 +14,10 @@ from numba import types
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
-NARROW, WIDE = 8, 16  # numbers of a volume cell's corner; points at once
-FLAGS = ("contract", "reassoc", "arcp", "nsz")  # as `cells.FAST`
+from omnimotion.kernels.cells import FAST
+
+SINGLE, NARROW, WIDE = 1, 8, 16  # what is left over; numbers of a volume cell's corner; points
+FLAGS = tuple(sorted(FAST))
 INDEX = ir.IntType(32)
 
 

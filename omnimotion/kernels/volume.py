@@ -10,9 +10,7 @@ import numpy as np
 from numba import int64, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
-from omnimotion.kernels.lanes import NARROW, load, store, total
-
-SINGLE = 1  # lanes for any number of features but the usual one, which the compiler knows
+from omnimotion.kernels.lanes import NARROW, SINGLE, load, store, total
 
 
 @inline
