@@ -2,23 +2,29 @@
 
     python benchmarks/confidence.py --work DIR [--validate CLIP SCENE RUN]... [--out RESULT]
 
-renders, preprocesses and fits the clips of `FITS`, good fits and bad ones, skipping what DIR has
-already; finds the weights on them and prints them as the constants of the module. What the module
-holds is then held against clips that the weights have never seen: CLIP a folder with ground truth,
-SCENE and RUN a fit of it. RESULT.md and RESULT.png say how well it does.
+renders the clips of `FITS`, wears them as cameras and codecs do, preprocesses and fits them, good
+fits and bad ones, skipping what DIR has already; finds the weights on them and prints them as the
+constants of the module. What the module holds is then held against clips that the weights have
+never seen: CLIP a folder with ground truth, SCENE and RUN a fit of it. RESULT.md and RESULT.png
+say how well it does.
 
 Refined tracks depend on the confidence of the scene alone: where the weights of SCENE change, put
 them into the module and run again for the others.
 """
 
 import argparse
+import io
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from omnimotion import metrics
 from omnimotion.confidence import (
@@ -72,7 +78,8 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("SCENE", SCENE, False, ("hidden", "cycle", "spread", "path")),
     Question("REFINED", REFINED, True, Evidence._fields),
-    Question("SEEN", SEEN, True, ("hidden", "cycle", "unmatched", "colour", "contrast")),
+    Question("SEEN", SEEN, True, ("hidden", "cycle", "spread", "unmatched", "unlike", "colour",
+                                  "contrast")),
 )
 
 
@@ -126,7 +133,9 @@ def made(work: Path) -> list[tuple[Path, Path]]:
     for plan in FITS:
         clip = work / str(plan.seed)
         if not (clip / "gt.npz").is_file():
-            write_clip(render_clip(plan.seed, plan.n_frames, plan.size), clip)
+            rendered = render_clip(plan.seed, plan.n_frames, plan.size)
+            random = np.random.default_rng(plan.seed)
+            write_clip(replace(rendered, frames=filmed(rendered.frames, random)), clip)
         if not (clip / "scene" / "scene.json").is_file():
             command("preprocess", clip / "frames", "--scene", clip / "scene", "--flow", "dis")
         for steps in plan.steps:
@@ -137,6 +146,25 @@ def made(work: Path) -> list[tuple[Path, Path]]:
                         "--preview_every=0")  # fmt: skip
             fits.append((clip, run))
     return fits
+
+
+def filmed(frames: Iterable[np.ndarray], random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Frames uint8 (H, W, 3) as a camera and a codec would leave them, each clip in its own way.
+
+    Exposure and white balance drift, the lens blurs, more or less as it focuses, the sensor adds
+    noise, and the codec leaves its blocks. Weights of rendered frames as they are take every
+    difference of colour for another point's.
+    """
+    drift, blur = random.uniform(0, 0.015), random.uniform(0.3, 0.9)
+    noise, quality = random.uniform(0.5, 4), int(random.integers(40, 95))
+    gain = np.ones(3)
+    for frame in frames:
+        gain = gain * np.exp(drift * (random.normal() + 0.3 * random.normal(size=3)))
+        light = cv2.GaussianBlur(frame * gain, (0, 0), blur * random.uniform(0.7, 1.3))
+        levels = (light + random.normal(0, noise, frame.shape)).clip(0, 255).astype(np.uint8)
+        coded = io.BytesIO()
+        Image.fromarray(levels).save(coded, "JPEG", quality=quality)
+        yield np.asarray(Image.open(coded))
 
 
 def command(name: str, *arguments: "str | Path") -> None:

@@ -145,7 +145,7 @@ class _Votes:
     def __init__(
         self, index: SceneIndex, refiner: Refiner, given: Iterable[np.ndarray], step: int
     ) -> None:
-        self.matches, self.images = refiner.matches, refiner.patches
+        self.matches, self.views = refiner.matches, refiner.patches.views
         self.size, self.stored = index.original_size, index.size
         self.side = max(step, -(-max(self.size) // CELLS))
         width, height = (-(-length // self.side) for length in self.size)
@@ -198,7 +198,7 @@ class _Votes:
 
     def colours(self, j: int) -> np.ndarray:
         """Colours (h, w, 3) of a frame's cells, in [0, 1]."""
-        return self.averaged(self.images.frame(j).astype(np.float32) / 255)
+        return self.averaged(self.views.frame(j).astype(np.float32) / 255)
 
     def decided(self, shares: Shares) -> np.ndarray:
         """The label (H, W) of which each pixel has most."""

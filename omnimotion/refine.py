@@ -17,6 +17,7 @@ from omnimotion.parts import in_parts
 from omnimotion.past import Past
 from omnimotion.patches import Patches
 from omnimotion.pins import Pins
+from omnimotion.pixels import Pixels
 from omnimotion.pose_graph import refine
 from omnimotion.scene import Snapshot
 
@@ -65,9 +66,10 @@ def joined(parts: list[Found], n_frames: int) -> Found:
 class Refiner:
     """Reads the video of a scene along tracks; tracks of pinned points go through their pins."""
 
-    def __init__(self, matches: Matches, patches: Patches, pins: Pins | None = None) -> None:
-        self.matches = matches
-        self.patches = patches
+    def __init__(
+        self, matches: Matches, patches: Patches, pixels: Pixels, pins: Pins | None = None
+    ) -> None:
+        self.matches, self.patches, self.pixels = matches, patches, pixels
         self.pins = pins
         self.size = patches.size
         self.frame = Frame(*self.size)
@@ -96,10 +98,10 @@ class Refiner:
         t = np.arange(carried.shape[2])
         near = (np.abs(t - frames[:, None]) <= NEAR_FRAMES) & (t != frames[:, None])  # (q, T)
         q, at = np.nonzero(near)
-        colours = self.patches.colours(frames, xy)[:, :1]  # as they are: light is the same yet
+        colours = self.pixels.colours(frames, xy)[:, :1]  # as they are: light is the same yet
         off = np.full((*near.shape, carried.shape[1]), np.nan)
         places = carried.transpose(0, 2, 1, 3)[near]
-        off[near] = self.patches.recoloured(colours[q], at, places)[..., 0]
+        off[near] = self.pixels.recoloured(colours[q], at, places)[..., 0]
         off = PX_PER_COLOUR * off.transpose(0, 2, 1)
         return _mean(off, np.isfinite(off))
 
@@ -159,9 +161,9 @@ class Refiner:
         t (q,).
         """
         count, n_frames = xy.shape[:2]
-        colours = self.patches.colours(t, own).repeat_interleave(n_frames, 0)
+        colours = self.pixels.colours(t, own).repeat_interleave(n_frames, 0)
         every = np.tile(np.arange(n_frames), count)
-        off = self.patches.recoloured(colours, every, xy.reshape(-1, 1, 2))
+        off = self.pixels.recoloured(colours, every, xy.reshape(-1, 1, 2))
         return np.sqrt(off).reshape(count, n_frames, 2)
 
     def _followed(

@@ -24,10 +24,12 @@ from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
 from omnimotion.patches import Patches
 from omnimotion.pins import Pins
+from omnimotion.pixels import Pixels
 from omnimotion.rays import locate, surface_at
 from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Asked, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
+from omnimotion.views import Views
 
 RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is about
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
@@ -60,7 +62,7 @@ class Tracker:
     ) -> None:  # fmt: skip
         self.scene = scene.eval()
         self.index = index
-        self.refiner = Refiner(Matches(store), Patches(store), pins) if store else None
+        self.refiner = _refiner(store, pins) if store else None
         self.meta = meta or {}
         self.frame = Frame(*index.size)
         self.device = scene.camera_start.device
@@ -196,6 +198,11 @@ class Tracker:
         evidence = torch.stack(evidence_of(now, frames, own - off, others, there), dim=-1)
         fields = self.frame.to_pixels(there.xy + off), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))
+
+
+def _refiner(store: SceneStore, pins: Pins | None) -> Refiner:
+    views = Views(store)
+    return Refiner(Matches(store), Patches(views), Pixels(views), pins)
 
 
 def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> QueryPoints:

@@ -26,9 +26,9 @@ LEVELS = (
     "dense overlay ground_truth report_page",
     "scene video video_writer evaluation synthetic masks depth_maps formats known",
     "flow checkpoint rays pins refit",
-    "batch cameras correspondences evidence matches masked patches asking footage memory "
-    "window_store",
-    "guard history losses pose_graph supervision",
+    "batch cameras correspondences evidence matches masked asking footage memory "
+    "views window_store",
+    "guard history losses patches pixels pose_graph supervision",
     "compiled_loss past",
     "handover refine step_loss",
     "tracker",

@@ -1,5 +1,9 @@
 """Confidence: a probability, certain at the query, and never raised by what speaks against it."""
 
+import runpy
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -207,3 +211,25 @@ def test_reliability_of_nothing():
     table = metrics.reliability(np.zeros(0), np.zeros(0, bool), 4)
     assert (table[:, 0] == 0).all()
     assert np.isnan(metrics.calibration_error(table))
+
+
+# the clips that weights come from ---------------------------------------------------------------
+
+
+def test_worn_frames_show_the_same_in_other_light_and_less_sharply():
+    """A still checkerboard: its squares stay where they are, no frame is like another."""
+    module = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "confidence.py"))
+    y, x = np.mgrid[:48, :64] // 16
+    square = (60 + 100 * ((x + y) % 2)).astype(np.uint8)
+    still = np.tile(square[..., None], (6, 1, 1, 3))
+
+    def worn(seed):
+        return np.stack(list(module["filmed"](still, np.random.default_rng(seed))))
+
+    for seed in range(4):
+        found = worn(seed)
+        assert (found.shape, found.dtype) == (still.shape, np.uint8)
+        for frame in found:
+            assert np.corrcoef(frame.ravel(), still[0].ravel())[0, 1] > 0.9
+        assert all((frame != other).mean() > 0.1 for frame, other in pairwise(found))
+        np.testing.assert_array_equal(found, worn(seed))

@@ -9,6 +9,7 @@ import torch
 from omnimotion.past import Looks, Past
 from omnimotion.patches import OFFSETS, Patches, Template
 from omnimotion.pose_graph import refine
+from omnimotion.views import Views
 
 BESIDE, N_FRAMES, PX = 5, 8, 0.5  # PX: pixels of a frame of 256 in one of the store's
 OFF = np.array([6.0, -2.0])  # of the tracks where they come to the window, the store's pixels
@@ -171,7 +172,7 @@ def test_a_window_is_searched_for_what_the_query_looks_like(truth):
 
     def patches(frames):
         index = SimpleNamespace(size=(80, 80), n_frames=len(frames))
-        return Patches(SimpleNamespace(index=index, frame=lambda t: image(frames[t])))
+        return Patches(Views(SimpleNamespace(index=index, frame=lambda t: image(frames[t]))))
 
     template = patches(range(1)).template(np.array([0]), query)
     past = past_of(truth[:1], True)[0]._replace(

@@ -7,6 +7,7 @@ import pytest
 
 from omnimotion import patches as module
 from omnimotion.patches import Patches
+from omnimotion.views import Views
 
 SIZE = 160, 120
 CENTRE = np.array(SIZE) / 2
@@ -45,7 +46,7 @@ def image(t, size=SIZE):
 
 def patches(frame=image, size=SIZE):
     index = SimpleNamespace(size=size, n_frames=N_FRAMES)
-    return Patches(SimpleNamespace(index=index, frame=frame))
+    return Patches(Views(SimpleNamespace(index=index, frame=frame)))
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_patch_is_found_to_a_twentieth_of_a_pixel(queries, truth, warp):
 def test_large_frames_are_halved(queries, truth, warp):
     """Places stay those of the store's frames."""
     large = patches(lambda t: image(t, (640, 480)), (640, 480))
-    assert large.image_size == (320, 240)
+    assert large.views.image_size == (320, 240)
     scaled = 4 * np.stack((queries, queries))[0]  # pixel (x, y) of the small is (4x, 4y) here
     found = large.around(FIRST, scaled, warp).find(4 * truth + 1.0, SHOWN)
     assert np.nanmax(np.abs(found - 4 * truth)) < 0.2
@@ -150,90 +151,9 @@ def test_near_the_edge_places_stay_finite(truth, warp):
     around.find(track, SHOWN[:2])
 
 
-# colours ----------------------------------------------------------------------------------------
-
-BACKGROUND, POINT = np.array([40, 90, 200]), np.array([250, 30, 10])
-
-
-def spotted(t):
-    """One pixel of another colour, at (50 + 3 t, 40)."""
-    frame = np.tile(BACKGROUND.astype(np.uint8), (SIZE[1], SIZE[0], 1))
-    frame[40, 50 + 3 * t] = POINT
-    return frame
-
-
-def test_a_single_pixel_is_told_from_what_is_around_it():
-    """Found where it went, and up to a pixel off; elsewhere the colours are those of the frame."""
-    seen = patches(spotted)
-    colours = seen.colours(np.array([0, 0]), np.array([[50.0, 40.0], [20.0, 20.0]]))
-    np.testing.assert_allclose(255 * colours[:, 0].numpy(), [POINT, BACKGROUND], atol=1e-3)
-    frames = np.array([3, 3])
-    at = np.array([[59.0, 40.0], [60.0, 39.0], [62.0, 40.0], [20.0, 20.0]])
-    found = seen.recoloured(colours, frames, np.stack((at, at)))[..., 0]
-    apart = np.linalg.norm((POINT - BACKGROUND) / 255)
-    np.testing.assert_allclose(found[0], [0, 0, apart, apart], atol=1e-5)
-    np.testing.assert_allclose(found[1], 0, atol=1e-5)  # the background is beside the pixel
-
-
-def test_colours_between_pixels_are_bilinear():
-    """A third of the way right of the pixel and half of the way below it."""
-    found = patches(spotted).colours(np.array([2]), np.array([[56 + 1 / 3, 40.5]]))
-    share = 2 / 3 * 1 / 2
-    expected = share * POINT + (1 - share) * BACKGROUND
-    np.testing.assert_allclose(255 * found.numpy()[0, 0], expected, atol=1e-3)
-
-
-def lit(t):
-    """A smaller square in a square, both before a ground; each frame is lit more than the last."""
-    frame = np.full((SIZE[1], SIZE[0], 3), 40 + 30 * t, np.uint8)
-    frame[30:90, 30:90] = np.array([50, 20, 60]) + 30 * t
-    frame[58:63, 58:63] = np.array([90, 70, 20]) + 30 * t
-    return frame
-
-
-def test_light_changes_a_colour_but_not_its_contrast():
-    """The small square is 120 grey levels lighter in the last frame; so is all around it."""
-    seen, middle = patches(lit), np.array([[60.0, 60.0]])
-    colours = seen.colours(FIRST[:1], middle)
-    places = np.array([[[60, 60], [75.0, 60]]])
-    (own, contrast), (_, other) = seen.recoloured(colours, np.array([4]), places)[0]
-    np.testing.assert_allclose(own, 120 * np.sqrt(3) / 255, atol=1e-3)
-    assert contrast < 1 / 255
-    assert other > 40 / 255  # that of the larger square
-    only = seen.recoloured(colours[:, :1], np.array([4]), places)
-    np.testing.assert_allclose(only[0, 0], [own], atol=1e-6)
-
-
-def test_other_surroundings_change_a_contrast_but_not_the_colour():
-    """The ground around the square is red in frame 0, green in the others."""
-
-    def frame(t):
-        image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-        image[..., min(t, 1)] = 250
-        image[40:45, 50:55] = 120
-        return image
-
-    seen, middle = patches(frame), np.array([[52.0, 42.0]])
-    found = seen.recoloured(seen.colours(FIRST[:1], middle), np.array([1]), middle[:, None])
-    own, contrast = found[0, 0]
-    assert own < 1e-5
-    assert contrast > 0.5
-
-
-def test_colours_outside_are_those_of_the_edge():
-    seen = patches(spotted)
-    outside = np.array([[[-40.0, 40.0], [500.0, 40.0], [50.0, -9.0], [50.0, 900.0]]])
-    colours = seen.colours(FIRST[:1], np.array([[9.0, 9.0]]))
-    found = seen.recoloured(colours, FIRST[:1], outside)
-    np.testing.assert_allclose(found[..., 0], 0, atol=1e-5)
-
-
 def test_no_tracks():
     none = np.zeros((0, N_FRAMES))
     around = patches().around(np.zeros(0, np.int64), np.zeros((0, 2)),
                               np.zeros((0, N_FRAMES, 2, 2), np.float32))  # fmt: skip
     assert around.find(np.zeros((0, N_FRAMES, 2)), none > 0).shape == (0, N_FRAMES, 2)
     assert around.likeness(np.zeros((0, N_FRAMES, 2)), none > 0).shape == (0, N_FRAMES)
-    nowhere = patches().colours(np.zeros(0, np.int64), np.zeros((0, 2)))
-    found = patches().recoloured(nowhere, np.zeros(0, np.int64), np.zeros((0, 3, 2)))
-    assert found.shape == (0, 3, 2)

@@ -133,7 +133,8 @@ def test_what_stays_where_it_is_keeps_its_share_in_frames_of_odd_size(stored):
     labels = np.zeros((49, 65), np.uint8)
     labels[9:30, 14:60] = 5
     index = SimpleNamespace(original_size=(65, 49), size=stored)
-    votes = _Votes(index, SimpleNamespace(matches=None, patches=None), [labels], 4)
+    no_video = SimpleNamespace(matches=None, patches=SimpleNamespace(views=None))
+    votes = _Votes(index, no_video, [labels], 4)
     frame = votes.of(labels)
     shares, weight = votes.read(frame, votes.places)
     np.testing.assert_allclose(shares, frame.shares, atol=1e-5)

@@ -19,10 +19,11 @@ def truth():
     return 100 + np.cumsum(random.normal(0, 5, (3, N_FRAMES, 2)), axis=1)
 
 
+NO_PATCHES = SimpleNamespace(size=(512, 512))
+
+
 class OneColour:
     """Images that are grey everywhere."""
-
-    size = 512, 512
 
     def colours(self, frames, xy):
         return torch.full((len(xy), 2, 3), 0.5)
@@ -49,13 +50,13 @@ class Striped(OneColour):
         return (there - colours[:, None]).norm(dim=-1).numpy()
 
 
-def refiner(truth, known=1.0, patches=None):
+def refiner(truth, known=1.0, pixels=None):
     """One whose matches in frame `OWN` lead to the truth, where there are any."""
     ends = np.where(np.arange(N_FRAMES)[:, None] == OWN, np.nan, truth * known)
     matches = SimpleNamespace(
         n_frames=N_FRAMES, px=PX, ends=lambda t, xy: (ends, np.arange(N_FRAMES) != t)
     )
-    return Refiner(matches, patches or OneColour())
+    return Refiner(matches, NO_PATCHES, pixels or OneColour())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_without_matches_the_candidate_whose_colour_goes_along():
     ends = np.full_like(still, np.nan)
     for carried, expected in (((leaves, leaves, still), 2), ((still, leaves, still), 0)):
         candidates = np.stack(carried, axis=1)
-        found = refiner(ends, patches=Striped()).choose(np.full(3, OWN), own, candidates)
+        found = refiner(ends, pixels=Striped()).choose(np.full(3, OWN), own, candidates)
         np.testing.assert_array_equal(found, expected)
 
 
@@ -101,7 +102,7 @@ def test_colours_of_frames_far_from_the_query_do_not_count():
         ends=lambda t, xy: (np.full_like(still, np.nan), np.arange(n_frames) != t),
     )  # fmt: skip
     for frame, expected in ((0, 0), (NEAR_FRAMES, 1)):
-        found = Refiner(matches, Striped(n_frames)).choose(
+        found = Refiner(matches, NO_PATCHES, Striped(n_frames)).choose(
             np.array([frame]), own, np.stack((leaves, still), axis=1)
         )
         assert found == expected
@@ -111,7 +112,7 @@ def test_the_colour_of_a_track_is_compared_with_its_query():
     """Root of the distance of red and blue; of red and black, in the last frames."""
     xy = np.full((1, N_FRAMES, 2), 50.0)
     xy[0, 3:6, 0] = 150
-    found = refiner(xy, patches=Striped(last=8))._colours(np.array([0]), xy[:, 0], xy)
+    found = refiner(xy, pixels=Striped(last=8))._colours(np.array([0]), xy[:, 0], xy)
     expected = np.zeros(N_FRAMES)
     expected[3:6], expected[9:] = 2**0.25, 1
     np.testing.assert_allclose(found[0, :, 0], expected, atol=1e-6)
@@ -136,7 +137,7 @@ def followed(truth, until, asked, found, confidence):
     way = truth.copy()
     way[:, until:] = np.nan
     matches = SimpleNamespace(px=PX, follow=lambda frames, xy: way)
-    refiner = Refiner(matches, SimpleNamespace(size=(512, 512)))
+    refiner = Refiner(matches, NO_PATCHES, OneColour())
     return refiner._followed(asked, found, confidence, matches)
 
 
