@@ -2,11 +2,11 @@
 
     python benchmarks/confidence.py --work DIR [--validate CLIP SCENE RUN]... [--out RESULT]
 
-renders the clips of `FITS`, wears them as cameras and codecs do, preprocesses and fits them, good
-fits and bad ones, skipping what DIR has already; finds the weights on them and prints them as the
-constants of the module. What the module holds is then held against clips that the weights have
-never seen: CLIP a folder with ground truth, SCENE and RUN a fit of it. RESULT.md and RESULT.png
-say how well it does.
+renders the clips of `FITS`, each as it is and worn, as a camera and a codec would leave it;
+preprocesses and fits them, good fits and bad ones, skipping what DIR has already; finds the
+weights on them and prints them as the constants of the module. What the module holds is then held
+against clips that the weights have never seen: CLIP a folder with ground truth, SCENE and RUN a
+fit of it. RESULT.md and RESULT.png say how well it does.
 
 Refined tracks depend on the confidence of the scene alone: where the weights of SCENE change, put
 them into the module and run again for the others.
@@ -40,11 +40,14 @@ from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.plots import reliability_picture
 from omnimotion.runs import open_tracker
-from omnimotion.synthetic import render_clip, write_clip
+from omnimotion.synthetic import SyntheticClip, render_clip, write_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY = 1e-3  # of the weights of standardised evidence: fits are few, and what they see is alike
 BINS = 10
+
+
+WORN = "-worn"  # what the names of worn clips end in
 
 
 class Plan(NamedTuple):
@@ -131,24 +134,29 @@ def made(work: Path) -> list[tuple[Path, Path]]:
     """Render, preprocess and fit what is not there yet; each clip's folder with each run's."""
     fits = []
     for plan in FITS:
-        clip = work / str(plan.seed)
-        if not (clip / "gt.npz").is_file():
-            rendered = render_clip(plan.seed, plan.n_frames, plan.size)
-            random = np.random.default_rng(plan.seed)
-            write_clip(replace(rendered, frames=filmed(rendered.frames, random)), clip)
-        if not (clip / "scene" / "scene.json").is_file():
-            command("preprocess", clip / "frames", "--scene", clip / "scene", "--flow", "dis")
-        for steps in plan.steps:
-            run = clip / "scene" / "runs" / (str(steps) if steps else "full")
-            if not (run / "report.json").is_file():
-                command("train", "--config", ROOT / "configs" / "cpu.txt", "--scene",
-                        clip / "scene", "--run", run, f"--num_iters={steps}",
-                        "--preview_every=0")  # fmt: skip
-            fits.append((clip, run))
+        for clip in (work / str(plan.seed), work / f"{plan.seed}{WORN}"):
+            if not (clip / "gt.npz").is_file():
+                write_clip(rendered(plan, clip.name.endswith(WORN)), clip)
+            if not (clip / "scene" / "scene.json").is_file():
+                command("preprocess", clip / "frames", "--scene", clip / "scene", "--flow", "dis")
+            for steps in plan.steps:
+                run = clip / "scene" / "runs" / (str(steps) if steps else "full")
+                if not (run / "report.json").is_file():
+                    command("train", "--config", ROOT / "configs" / "cpu.txt", "--scene",
+                            clip / "scene", "--run", run, f"--num_iters={steps}",
+                            "--preview_every=0")  # fmt: skip
+                fits.append((clip, run))
     return fits
 
 
-def filmed(frames: Iterable[np.ndarray], random: np.random.Generator) -> Iterator[np.ndarray]:
+def rendered(plan: Plan, is_worn: bool) -> SyntheticClip:
+    """A plan's clip, as it is rendered or worn."""
+    clip = render_clip(plan.seed, plan.n_frames, plan.size)
+    random = np.random.default_rng(plan.seed)
+    return replace(clip, frames=worn(clip.frames, random)) if is_worn else clip
+
+
+def worn(frames: Iterable[np.ndarray], random: np.random.Generator) -> Iterator[np.ndarray]:
     """Frames uint8 (H, W, 3) as a camera and a codec would leave them, each clip in its own way.
 
     Exposure and white balance drift, the lens blurs, more or less as it focuses, the sensor adds
@@ -194,7 +202,7 @@ def answers(question: Question, clip: Path, scene: Path, run: Path) -> Answers:
 def learned(question: Question, fits: list[Answers]) -> str:
     """The constants that the fits lead to, and how well those of the other clips do on each."""
     held_out = [
-        with_model(each, solve(question, [other for other in fits if other.name != each.name]))
+        with_model(each, solve(question, [other for other in fits if plan(other) != plan(each)]))
         for each in fits
     ]
     model = solve(question, fits)
@@ -204,6 +212,11 @@ def learned(question: Question, fits: list[Answers]) -> str:
         f"{summary('held-out clip', held_out)}\n"
         f"{question.name} = Logistic({model.bias:.2f}, ({weights}))"
     )
+
+
+def plan(fit: Answers) -> str:
+    """Which clip of `FITS` a fit is of, worn or not."""
+    return fit.name.removesuffix(WORN)
 
 
 def solve(question: Question, fits: list[Answers]) -> Logistic:

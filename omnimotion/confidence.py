@@ -5,8 +5,9 @@ probability is a logistic function of it, and no weight is negative: it falls wh
 the evidence grows. Confidence is the probability of being within 4 px (TAP-Vid's, of a frame
 scaled to 256x256); other lengths are in px of a frame whose longer side is 256.
 
-The weights come from fits of rendered clips: python benchmarks/confidence.py --work DIR. What they
-are worth on others is in benchmarks/results/confidence.md.
+The weights come from fits of rendered clips, clean ones and worn ones: python
+benchmarks/confidence.py --work DIR. What they are worth on others is in
+benchmarks/results/confidence.md.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
-ON_IT_PX = 8.0  # at 256x256: a track farther off shows something else, as TAPIR takes it (6 px)
+ON_IT_PX = 16.0  # at 256x256: a track farther off has lost its point, and sees something else
 
 
 class Evidence(NamedTuple):
@@ -47,9 +48,9 @@ class Logistic(NamedTuple):
 
 
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour, contrast.
-SCENE = Logistic(4.73, (1.765, 1.275, 2.433, 0.514, 0.000, 0.000, 0.000, 0.000))
+SCENE = Logistic(4.50, (1.737, 1.331, 2.181, 0.444, 0.000, 0.000, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(6.97, (0.703, 0.320, 1.001, 0.428, 0.000, 1.498, 5.005, 2.016))
+REFINED = Logistic(6.72, (0.467, 0.388, 0.936, 0.412, 0.000, 1.662, 4.643, 1.478))
 """That a refined track is."""
-SEEN = Logistic(7.41, (1.452, 0.218, 0.573, 0.000, 1.828, 2.616, 9.757, 0.000))
+SEEN = Logistic(6.65, (1.891, 0.305, 0.177, 0.000, 1.554, 2.401, 7.918, 0.000))
 """That the point of a refined track is seen there, where it is inside the frame."""

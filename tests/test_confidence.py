@@ -223,13 +223,13 @@ def test_worn_frames_show_the_same_in_other_light_and_less_sharply():
     square = (60 + 100 * ((x + y) % 2)).astype(np.uint8)
     still = np.tile(square[..., None], (6, 1, 1, 3))
 
-    def worn(seed):
-        return np.stack(list(module["filmed"](still, np.random.default_rng(seed))))
+    def again(seed):
+        return np.stack(list(module["worn"](still, np.random.default_rng(seed))))
 
     for seed in range(4):
-        found = worn(seed)
+        found = again(seed)
         assert (found.shape, found.dtype) == (still.shape, np.uint8)
         for frame in found:
             assert np.corrcoef(frame.ravel(), still[0].ravel())[0, 1] > 0.9
         assert all((frame != other).mean() > 0.1 for frame, other in pairwise(found))
-        np.testing.assert_array_equal(found, worn(seed))
+        np.testing.assert_array_equal(found, again(seed))
