@@ -44,7 +44,7 @@ class Patches:
 
     def template(self, frames: np.ndarray, xy: np.ndarray) -> "Template":
         """The patches around ``xy`` (q, 2) in ``frames`` (q,), to be found in any frames."""
-        return Template.at(self, torch.from_numpy(frames), self.views.to_image(xy))
+        return Template.at(self, torch.from_numpy(frames), self.views.to_grey(xy))
 
     def read(self, frames: Tensor, xy: Tensor) -> Tensor:
         """Grey levels (N, P) at places (N, P, 2) of ``frames`` (N,), the edge's outside."""
@@ -119,7 +119,7 @@ class Around:
         Only where ``shown`` (q, T), and not in the queries' own frames.
         """
         found = torch.full(xy.shape, torch.nan)
-        track = self._patches.views.to_image(xy)
+        track = self._patches.views.to_grey(xy)
         shown = shown.copy()
         if self._frames is not None:
             shown[np.arange(len(shown)), self._frames] = False
@@ -128,12 +128,12 @@ class Around:
             moved = self._patches.px * (place - track[q, t]).norm(dim=-1)
             is_it = (alike > ALIKE) & (moved < FAR_PX)
             found[q, t] = torch.where(is_it[:, None], place, torch.nan)
-        return self._patches.views.from_image(found)
+        return self._patches.views.from_grey(found)
 
     def likeness(self, xy: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Correlation (q, T) of patches and images at tracks ``xy``; 0 where not ``inside``."""
         alike = torch.zeros(inside.shape)
-        track = self._patches.views.to_image(xy)
+        track = self._patches.views.to_grey(xy)
         for q, t in self._pairs(inside):
             alike[q, t] = self._compared(q, t, track[q, t])[1]
         return alike.numpy()

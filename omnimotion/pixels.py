@@ -4,8 +4,9 @@ A patch at an edge is mostly of what is beside the query; the query's own pixel 
 colour is compared, too: as it is, and against the mean of what is around it. Light that changes,
 or is reflected, changes both; what moves to other surroundings keeps the first.
 
-Conventions. q queries, N pairs of a query and a frame, K places for each. Colours are RGB in
-[0, 1], read from the store's frames at full size: at an edge a smaller image has none of its own.
+Conventions. q queries, N pairs of a query and a frame, K places for each, in pixels of the store's
+frames. Colours are RGB in [0, 1], of larger images than patches are: in a small one the outermost
+pixel of an object is half of what is behind it.
 """
 
 import math
@@ -26,7 +27,7 @@ class Pixels:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self.nearby = NEARBY_PX * max(views.size) / (2 * PIXELS_PER_UNIT)  # px of the store's
+        self.nearby = NEARBY_PX * max(views.colour_size) / (2 * PIXELS_PER_UNIT)  # px of those
 
     def colours(self, frames: np.ndarray, xy: np.ndarray) -> Tensor:
         """Colours (q, 2, 3) at places ``xy`` (q, 2) of ``frames`` (q,), as they are compared.
@@ -59,12 +60,12 @@ class Pixels:
     def _near(self, frames: Tensor, xy: np.ndarray) -> tuple[Tensor, Tensor]:
         """Colours (N, 9, 3) at places ``xy`` (N, 2) and nearby each way, bilinear.
 
-        And the mean (N, 3) of what is around, that of the nearest pixel of an image.
+        And the mean (N, 3) of what is around, that of the nearest pixel of a grey image.
         """
         views = self._views
         height, width = views.colours.shape[1:3]
         side = self.nearby * torch.arange(-1, 2)
-        places = torch.from_numpy(xy.astype(np.float32))[..., None] + side  # (N, 2, 3)
+        places = views.to_colours(xy)[..., None] + side  # (N, 2, 3)
         reach = torch.arange(2 + math.ceil(2 * self.nearby))
         columns, rows = (places[..., :1].floor().long() + reach).unbind(1)  # (N, n)
         share_x, share_y = (
@@ -74,7 +75,7 @@ class Pixels:
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
         block = views.colours[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
         near = share_x[:, None] @ (share_y @ block.flatten(2)).unflatten(2, block.shape[2:])
-        column, row = views.to_image(xy).round().long().unbind(1)
+        column, row = views.to_grey(xy).round().long().unbind(1)
         height, width = views.around.shape[1:3]
         around = views.around[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)]
         return near.flatten(1, 2) / 255, around.float() / 255

@@ -1,7 +1,9 @@
 """The frames of a scene's store as tracks are compared with them.
 
-Conventions. T frames of (W, H), the store's; images of them are smaller, (w, h), where they are
-large. Places are in pixels of the store's frames but where a docstring says otherwise.
+Conventions. T frames of the store, of size (W, H). Patches are compared in grey images of
+moderate size, single pixels in colour images of twice that, so that memory is bounded; smaller
+frames stay as they are. Places are in pixels of the store's frames but where a docstring says
+otherwise.
 """
 
 from functools import cached_property
@@ -13,8 +15,8 @@ from torch import Tensor
 from omnimotion.flow import SceneStore
 from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
 
-LEAST_SIDE = 256  # frames are halved as long as the longer side stays above
-AROUND_PX = 4.0  # of an image: standard deviation of the window of what is around a pixel
+GREY_SIDE, COLOUR_SIDE = 256, 512  # frames are halved as long as the longer side stays above
+AROUND_PX = 4.0  # of a grey image: standard deviation of the window of what is around a pixel
 
 
 class Views:
@@ -22,11 +24,9 @@ class Views:
 
     def __init__(self, store: SceneStore) -> None:
         self.size = store.index.size
-        longer = max(self.size)
-        level = max(0, int(np.log2(longer / LEAST_SIDE)))
-        width, height = self.size
-        self.image_size = max(1, width >> level), max(1, height >> level)
-        self.px = 2 * PIXELS_PER_UNIT / max(self.image_size)  # of 256, in one of an image's
+        self.grey_size = _halved(self.size, GREY_SIDE)
+        self.colour_size = _halved(self.size, COLOUR_SIDE)
+        self.px = 2 * PIXELS_PER_UNIT / max(self.grey_size)  # of 256, in one of a grey image's
         self._store = store
 
     def frame(self, t: int) -> np.ndarray:
@@ -35,26 +35,30 @@ class Views:
 
     @property
     def grey(self) -> Tensor:
-        """Images, uint8 (T, h, w)."""
+        """Grey images, uint8 (T, h, w)."""
         return self._all[0]
 
     @property
     def colours(self) -> Tensor:
-        """Frames, uint8 (T, H, W, 3)."""
+        """Colour images, uint8 (T, h, w, 3)."""
         return self._all[1]
 
     @property
     def around(self) -> Tensor:
-        """Images blurred to what is around a pixel, uint8 (T, h, w, 3)."""
+        """What is around a pixel of a grey image, in colour, uint8 (T, h, w, 3)."""
         return self._all[2]
 
-    def to_image(self, xy: np.ndarray) -> Tensor:
-        """Places in pixels of the images."""
-        return torch.from_numpy(resize_xy(xy.astype(np.float32), self.size, self.image_size))
+    def to_grey(self, xy: np.ndarray) -> Tensor:
+        """Places in pixels of the grey images."""
+        return torch.from_numpy(resize_xy(xy.astype(np.float32), self.size, self.grey_size))
 
-    def from_image(self, xy: Tensor) -> np.ndarray:
-        """Inverse of `to_image`."""
-        return resize_xy(xy.numpy(), self.image_size, self.size)
+    def from_grey(self, xy: Tensor) -> np.ndarray:
+        """Inverse of `to_grey`."""
+        return resize_xy(xy.numpy(), self.grey_size, self.size)
+
+    def to_colours(self, xy: np.ndarray) -> Tensor:
+        """Places in pixels of the colour images."""
+        return torch.from_numpy(resize_xy(xy.astype(np.float32), self.size, self.colour_size))
 
     @cached_property
     def _all(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,9 +69,16 @@ class Views:
     def _kinds(self, t: int) -> tuple[np.ndarray, ...]:
         import cv2
 
-        frame = self.frame(t)
-        grey, image = (
-            cv2.resize(each, self.image_size, interpolation=cv2.INTER_AREA)
-            for each in (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), frame)
-        )
-        return grey, frame, cv2.GaussianBlur(image, (0, 0), AROUND_PX)
+        frame, grey = self.frame(t), self.grey_size
+        small, colours, image = (
+            cv2.resize(each, size, interpolation=cv2.INTER_AREA)
+            for each, size in ((cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), grey),
+                               (frame, self.colour_size), (frame, grey))
+        )  # fmt: skip
+        return small, colours, cv2.GaussianBlur(image, (0, 0), AROUND_PX)
+
+
+def _halved(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """A size whose longer side is from ``side`` on up to twice that, if it was above."""
+    level = max(0, int(np.log2(max(size) / side)))
+    return max(1, size[0] >> level), max(1, size[1] >> level)

@@ -80,7 +80,7 @@ def test_a_patch_is_found_to_a_twentieth_of_a_pixel(queries, truth, warp):
 def test_large_frames_are_halved(queries, truth, warp):
     """Places stay those of the store's frames."""
     large = patches(lambda t: image(t, (640, 480)), (640, 480))
-    assert large.views.image_size == (320, 240)
+    assert large.views.grey_size == (320, 240)
     scaled = 4 * np.stack((queries, queries))[0]  # pixel (x, y) of the small is (4x, 4y) here
     found = large.around(FIRST, scaled, warp).find(4 * truth + 1.0, SHOWN)
     assert np.nanmax(np.abs(found - 4 * truth)) < 0.2

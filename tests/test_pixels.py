@@ -44,10 +44,15 @@ def test_a_single_pixel_is_told_from_what_is_around_it():
     np.testing.assert_allclose(found[1], apart * np.array(shares), atol=1e-5)
 
 
-def test_the_pixels_of_large_frames_are_their_own():
-    """Patches see such a frame at half its size; a single pixel would be a fourth of one there."""
-    seen = pixels(lambda t: np.kron(spotted(t), np.ones((4, 4, 1), np.uint8)), (640, 480))
-    colours = seen.colours(np.array([0, 0]), np.array([[200.0, 163.0], [199.0, 163.0]]))
+@pytest.mark.parametrize(("scale", "size"), [(4, (640, 480)), (8, (640, 480))])
+def test_large_frames_keep_their_outermost_pixels(scale, size):
+    """Pixels of frames of twice 640 px are of four; patches see both at 320 px."""
+    seen = pixels(lambda t: np.kron(spotted(t), np.ones((scale, scale, 1), np.uint8)),
+                  (160 * scale, 120 * scale))  # fmt: skip
+    assert tuple(seen._views.colours.shape[1:3]) == size[::-1]
+    first = np.array([50, 40]) * scale + (scale // 4 - 1) / 2  # the middle of an image's pixel
+    places = np.stack((first, first - (scale // 4, 0)))
+    colours = seen.colours(np.array([0, 0]), places)
     np.testing.assert_allclose(255 * colours[:, 0].numpy(), [POINT, BACKGROUND], atol=1e-3)
 
 
