@@ -45,8 +45,6 @@ from omnimotion.synthetic import SyntheticClip, render_clip, write_clip
 ROOT = Path(__file__).resolve().parent.parent
 DECAY = 1e-3  # of the weights of standardised evidence: fits are few, and what they see is alike
 BINS = 10
-
-
 WORN = "-worn"  # what the names of worn clips end in
 
 
@@ -83,7 +81,7 @@ QUESTIONS = (
     Question("REFINED", REFINED, True, Evidence._fields),
     Question("SEEN", SEEN, True, ("hidden", "cycle", "spread", "unmatched", "unlike", "colour",
                                   "contrast")),
-)
+)  # fmt: skip
 
 
 class Answers(NamedTuple):
@@ -134,9 +132,10 @@ def made(work: Path) -> list[tuple[Path, Path]]:
     """Render, preprocess and fit what is not there yet; each clip's folder with each run's."""
     fits = []
     for plan in FITS:
-        for clip in (work / str(plan.seed), work / f"{plan.seed}{WORN}"):
+        for is_worn in (False, True):
+            clip = work / f"{plan.seed}{WORN if is_worn else ''}"
             if not (clip / "gt.npz").is_file():
-                write_clip(rendered(plan, clip.name.endswith(WORN)), clip)
+                write_clip(rendered(plan, is_worn), clip)
             if not (clip / "scene" / "scene.json").is_file():
                 command("preprocess", clip / "frames", "--scene", clip / "scene", "--flow", "dis")
             for steps in plan.steps:
@@ -201,10 +200,7 @@ def answers(question: Question, clip: Path, scene: Path, run: Path) -> Answers:
 
 def learned(question: Question, fits: list[Answers]) -> str:
     """The constants that the fits lead to, and how well those of the other clips do on each."""
-    held_out = [
-        with_model(each, solve(question, [other for other in fits if plan(other) != plan(each)]))
-        for each in fits
-    ]
+    held_out = [with_model(each, solve(question, of_others(each, fits))) for each in fits]
     model = solve(question, fits)
     weights = ", ".join(f"{weight:.3f}" for weight in model.weights)
     return (
@@ -214,9 +210,10 @@ def learned(question: Question, fits: list[Answers]) -> str:
     )
 
 
-def plan(fit: Answers) -> str:
-    """Which clip of `FITS` a fit is of, worn or not."""
-    return fit.name.removesuffix(WORN)
+def of_others(fit: Answers, fits: list[Answers]) -> list[Answers]:
+    """Those of other clips; the same clip clean or worn is no other."""
+    own = fit.name.removesuffix(WORN)
+    return [each for each in fits if each.name.removesuffix(WORN) != own]
 
 
 def solve(question: Question, fits: list[Answers]) -> Logistic:

@@ -53,4 +53,7 @@ SCENE = Logistic(4.50, (1.737, 1.331, 2.181, 0.444, 0.000, 0.000, 0.000, 0.000))
 REFINED = Logistic(6.72, (0.467, 0.388, 0.936, 0.412, 0.000, 1.662, 4.643, 1.478))
 """That a refined track is."""
 SEEN = Logistic(6.65, (1.891, 0.305, 0.177, 0.000, 1.554, 2.401, 7.918, 0.000))
-"""That the point of a refined track is seen there, where it is inside the frame."""
+"""That the point of a refined track is seen there, within `ON_IT_PX`, where that is in the frame.
+
+Of contrast nothing is left beside the others: of clips whose light drifts colour and patch say it.
+"""

@@ -7,7 +7,8 @@ Patches are compared with their mean taken away and their contrast made one, so 
 change. Unlike flow from frame to frame this does not drift.
 
 Conventions. q queries, T frames, N pairs of a query and a frame, P places of a patch. Places are
-in pixels of the store's frames but within this module, where they are in pixels of its images.
+in pixels of the store's frames but within this module, where they are in pixels of the grey images
+of `views`.
 """
 
 from typing import NamedTuple, Self
@@ -48,7 +49,7 @@ class Patches:
 
     def read(self, frames: Tensor, xy: Tensor) -> Tensor:
         """Grey levels (N, P) at places (N, P, 2) of ``frames`` (N,), the edge's outside."""
-        images = self.views.grey
+        images = self.views.images.grey
         height, width = images.shape[1:]
         x, y = xy[..., 0].clamp(0, width - 1), xy[..., 1].clamp(0, height - 1)
         left, top = x.floor().clamp(max=width - 2), y.floor().clamp(max=height - 2)

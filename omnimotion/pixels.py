@@ -62,10 +62,11 @@ class Pixels:
 
         And the mean (N, 3) of what is around, that of the nearest pixel of a grey image.
         """
-        views = self._views
-        height, width = views.colours.shape[1:3]
-        side = self.nearby * torch.arange(-1, 2)
-        places = views.to_colours(xy)[..., None] + side  # (N, 2, 3)
+        views, images = self._views, self._views.images
+        width, height = views.colour_size
+        far = torch.tensor((width, height)) + 2.0  # beyond, float32 would lose the pixel
+        own = views.to_colours(xy).clamp(min=torch.full((2,), -3.0), max=far)
+        places = own[..., None] + self.nearby * torch.arange(-1, 2)  # (N, 2, 3)
         reach = torch.arange(2 + math.ceil(2 * self.nearby))
         columns, rows = (places[..., :1].floor().long() + reach).unbind(1)  # (N, n)
         share_x, share_y = (
@@ -73,9 +74,9 @@ class Pixels:
             for axis, pixels in zip(places.unbind(1), (columns, rows))
         )  # (N, 3, n): what a pixel's colour counts at a place
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-        block = views.colours[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
+        block = images.colours[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
         near = share_x[:, None] @ (share_y @ block.flatten(2)).unflatten(2, block.shape[2:])
         column, row = views.to_grey(xy).round().long().unbind(1)
-        height, width = views.around.shape[1:3]
-        around = views.around[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        width, height = views.grey_size
+        around = images.around[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)]
         return near.flatten(1, 2) / 255, around.float() / 255

@@ -40,6 +40,7 @@ from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
 from omnimotion.tracker import BYTES_PER_RAY, RAYS_AT_ONCE
 from omnimotion.tracks import QueryPoints
+from omnimotion.views import frame_bytes
 from omnimotion.windows import plan_windows
 
 EXCERPT_STEPS = 5  # of the excerpt's own fit: it must be complete, not good
@@ -166,10 +167,11 @@ def _query(folder: Path, fit: FitConfig, grid: int) -> None:
 
 
 def _query_bytes(index: SceneIndex, n_points: int, n_frames: int, n_pairs: int) -> int:
-    """What a query holds in memory that grows with the clip: rays, and matches that it read."""
+    """What of a query's memory grows with the clip: rays, images, matches that it has read."""
     width, height = (side // index.stride for side in index.size)
     rays = min(RAYS_AT_ONCE, n_points * n_frames) * BYTES_PER_RAY
-    return rays + min(KEPT_BYTES, n_pairs * width * height * BYTES_PER_PLACE)
+    images = n_frames * frame_bytes(index.size)
+    return rays + images + min(KEPT_BYTES, n_pairs * width * height * BYTES_PER_PLACE)
 
 
 def _peak(more: int) -> int | None:

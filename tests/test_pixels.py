@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omnimotion.pixels import Pixels
-from omnimotion.views import Views
+from omnimotion.views import Views, colour_size, grey_size
 
 SIZE = 160, 120
 N_FRAMES = 5
@@ -47,9 +47,10 @@ def test_a_single_pixel_is_told_from_what_is_around_it():
 @pytest.mark.parametrize(("scale", "size"), [(4, (640, 480)), (8, (640, 480))])
 def test_large_frames_keep_their_outermost_pixels(scale, size):
     """Pixels of frames of twice 640 px are of four; patches see both at 320 px."""
-    seen = pixels(lambda t: np.kron(spotted(t), np.ones((scale, scale, 1), np.uint8)),
-                  (160 * scale, 120 * scale))  # fmt: skip
-    assert tuple(seen._views.colours.shape[1:3]) == size[::-1]
+    large = 160 * scale, 120 * scale
+    assert colour_size(large) == size
+    assert grey_size(large) == (320, 240)
+    seen = pixels(lambda t: np.kron(spotted(t), np.ones((scale, scale, 1), np.uint8)), large)
     first = np.array([50, 40]) * scale + (scale // 4 - 1) / 2  # the middle of an image's pixel
     places = np.stack((first, first - (scale // 4, 0)))
     colours = seen.colours(np.array([0, 0]), places)
@@ -103,7 +104,8 @@ def test_other_surroundings_change_a_contrast_but_not_the_colour():
 
 def test_colours_outside_are_those_of_the_edge():
     seen = pixels(spotted)
-    outside = np.array([[[-40.0, 40.0], [500.0, 40.0], [50.0, -9.0], [50.0, 900.0]]])
+    outside = np.array([[[-40.0, 40.0], [500.0, 40.0], [50.0, -9.0], [50.0, 900.0],
+                         [1e9, 1e9], [-1e30, 3e7]]])  # fmt: skip
     colours = seen.colours(FIRST, np.array([[9.0, 9.0]]))
     found = seen.recoloured(colours, FIRST, outside)
     np.testing.assert_allclose(found[..., 0], 0, atol=1e-5)
