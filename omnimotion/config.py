@@ -104,9 +104,11 @@ class FitConfig:
         "bound, -1 by size", -1, 1,
     )  # fmt: skip
     full_rate_steps: int = setting(
-        -1, "a fit of so many times as many takes them at a rate lower by the root of that; 0 is "
-        "never, -1 is steps_per_frame by size for each frame", -1, 10_000_000,
-    )  # fmt: skip
+        -1, "more steps go at a lower rate; 0: never, -1: the default for the size", -1, 10_000_000
+    )
+    rate_power: float = setting(
+        -1.0, "of how many times more they are, by which the rate is lower; -1 by size", -1, 2
+    )
     code_rate: float = setting(1.0, "of the frame codes (mlp), relative likewise", 0, 100)
     volume_rate: float = setting(2.0, "of the volume, relative to the bijection's", 0, 100)
     camera_rate: float = setting(0.02, "of the cameras, relative to the bijection's", 0, 100)

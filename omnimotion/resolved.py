@@ -11,6 +11,7 @@ BY_SIZE: dict[str, tuple[float, float]] = {
     "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
     "texture": (0.0, 100.0), "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02),
     "motion_full": (0.6, 0.2), "level_fade": (5.0, 0.0), "rate_bound": (1.0, 0.5),
+    "rate_power": (0.5, 1.0),
 }  # fmt: skip
 """Settings at both ends. In a large frame flow is finer (in pixels of a frame of 256), so that it
 needs less smoothing, and there is more of it to learn. A search's patch covers so little of it
@@ -19,7 +20,8 @@ themselves, legs say, cover little, too: they are found when they are drawn earl
 when far-off matches still pull. In a small frame that costs more than it gives: hidden points
 drift, unless what the finer motion grids hold beyond the matches fades. And in a large frame much
 is still where it does not belong while the rate is at its height: too high a rate then, and luck
-decides the order of surfaces."""
+decides the order of surfaces. What flow has wrong there a longer fit follows, unless its rate
+falls as fast as its steps grow."""
 
 
 def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:

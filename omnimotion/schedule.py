@@ -8,11 +8,14 @@ START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `res
 def learning_rate(step: int, steps: int, config: FitConfig) -> float:
     """Linear warm-up, then an exponential fall by ``decay`` over the fit, at most ``rate_bound``.
 
-    Near its full height a rate is one that a fit does not stand for long: of more than
-    ``full_rate_steps`` steps, each is smaller by their root, as the sum of random steps would be.
+    Near its full height a rate is one that a fit does not stand for long: of n times
+    ``full_rate_steps`` steps, each is smaller by n to the ``rate_power``. With 1/2 the sum of
+    random steps would stay the same, with 1 that of all steps one way.
     """
     warm = min(1.0, (step + 1) / max(1, config.warmup))
-    long = min(1.0, config.full_rate_steps / steps) ** 0.5 if config.full_rate_steps > 0 else 1.0
+    long = 1.0
+    if 0 < config.full_rate_steps < steps:
+        long = (config.full_rate_steps / steps) ** config.rate_power
     share = config.decay ** (-step / steps)
     if config.rate_bound > 0:
         share = min(share, config.rate_bound)

@@ -118,7 +118,8 @@ def test_the_settings_are_those_of_the_run():
 
 def test_the_rate_is_that_of_a_long_fit():
     """Four times the steps go at half the rate; the refit's own few are not slowed once more."""
-    run = Config().replace(num_iters=4000, full_rate_steps=1000, decay=16.0, learning_rate=0.04)
+    run = Config().replace(num_iters=4000, full_rate_steps=1000, rate_power=0.5, decay=16.0,
+                           learning_rate=0.04)  # fmt: skip
     fit = refit_config(run, Config(), FREE).fit
     assert learning_rate(fit.warmup, fit.num_iters, fit) == pytest.approx(
         0.04 / 2 / 4 * 4 ** -(fit.warmup / fit.num_iters)

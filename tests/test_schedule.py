@@ -38,9 +38,12 @@ def test_rate_can_be_constant():
     assert {learning_rate(step, 7, fit) for step in range(7)} == {1e-2}
 
 
-@pytest.mark.parametrize(("steps", "share"), [(500, 1), (1000, 1), (2000, 0.5**0.5), (4000, 0.5)])
-def test_of_more_steps_each_is_smaller(steps, share):
-    fit = dataclasses.replace(FIT, full_rate_steps=1000)
+@pytest.mark.parametrize(
+    ("steps", "power", "share"),
+    [(500, 0.5, 1), (1000, 0.5, 1), (2000, 0.5, 0.5**0.5), (4000, 0.5, 0.5), (4000, 1, 0.25)],
+)
+def test_of_more_steps_each_is_smaller(steps, power, share):
+    fit = dataclasses.replace(FIT, full_rate_steps=1000, rate_power=power)
     for step in (0, 100, steps - 1):
         assert learning_rate(step, steps, fit) == pytest.approx(
             share * learning_rate(step, steps, FIT)
