@@ -2,6 +2,7 @@
 
 from omnimotion.config import FitConfig, LossConfig
 
+ROOT = 0.5  # the power of runs that do not say one: they are of before there was a choice
 START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `restarts`
 
 
@@ -15,7 +16,8 @@ def learning_rate(step: int, steps: int, config: FitConfig) -> float:
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     long = 1.0
     if 0 < config.full_rate_steps < steps:
-        long = (config.full_rate_steps / steps) ** config.rate_power
+        power = config.rate_power if config.rate_power >= 0 else ROOT
+        long = (config.full_rate_steps / steps) ** power
     share = config.decay ** (-step / steps)
     if config.rate_bound > 0:
         share = min(share, config.rate_bound)

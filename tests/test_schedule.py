@@ -40,7 +40,8 @@ def test_rate_can_be_constant():
 
 @pytest.mark.parametrize(
     ("steps", "power", "share"),
-    [(500, 0.5, 1), (1000, 0.5, 1), (2000, 0.5, 0.5**0.5), (4000, 0.5, 0.5), (4000, 1, 0.25)],
+    [(500, 0.5, 1), (1000, 0.5, 1), (2000, 0.5, 0.5**0.5), (4000, 0.5, 0.5), (4000, 1, 0.25),
+     (4000, -1, 0.5)],  # a run of before there was a choice
 )
 def test_of_more_steps_each_is_smaller(steps, power, share):
     fit = dataclasses.replace(FIT, full_rate_steps=1000, rate_power=power)
