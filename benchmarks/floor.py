@@ -45,7 +45,6 @@ To add is to read and to write. Reads count as bytes of its memory, though grids
 WARM, PROFILED = 3, 30  # steps
 PLACES = (
     (compiled_loss, "run", "couplings to losses, in one loop"),
-    (compiled_loss, "landed", "points that land, before it"),
     (GridBijection, "table", "motion tables"),
     (compiled_loss, "motion_table_back", "motion tables"),
     (GridVolume, "table", "volume table"),

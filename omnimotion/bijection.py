@@ -144,9 +144,9 @@ class GridBijection(nn.Module):
         names = (name for name, _ in self.named_parameters())
         return frozenset(name for name in names if not name.endswith(".0"))
 
-    @property
+    @cached_property
     def layers(self) -> list[list[nn.Parameter]]:
-        """The levels of each layer."""
+        """The levels of each layer; the parameters stay the same, whatever they hold."""
         return [list(levels.parameters()) for levels in self.levels]
 
     @cached_property

@@ -9,7 +9,7 @@ from torch import Tensor
 from omnimotion.bijection import GridBijection
 from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
-from omnimotion.fused.step import Known, StepData, Tables, landed, run
+from omnimotion.fused.step import StepData, Tables, run
 from omnimotion.fused.tables import motion_table_back, volume_features_back
 from omnimotion.kernels.step import Batch
 from omnimotion.kernels.terms import TERMS, Terms
@@ -18,25 +18,24 @@ from omnimotion.scene import Scene, Snapshot
 from omnimotion.volume import GridVolume, VolumeTable
 
 
+@torch.no_grad()
 def compiled(
     scene: Scene, batch: Correspondences, config: LossConfig, weights: dict[str, float],
     depths: StepDepths, depth_i: Tensor | None,
 ) -> tuple[Tensor, LossTerms]:  # fmt: skip
     """See `step_loss.weighed`."""
-    with torch.no_grad():
-        now = scene.divided(scene.snapshot())
-        tables, given = _tables(now), _given(now, batch, config, _batch(batch, depths, depth_i))
-        inside = int(now.summed(landed(tables, given)).sum())
-        counts = _counts(batch, depths, depth_i) | {"occlusion": inside}
-        share = np.array([1 / max(1, counts[name]) for name in TERMS])
-        factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
-        terms = given.terms._replace(factors=factors.astype(np.float32))
-        sums, pair_px, gradients = run(tables, given._replace(terms=terms))
-        found = now.summed(sums).numpy()  # of all processes
-        loss = torch.tensor((found * factors).sum(), dtype=torch.float32)
-        known = _gradients(now, gradients)
+    now = scene.divided(scene.snapshot())
+    counts = _counts(batch, depths, depth_i)
+    share = np.array([1 / max(1, counts[name]) for name in TERMS])
+    factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
+    given = _given(now, batch, config, _batch(batch, depths, depth_i), factors)
+    sums, pair_px, gradients = run(_tables(now), given)
+    for parameter, gradient in zip(_parameters(scene), _gradients(now, gradients)):
+        if parameter.requires_grad:
+            parameter.grad = now.summed(gradient)
+    found = now.summed(sums).numpy()  # of all processes
+    loss = torch.tensor((found * factors).sum(), dtype=torch.float32)
     values = torch.from_numpy((found * share).astype(np.float32)).unbind()
-    loss = Known.apply(loss, known, *_parameters(scene))
     return loss, LossTerms(**dict(zip(TERMS, values)), pair_px=now.summed(pair_px))
 
 
@@ -72,12 +71,12 @@ def _tables(now: Snapshot) -> Tables:
 
 
 def _given(
-    now: Snapshot, batch: Correspondences, config: LossConfig, samples: Batch
-) -> StepData:  # fmt: skip
-    """What a step depends on and is not learned; how terms count is not yet known."""
+    now: Snapshot, batch: Correspondences, config: LossConfig, samples: Batch, factors: np.ndarray
+) -> StepData:
+    """What a step depends on and is not learned; ``factors``: of the terms' sums in the loss."""
     motion, volume = _grids(now.scene)
     terms = Terms(
-        np.zeros(len(TERMS), np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
+        factors.astype(np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
         np.float32(config.robust_px or np.inf),
         tuple(map(np.float32, now.scene.frame.extent)), n_subset(batch),
     )  # fmt: skip
@@ -99,6 +98,7 @@ def _counts(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) 
     return dict.fromkeys(of_rays, rays) | {
         "smoothness": subset * n_points, "depth_range": rays * n_samples,
         "depth_consistency": int(batch.covisible[:subset].sum()), "depth_order": farther,
+        "occlusion": batch.lost_i[:subset, :, 0].numel(),
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 REFERENCE_SAMPLES = 16  # density is the optical thickness of one of so many strata of a ray
+FAINT = 1e-4  # of the light: a sample that less reaches does not count in a fit
 
 
 def stratified_depths(
@@ -26,20 +27,29 @@ def stratified_depths(
     return (left + jitter) * (2.0 / n_samples) - 1.0
 
 
-def render_weights(density: Tensor) -> Tensor:
-    """Weights (..., S) of a ray's samples from their densities (..., S); they sum to one.
+def light(density: Tensor) -> Tensor:
+    """The share of the light that reaches each sample (..., S) of a ray, by their densities.
 
-    ``w_k = T_k a_k`` with ``a_k = 1 - exp(-density_k d)``, ``T_k = prod_{l<k} (1 - a_l)``
-    (OmniMotion, arXiv 2306.05422, section 4.3), and d the distance of samples in strata of a
-    16-sample ray: what is opaque does not depend on how finely a ray is sampled. The last sample
-    is opaque: every pixel of a video shows something.
+    ``T_k = prod_{l<k} (1 - a_l)`` with ``a_k = 1 - exp(-density_k d)`` (OmniMotion, arXiv
+    2306.05422, section 4.3), and d the distance of samples in strata of a 16-sample ray: what is
+    opaque does not depend on how finely a ray is sampled.
     """
     step = REFERENCE_SAMPLES / density.shape[-1]
-    through = torch.exp(-step * torch.cumsum(density[..., :-1], dim=-1))  # behind each sample
-    ones = torch.ones_like(through[..., :1])
-    return torch.cat((ones, through), dim=-1) - torch.cat(
-        (through, torch.zeros_like(ones)), dim=-1
-    )
+    behind = torch.exp(-step * torch.cumsum(density[..., :-1], dim=-1))
+    return torch.cat((torch.ones_like(density[..., :1]), behind), dim=-1)
+
+
+def shares(through: Tensor) -> Tensor:
+    """The share of the light that ends at each sample (..., S), by what reaches it: ``T_k a_k``.
+
+    They sum to one. The last sample is opaque: every pixel of a video shows something.
+    """
+    return through - torch.cat((through[..., 1:], torch.zeros_like(through[..., :1])), dim=-1)
+
+
+def render_weights(density: Tensor) -> Tensor:
+    """Weights (..., S) of a ray's samples from their densities (..., S); they sum to one."""
+    return shares(light(density))
 
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:

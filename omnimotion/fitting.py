@@ -113,16 +113,15 @@ class Fit:
         if not self.depth:
             weights["depth_order"] = 0.0
         loss, terms = weighed(self.scene, batch, self.config.loss, weights, depths, order)
-        is_sound = loss.detach().isfinite()
+        is_sound = loss.isfinite()
         if self.device.type != "cpu" or is_sound:
-            # on a CPU grid_sample's backward can crash on NaN coordinates
-            is_sound = is_sound & self._descend(loss)
+            is_sound = is_sound & self._descend()
         self.skips = counted(self.skips, is_sound)
         self.skipped += ~is_sound
         if fit.mining:
             self._remember(batch.pair[: fit.pairs], terms.pair_px[: fit.pairs])
         self.step += 1
-        return LossTerms(*(term.detach() for term in terms)), loss.detach()
+        return terms, loss
 
     def _remember(self, pair: Tensor, found: Tensor) -> None:
         """Move the running errors of some pairs of the pool to what was found of them."""
@@ -145,9 +144,7 @@ class Fit:
             batch = joined(batch, guide.draw(chances, count, fit.points, LOST_POINTS, random))
         return batch
 
-    def _descend(self, loss: Tensor) -> Tensor:
-        self.optimizer.zero_grad()
-        loss.backward()
+    def _descend(self) -> Tensor:
         fit = self.config.fit
         rate = learning_rate(self.step, fit.num_iters, fit) * float(self.rate_factor)
         return self.optimizer.step(self.step, rate, level_fade(self.step / fit.num_iters, fit))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from omnimotion.compositing import composite, stratified_depths
+from omnimotion.compositing import FAINT, composite, stratified_depths
 from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import PIXELS_PER_UNIT
@@ -81,7 +81,7 @@ def loss_terms(
     ``depth_i`` (P, N): what depth maps say of the points in frame i, where there are any.
     """
     now = scene.snapshot()
-    seen = now.render(now.at(batch.i), batch.xy_i, depths.matches)
+    seen = now.render(now.at(batch.i), batch.xy_i, depths.matches, FAINT)
     x_j = now.at(batch.j).inverse(seen.u)  # (P, N, S, 3)
     mapped = composite(seen.weights, x_j)  # (P, N, 3)
     off = PIXELS_PER_UNIT * (mapped[..., :2] - batch.xy_j).abs().sum(-1)  # (P, N)
@@ -90,7 +90,7 @@ def loss_terms(
     zero = seen.z.new_zeros(())
     consistency = spread = zero
     if config.depth_consistency:
-        there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], depths.there)
+        there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], depths.there, FAINT)
         consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
     hidden = zero
     if config.occlusion:
@@ -106,7 +106,7 @@ def loss_terms(
         depth_consistency=consistency,
         occlusion=hidden,
         depth_order=zero if depth_i is None else depth_order(seen.depth, depth_i),
-        depth_range=PIXELS_PER_UNIT * (x_j[..., 2].abs() - 1).clamp(min=0).square().mean(),
+        depth_range=PIXELS_PER_UNIT * depth_range(x_j[..., 2], seen.counts),
         distortion=spread,
         flow_px=off.detach().mean(),
         pair_px=off.detach().mean(dim=1),
@@ -159,6 +159,11 @@ def depth_consistency(mapped: Tensor, rendered: Tensor, covisible: Tensor) -> Te
     return PIXELS_PER_UNIT * off.sum() / covisible.sum().clamp(min=1)
 
 
+def depth_range(depth: Tensor, counts: Tensor) -> Tensor:
+    """How far mapped samples (P, N, S) that count lie beyond the range of depth, squared."""
+    return ((depth.abs() - 1).clamp(min=0).square() * counts).mean()
+
+
 def depth_order(rendered: Tensor, mapped: Tensor) -> Tensor:
     """Of two points of a frame, what a depth map says is clearly farther lies deeper.
 
@@ -183,17 +188,18 @@ def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int)
     """Points of i without a match in j, though they land inside j, lie behind what j shows.
 
     The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
-    as the pair's other points can be trusted to have matches (``lost_weight``).
+    as the pair's other points can be trusted to have matches (``lost_weight``). It is a mean over
+    all points without a match, those that land outside cost nothing.
     """
     n_samples = depths.lost.shape[-1]
-    seen = now.render(now.at(batch.i[:k]), batch.lost_i[:k], depths.lost)
+    seen = now.render(now.at(batch.i[:k]), batch.lost_i[:k], depths.lost, FAINT)
     map_j = now.at(batch.j[:k])
     point = map_j.inverse(composite(seen.weights, seen.u))  # (k, L, 3)
     half_width, half_height = now.scene.frame.extent
     x, y = point[..., 0].detach().abs(), point[..., 1].detach().abs()
     inside = (x < half_width) & (y < half_height)
-    there = now.render(map_j, point[..., :2].detach(), depths.lost_there)
+    there = now.render(map_j, point[..., :2].detach(), depths.lost_there, FAINT)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - depths.lost_there) * n_samples)
     front = (there.weights * nearer).sum(-1)
     cost = -front.clamp(min=MIN_FRONT).log() * inside * batch.lost_weight[:k, None]
-    return cost.sum() / inside.sum().clamp(min=1)
+    return cost.mean()

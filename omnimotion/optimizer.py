@@ -48,12 +48,6 @@ class FlooredAdam:
                 self.mean[name] = torch.zeros_like(parameter, requires_grad=False)
                 self.square[name] = torch.zeros_like(parameter, requires_grad=False)
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for parameters, _ in self.groups:
-            for parameter in parameters.values():
-                parameter.grad = None
-
     @torch.no_grad()
     def step(self, count: int, rate: float, fade: float = 0.0) -> Tensor:
         """Take step number ``count`` (from 0) at learning rate ``rate``.

@@ -82,8 +82,8 @@ def share(fit: Fit, stop: StopSignal) -> StopSignal:
     if dist.get_rank() == 0:
         dist.barrier()
     fit.scene.shared = SharedSnapshot.of
-    for parameter in fit.scene.parameters():
-        if parameter.requires_grad:
+    for parameter in () if fit.scene.fused else fit.scene.parameters():
+        if parameter.requires_grad:  # the compiled loop's gradients are summed where they are made
             parameter.register_post_accumulate_grad_hook(_sum_gradient)
     return SharedStop(stop, fit.device)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimotion.bijection import GridBijection, MlpBijection, Warp, basis_size, level_sizes
-from omnimotion.compositing import composite, render_weights
+from omnimotion.compositing import composite, light, shares
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
 from omnimotion.kernels.layout import Layout
@@ -95,7 +95,8 @@ class Rendering(NamedTuple):
 
     z: Tensor  # (P, N, S) depths of the samples, increasing
     u: Tensor  # (P, N, S, 3) canonical samples
-    weights: Tensor  # (P, N, S), sum to one
+    weights: Tensor  # (P, N, S), sum to one where all samples count
+    counts: Tensor  # (P, N, S) bool
     rgb: Tensor  # (P, N, 3) composited colour
 
     @property
@@ -132,12 +133,19 @@ class Snapshot(NamedTuple):
             return FusedFrameMap(self, frames)
         return PlainFrameMap(self.scene.bijection.at(frames, self.table), self.cameras[frames])
 
-    def render(self, frame_map: FrameMap, xy: Tensor, z: Tensor) -> Rendering:
-        """Cast rays through ``xy`` (P, N, 2) with samples at depths ``z`` (P, N, S)."""
+    def render(
+        self, frame_map: FrameMap, xy: Tensor, z: Tensor, faint: float = 0.0
+    ) -> Rendering:
+        """Cast rays through ``xy`` (P, N, 2) with samples at depths ``z`` (P, N, S).
+
+        A sample that less than ``faint`` of the light reaches does not count.
+        """
         u = frame_map.forward(lift(xy, z))
         look = self.volume(u)
-        weights = render_weights(look.density)
-        return Rendering(z, u, weights, composite(weights, look.rgb))
+        through = light(look.density)
+        counts = ~(through < faint)
+        weights = shares(through) * counts
+        return Rendering(z, u, weights, counts, composite(weights, look.rgb))
 
 
 class Scene(nn.Module):

@@ -12,14 +12,19 @@ def weighed(
     scene: Scene, batch: Correspondences, config: LossConfig, weights: dict[str, float],
     depths: StepDepths, depth_i: Tensor | None = None,
 ) -> tuple[Tensor, LossTerms]:  # fmt: skip
-    """The loss (), which has gradients, and its terms; arguments as those of `loss_terms`.
+    """The loss () and its terms; its gradients are those of the scene's parameters afterwards.
 
-    ``weights``: of each term. A fused scene's is computed in one compiled loop, which gives the
-    same but for rounding.
+    Arguments as those of `loss_terms`; ``weights``: of each term. On a CPU there are none where
+    the loss is not finite. A fused scene's is computed in one compiled loop, which gives the same
+    but for rounding.
     """
     if scene.fused:
         from omnimotion.compiled_loss import compiled  # needs numba
 
         return compiled(scene, batch, config, weights, depths, depth_i)
     terms = loss_terms(scene, batch, config, depths, depth_i)
-    return terms.total(weights), terms
+    loss = terms.total(weights)
+    scene.zero_grad()
+    if loss.device.type != "cpu" or loss.isfinite():
+        loss.backward()  # on a CPU that of grid_sample can crash on NaN coordinates
+    return loss.detach(), LossTerms(*(term.detach() for term in terms))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 pytest.importorskip("numba")
 
+from omnimotion.compositing import FAINT, stratified_depths
 from omnimotion.config import LossConfig, ModelConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.fused.adam import FusedAdam
@@ -175,8 +176,7 @@ def stepped(made, batch, config=CONFIG, weights=ALL, samples=6):
     draws = torch.Generator().manual_seed(11)
     depths = StepDepths.drawn(batch, config, samples, draws)
     loss, terms = weighed(made, batch, config, weights, depths, depth_i)
-    loss.backward()
-    return loss.detach(), terms, {name: p.grad for name, p in made.named_parameters()}
+    return loss, terms, {name: p.grad for name, p in made.named_parameters()}
 
 
 def assert_equal_steps(found, expected):
@@ -185,7 +185,7 @@ def assert_equal_steps(found, expected):
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
     for name in terms._fields:
         torch.testing.assert_close(
-            getattr(terms, name), getattr(expected_terms, name).detach(), rtol=1e-4, atol=1e-6,
+            getattr(terms, name), getattr(expected_terms, name), rtol=1e-4, atol=1e-6,
             msg=name,
         )  # fmt: skip
     for name, gradient in gradients.items():
@@ -260,25 +260,37 @@ def test_the_number_of_threads_does_not_change_a_step():
 
 
 def test_the_parts_of_a_step_add_up(monkeypatch):
-    """What processes render each is all of it, once they know how many points land inside."""
-    landed = []
-
-    def summed(_, numbers):
-        if numbers.dtype == torch.int64:
-            landed.append(numbers)
-            return landed[0]  # of the whole step, which came first
-        return numbers
-
-    monkeypatch.setattr(Snapshot, "summed", summed)
+    """What processes render each is all of it."""
     whole, parts = stepped(scene("numba"), matches()), []
     for rank in range(3):
         monkeypatch.setattr(Snapshot, "part", (rank, 3))
         parts.append(stepped(scene("numba"), matches()))
-    assert torch.equal(sum(landed[1:]), landed[0])
-    assert landed[0].sum() > 0
     assert sum(float(loss) for loss, _, _ in parts) == pytest.approx(float(whole[0]), rel=1e-5)
     for name, gradient in whole[2].items():
         assert_close(sum(gradients[name] for _, _, gradients in parts), gradient, 1e-4)
+
+
+def opaque(backend):
+    """A scene whose light mostly ends within a few samples."""
+    made = scene(backend)
+    made.volume.density_gain *= 30
+    return made
+
+
+@pytest.mark.parametrize("points", [12, 16, 1])
+def test_what_no_light_reaches_does_not_count_in_either(points):
+    batch = matches(points=points)
+    z = stratified_depths(batch.xy_i.shape[:2], 16, None, batch.xy_i)
+    with torch.no_grad():
+        now = opaque("torch").snapshot()
+        all_, counted = (now.render(now.at(batch.i), batch.xy_i, z, faint) for faint in (0, FAINT))
+    assert 0.2 < counted.counts.float().mean() < 0.8
+    assert not counted.weights[~counted.counts].any()
+    assert (counted.weights.sum(-1) - 1).abs().max() < 2 * FAINT
+    assert (counted.rgb - all_.rgb).abs().max() < 2 * FAINT
+    assert_equal_steps(*(
+        stepped(opaque(backend), batch, samples=16) for backend in ("numba", "torch")
+    ))  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["xy_i", "xy_j", "rgb_i"])

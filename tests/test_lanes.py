@@ -8,18 +8,12 @@ pytest.importorskip("numba", reason="numba is not installed")
 from numba import float32, njit
 
 from omnimotion.kernels import decoder, volume
-from omnimotion.kernels.lanes import (
-    NARROW,
-    WIDE,
+from omnimotion.kernels.lanes import NARROW, WIDE, load, passed, spread, store, total
+from omnimotion.kernels.several import (
     add_products,
     add_weighed,
-    load,
     load_rows,
-    passed,
-    spread,
-    store,
     store_rows,
-    total,
     weighed,
     zeros,
 )

@@ -223,12 +223,13 @@ class Layered:
     def at(self, frames):
         return SimpleNamespace(inverse=lambda u: u, frames=frames)
 
-    def render(self, frame_map, xy, z):
+    def render(self, frame_map, xy, z, faint):
         """Frame 0 sees the far plane everywhere, the others what is in front."""
         plane = torch.where((xy[..., 0] > 0) & (frame_map.frames[:, None] > 0), 0.0, 0.8)
         nearest = (z - plane[..., None]).abs().argmin(-1, keepdim=True)
         weights = torch.zeros_like(z).scatter(-1, nearest, 1.0)
-        return Rendering(z, lift(xy, z), weights, torch.zeros(*xy.shape[:2], 3))
+        counts = torch.ones_like(z, dtype=torch.bool)
+        return Rendering(z, lift(xy, z), weights, counts, torch.zeros(*xy.shape[:2], 3))
 
 
 def lost(x):

@@ -20,9 +20,14 @@ def loss(named, step):
     return sum((p * (1 + 0.1 * step) + step).sin().sum() for p in named.values())
 
 
+def forget(named):
+    for parameter in named.values():
+        parameter.grad = None
+
+
 def descend(named, optimizer, steps, rate=0.01):
     for step in range(steps):
-        optimizer.zero_grad()
+        forget(named)
         loss(named, step).backward()
         optimizer.step(step, rate)
 
@@ -68,7 +73,7 @@ def test_what_nothing_holds_fades_away():
     named = {"grid": nn.Parameter(torch.full((2, 2, 4, 4), 0.1))}
     optimizer = FlooredAdam([(named, 1.0)], floor=0.3, clip=0.0, fading=frozenset({"grid"}))
     for step in range(100):
-        optimizer.zero_grad()
+        forget(named)
         (named["grid"][0] - 0.1).square().sum().backward()  # holds one half of it
         optimizer.step(step, 1e-2, fade=5.0)
     assert named["grid"][1].abs().max() < 0.1 * 0.95**90
@@ -123,7 +128,7 @@ def test_its_state_is_all_it_needs():
         for name, tensor in second.tensors().items():
             tensor.copy_(first.tensors()[name])
     for named, optimizer in ((a, first), (b, second)):
-        optimizer.zero_grad()
+        forget(named)
         loss(named, 25).backward()
         optimizer.step(25, 0.01)
     for name in a:

@@ -1,11 +1,10 @@
 """The loss of a step with its gradients, in one compiled loop over its pairs."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from omnimotion.fused.threads import each_thread, sums_of
 from omnimotion.kernels import bundle, step
@@ -44,19 +43,6 @@ def _model(tables: Tables, given: StepData) -> bundle.Model:
     )  # fmt: skip
 
 
-def landed(tables: Tables, given: StepData) -> Tensor:
-    """How many points without a match land inside, of each pair of a part: see `step.landed`."""
-    model, inside = _model(tables, given), np.zeros(len(given.batch.lost_z), np.int64)
-    rank, processes = given.part
-
-    def part(thread: int, threads: int) -> None:
-        every = (rank + processes * thread, processes * threads)
-        step.landed(every, given.batch, model, given.terms.extent, inside)
-
-    each_thread(part, given.batch.lost_z.size)
-    return torch.from_numpy(inside)
-
-
 def run(tables: Tables, given: StepData) -> tuple[Tensor, Tensor, Tables]:
     """Each term's sum, the pairs' errors (P,) in px, and the gradients; of a part of the pairs.
 
@@ -80,22 +66,3 @@ def run(tables: Tables, given: StepData) -> tuple[Tensor, Tensor, Tables]:
     sums, twice, *gradients = sums_of(each_thread(part, given.batch.z.size))
     even, odd = twice.chunk(2, dim=1)
     return sums, torch.from_numpy(pair_px), Tables(even + odd, *gradients)
-
-
-class Known(Function):
-    """A number whose gradients are known before anyone asks for them."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *learned: Tensor) -> Tensor:
-        """``value`` (); its gradients are those of ``learned``."""
-        ctx.gradients = gradients
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients, once: no copy is kept, so that the parameters need not make one."""
-        gradients, ctx.gradients = ctx.gradients, None
-        factor = float(g[0])
-        if factor != 1:
-            gradients = [each * factor for each in gradients]
-        return None, None, *gradients

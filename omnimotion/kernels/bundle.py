@@ -2,7 +2,8 @@
 
 Conventions. N rays of one frame with S samples each, as in `compositing`: M = S N. All that
 samples have is in the rows of one array (R, M) float32, the room of a bundle: first those named
-here, then as many as the model needs.
+here, then as many as the model needs. Those that light reaches get a room of their own, with the
+same rows, and only they are followed any further.
 """
 
 from typing import Any, NamedTuple
@@ -10,18 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.cells import ONE, inline, kernel
+from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
 from omnimotion.kernels.compositing import weigh, weigh_back
-from omnimotion.kernels.copies import clear, turn
+from omnimotion.kernels.copies import clear, pick_columns, pick_rows, turn
 from omnimotion.kernels.couplings import FORWARD, frame_back, map_frame
 from omnimotion.kernels.decoder import decode, decode_back
 from omnimotion.kernels.elementary import softplus
+from omnimotion.kernels.lanes import WIDE
 from omnimotion.kernels.layout import Layout
 from omnimotion.kernels.volume import read, read_back
 
 DENSITY_BIAS = float32(-1)  # as `omnimotion.volume` has it
 BLOCK = 256  # points whose hidden values stay in the cache
-REFERENCE_SAMPLES = float32(16)  # as `omnimotion.compositing` has it
+REFERENCE_SAMPLES, FAINT = float32(16), float32(1e-4)  # as `omnimotion.compositing` has them
 
 DENSITY_ONLY, WITH_COLOUR = np.int64(1), np.int64(4)  # outputs; of numpy's type, see `couplings`
 POINTS, POINTS_G = 0, 3  # three rows each: in the frame, then canonical; and their gradient
@@ -57,12 +59,43 @@ class Gradients(NamedTuple):
     second: np.ndarray
 
 
+class Seen(NamedTuple):
+    """The samples of a bundle that light reaches, K of them, and some that weigh nothing behind
+    them, since the kernels work on whole lanes: M in all.
+    """
+
+    room: np.ndarray  # (R, M)
+    at: np.ndarray  # (M,) int64 among all samples
+    ray: np.ndarray  # (M,) int64
+    n_seen: int  # K
+
+
+class Bundle(NamedTuple):
+    """Rooms for a bundle."""
+
+    room: np.ndarray  # (R, M) of all samples
+    seen: np.ndarray  # flat: for those that are seen
+    at: np.ndarray  # (M,) int64
+    ray: np.ndarray  # (M,) int64
+    n_rays: int
+
+
 @kernel
-def new_room(n_samples: int, n_rays: int, model: Model) -> np.ndarray:
-    """Room for a bundle; its gradients are zero, as `cast_back` leaves them."""
+def new_bundle(n_samples: int, n_rays: int, model: Model) -> Bundle:
+    """Room for a bundle."""
     n_hidden, n_features = model.first.shape
     n_rows = NAMED + 2 * len(model.layout.axis) + 2 * n_features + n_hidden
-    return np.zeros((n_rows, n_samples * n_rays), np.float32)
+    most = _whole(n_samples * n_rays)
+    return Bundle(
+        np.empty((n_rows, n_samples * n_rays), np.float32), np.empty(n_rows * most, np.float32),
+        np.empty(most, np.int64), np.empty(most, np.int64), n_rays,
+    )  # fmt: skip
+
+
+@inline
+def _whole(count: Any) -> Any:
+    """At least so many points, in whole lanes."""
+    return (count + WIDE - 1) // WIDE * WIDE
 
 
 @inline
@@ -97,12 +130,14 @@ def place(xy: np.ndarray, z: np.ndarray, room: np.ndarray) -> None:
 
 
 @kernel
-def cast(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model) -> None:
+def cast(bundle: Bundle, n_outputs: int, t: int, model: Model) -> Seen:
     """Carry the points of a bundle of frame ``t`` to the canonical volume, and look at it.
 
-    ``n_outputs``: of the network, `DENSITY_ONLY` or `WITH_COLOUR`.
+    What the network makes is known of the samples that light reaches; ``n_outputs`` of it,
+    `DENSITY_ONLY` or `WITH_COLOUR`. Their gradients are zero.
     """
-    points, places, raw = room[POINTS:POINTS_G], room[PLACES:PLACES_G], room[RAW : RAW + n_outputs]
+    room, n_rays = bundle.room, bundle.n_rays
+    points, places = room[POINTS:POINTS_G], room[PLACES:PLACES_G]
     map_frame(points, model.cameras[t], model.grids[t], model.layout, FORWARD,
               kept(room, model, 0))  # fmt: skip
     for d in range(3):
@@ -113,12 +148,48 @@ def cast(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model) ->
     rows, features, hidden = _network(room, model)
     read(places, model.volume, rows)
     turn(rows, features)
+    raw = room[RAW : RAW + DENSITY_ONLY]
     decode(features, model.first, model.second, hidden, raw)
     gain, first, density, slope = model.density_gain[0], raw[0], room[DENSITY], room[SLOPE]
     for m in range(len(density)):
         density[m], share = softplus(gain * first[m] + DENSITY_BIAS)
         slope[m] = gain * share
     weigh(density, _step(room, n_rays), n_rays, (room[THROUGH], room[WEIGHTS]))
+    seen = _pick(bundle, model)
+    rows, features, hidden = _network(seen.room, model)
+    turn(rows, features)
+    decode(features, model.first, model.second, hidden, seen.room[RAW : RAW + n_outputs])
+    return seen
+
+
+@kernel
+def _pick(bundle: Bundle, model: Model) -> Seen:
+    """The samples that light reaches, with all that is known of them."""
+    room, n_rays, through = bundle.room, bundle.n_rays, bundle.room[THROUGH]
+    at, ray, count = bundle.at, bundle.ray, 0
+    for start in range(0, len(through), n_rays):
+        for n in range(n_rays):
+            if not through[start + n] < FAINT:  # NaN is seen
+                at[count], ray[count] = start + n, n
+                count += 1
+    m = _whole(count)
+    for k in range(count, m):
+        at[k], ray[k] = at[count - 1], ray[count - 1]
+    found = bundle.seen[: len(room) * m].reshape(len(room), m)
+    seen = Seen(found, at[:m], ray[:m], count)
+    pick_columns(room[POINTS:POINTS_G], seen.at, found[POINTS:POINTS_G])
+    pick_columns(room[PLACES:PLACES_G], seen.at, found[PLACES:PLACES_G])
+    pick_columns(room[DEPTHS:DENSITY], seen.at, found[DEPTHS:DENSITY])
+    pick_columns(room[WEIGHTS:WEIGHTS_G], seen.at, found[WEIGHTS:WEIGHTS_G])
+    pick_columns(kept(room, model, 0), seen.at, kept(found, model, 0))
+    pick_rows(_network(room, model)[0], seen.at, _network(found, model)[0])
+    weights = found[WEIGHTS]
+    for k in range(count, m):
+        weights[k] = ZERO
+    clear(found[POINTS_G:PLACES])
+    clear(found[WEIGHTS_G : WEIGHTS_G + 1])
+    clear(found[RAW_G:X])
+    return seen
 
 
 @inline
@@ -128,18 +199,27 @@ def _step(room: Any, n_rays: Any) -> Any:
 
 
 @kernel
-def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Model,
-              gradients: Gradients) -> None:  # fmt: skip
-    """The way back through `cast`, from the gradients of weights, colours and points.
+def _dim(bundle: Bundle, seen: Seen, raw_g: np.ndarray) -> None:
+    """From the gradients of weights to those ``raw_g`` (M,) of what density is made of."""
+    room, density_g = bundle.room, bundle.room[DENSITY]  # density is not needed any more
+    weights_g, slope, found = room[WEIGHTS_G], room[SLOPE], seen.room[WEIGHTS_G]
+    for m in range(len(weights_g)):
+        weights_g[m] = ZERO
+    for k in range(seen.n_seen):
+        weights_g[seen.at[k]] = found[k]
+    weigh_back(weights_g, _step(room, bundle.n_rays), bundle.n_rays, room[THROUGH], density_g)
+    for k in range(seen.n_seen):
+        m = seen.at[k]
+        raw_g[k] = density_g[m] * slope[m]
 
-    Those are zero afterwards; the points are where they were in the frame.
-    """
-    density_g, slope = room[DENSITY], room[SLOPE]  # density is not needed any more
-    weigh_back(room[WEIGHTS_G], _step(room, n_rays), n_rays, room[THROUGH], density_g)
+
+@kernel
+def cast_back(bundle: Bundle, seen: Seen, n_outputs: int, t: int, model: Model,
+              gradients: Gradients) -> None:  # fmt: skip
+    """The way back through `cast`, from the gradients of weights, colours and points."""
+    room = seen.room
     raw_g = room[RAW_G : RAW_G + n_outputs]
-    first = raw_g[0]
-    for m in range(len(first)):
-        first[m] = density_g[m] * slope[m]
+    _dim(bundle, seen, raw_g[0])
     rows, features, hidden = _network(room, model)
     weights_g = gradients.first, gradients.second
     decode_back(raw_g, (features, hidden), (model.first, model.second), weights_g)
@@ -154,9 +234,6 @@ def cast_back(room: np.ndarray, n_rays: int, n_outputs: int, t: int, model: Mode
     frame_back((points, points_g), (model.cameras[t], gradients.cameras[t]),
                (model.grids[t], gradients.grids[t]), model.layout, FORWARD,
                kept(room, model, 0))  # fmt: skip
-    clear(points_g)
-    clear(raw_g)
-    clear(room[WEIGHTS_G : WEIGHTS_G + 1])
 
 
 @kernel

@@ -1,7 +1,8 @@
 """Volume rendering along rays, and the way back: `omnimotion.compositing`, compiled.
 
 Conventions. A bundle of N rays of S samples each, the rays side by side: what samples have is
-(M,), M = S N, and that of sample s of ray n is at s N + n. Samples go from front to back.
+(M,), M = S N, and that of sample s of ray n is at s N + n. Samples go from front to back. What is
+composited may be some of the samples: of each it is said on which ray it is.
 """
 
 import numpy as np
@@ -44,21 +45,22 @@ def weigh_back(g: np.ndarray, step: float, n_rays: int, through: np.ndarray,
 
 
 @kernel
-def composite(weights: np.ndarray, values: np.ndarray, result: np.ndarray) -> None:
-    """Expected value (N,) of values (M,) under weights (M,)."""
-    n_rays = len(result)
-    for n in range(n_rays):
+def composite(weights: np.ndarray, values: np.ndarray, ray: np.ndarray,
+              result: np.ndarray) -> None:  # fmt: skip
+    """Expected value (N,) of values (M,) under weights (M,) of samples on some rays (M,)."""
+    for n in range(len(result)):
         result[n] = ZERO
-    for start in range(0, len(weights), n_rays):
-        for n in range(n_rays):
-            result[n] += weights[start + n] * values[start + n]
+    for m in range(len(weights)):
+        result[ray[m]] += weights[m] * values[m]
 
 
 @kernel
-def composite_back(g: np.ndarray, weights: np.ndarray, values: np.ndarray, weights_g: np.ndarray,
-                   values_g: np.ndarray) -> None:  # fmt: skip
-    """The way back through `composite`: adds to the gradients of weights and values (M,)."""
-    for start in range(0, len(weights), len(g)):
-        for n in range(len(g)):
-            weights_g[start + n] += g[n] * values[start + n]
-            values_g[start + n] += g[n] * weights[start + n]
+def composite_back(g: np.ndarray, samples: tuple, ray: np.ndarray, samples_g: tuple) -> None:
+    """The way back through `composite`: adds to the gradients of the ``samples``, which are their
+    weights and values, each (M,).
+    """
+    (weights, values), (weights_g, values_g) = samples, samples_g
+    for m in range(len(weights)):
+        own = g[ray[m]]
+        weights_g[m] += own * values[m]
+        values_g[m] += own * weights[m]

@@ -12,17 +12,12 @@ import numpy as np
 from numba import uint64
 
 from omnimotion.kernels.cells import ZERO, inline, kernel
-from omnimotion.kernels.lanes import (
-    SINGLE,
-    WIDE,
+from omnimotion.kernels.lanes import SINGLE, WIDE, load, passed, store, total
+from omnimotion.kernels.several import (
     add_products,
     add_weighed,
-    load,
     load_rows,
-    passed,
-    store,
     store_rows,
-    total,
     weighed,
     zeros,
 )

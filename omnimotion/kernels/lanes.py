@@ -3,6 +3,7 @@
 The compiler makes loops work on many numbers at once only where it can show that nothing that is
 written is read again. Here that is said: lanes are loaded, computed with by ``+ - *``, with other
 lanes or with one number for all, and stored. They lie side by side in an array counted flat.
+Several at once are in `several`.
 """
 
 import operator
@@ -42,7 +43,7 @@ class _Model(PrimitiveModel):
         super().__init__(manager, kind, kind.vector)
 
 
-def _spread(builder: Any, number: Any, kind: Lanes) -> Any:
+def spread_of(builder: Any, number: Any, kind: Lanes) -> Any:
     """One number, as precise or less, in all lanes."""
     if number.type != kind.vector.element:
         number = builder.fpext(number, kind.vector.element)
@@ -66,7 +67,7 @@ def _operator(symbol: Callable, make: str) -> None:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.return_type
-        a, b = (each if own == kind else _spread(builder, each, kind)
+        a, b = (each if own == kind else spread_of(builder, each, kind)
                 for own, each in zip(signature.args, arguments))  # fmt: skip
         return getattr(builder, make)(a, b, flags=FLAGS)
 
@@ -92,7 +93,7 @@ def data_of(maker: tuple[Any, Any], array_type: Any, array: Any) -> Any:
     return context.make_array(array_type)(context, builder, array).data
 
 
-def _place(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind: Any) -> Any:
+def place_of(maker: tuple[Any, Any], array_type: Any, array: Any, index: Any, kind: Any) -> Any:
     """A pointer to lanes of an array."""
     _, builder = maker
     place = builder.gep(data_of(maker, array_type, array), [index])
@@ -106,7 +107,7 @@ def load(typing: Any, array: Any, index: Any, width: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, where, _ = arguments
-        found = builder.load(_place((context, builder), array, target, where, kind))
+        found = builder.load(place_of((context, builder), array, target, where, kind))
         found.align = kind.align
         return found
 
@@ -119,7 +120,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, where, numbers = arguments
-        place = _place((context, builder), array, target, where, value)
+        place = place_of((context, builder), array, target, where, value)
         builder.store(numbers, place, align=value.align)
         return context.get_dummy_value()
 
@@ -132,7 +133,7 @@ def spread(typing: Any, number: Any, width: Any) -> Any:
     kind = Lanes(width.literal_value, number)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _spread(builder, arguments[0], kind)
+        return spread_of(builder, arguments[0], kind)
 
     return kind(number, width), generate
 
@@ -164,114 +165,3 @@ def total(typing: Any, value: Any) -> Any:
         return builder.extract_element(whole, INDEX(0))
 
     return value.number(value), generate
-
-
-# several lanes at once: tuples, of a length that the compiler knows ------------------------------
-
-
-def _unpacked(builder: Any, several: Any, count: int) -> list[Any]:
-    return [builder.extract_value(several, k) for k in range(count)]
-
-
-def _number(maker: tuple[Any, Any], array_type: Any, place: tuple[Any, Any], k: int) -> Any:
-    """The number ``k`` behind a place of an array."""
-    (_, builder), (array, index) = maker, place
-    data = data_of(maker, array_type, array)
-    return builder.load(builder.gep(data, [builder.add(index, ir.Constant(index.type, k))]))
-
-
-def _times(builder: Any, a: Any, b: Any) -> Any:
-    return builder.fmul(a, b, flags=FLAGS)
-
-
-def _plus(builder: Any, a: Any, b: Any) -> Any:
-    return builder.fadd(a, b, flags=FLAGS)
-
-
-@intrinsic(prefer_literal=True)
-def zeros(typing: Any, count: Any, width: Any) -> Any:
-    """So many lanes of zeros, float32."""
-    kind = types.UniTuple(Lanes(width.literal_value), count.literal_value)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        nothing = ir.Constant(kind.dtype.vector, None)
-        return context.make_tuple(builder, kind, [nothing] * kind.count)
-
-    return kind(count, width), generate
-
-
-@intrinsic(prefer_literal=True)
-def load_rows(typing: Any, array: Any, index: Any, step: Any, count: Any, width: Any) -> Any:
-    """So many lanes from ``index`` on, from ``index + step`` on, and so on."""
-    kind = types.UniTuple(Lanes(width.literal_value, array.dtype), count.literal_value)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found, at = [], arguments[1]
-        for _ in range(kind.count):
-            place = _place((context, builder), array, arguments[0], at, kind.dtype)
-            found.append(builder.load(place))
-            found[-1].align = kind.dtype.align
-            at = builder.add(at, arguments[2])
-        return context.make_tuple(builder, kind, found)
-
-    return kind(array, index, step, count, width), generate
-
-
-@intrinsic
-def store_rows(typing: Any, array: Any, index: Any, step: Any, several: Any) -> Any:
-    """Put them at ``index``, ``index + step`` and so on."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        at = arguments[1]
-        for numbers in _unpacked(builder, arguments[3], several.count):
-            place = _place((context, builder), array, arguments[0], at, several.dtype)
-            builder.store(numbers, place, align=several.dtype.align)
-            at = builder.add(at, arguments[2])
-        return context.get_dummy_value()
-
-    return types.void(array, index, step, several), generate
-
-
-@intrinsic
-def weighed(typing: Any, several: Any, array: Any, index: Any) -> Any:
-    """The sum of several lanes, each times its number of an array from ``index`` on."""
-    kind = several.dtype
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = None
-        for k, numbers in enumerate(_unpacked(builder, arguments[0], several.count)):
-            number = _number((context, builder), array, arguments[1:], k)
-            term = _times(builder, numbers, _spread(builder, number, kind))
-            found = term if found is None else _plus(builder, found, term)
-        return found
-
-    return kind(several, array, index), generate
-
-
-@intrinsic
-def add_weighed(typing: Any, several: Any, value: Any, array: Any, index: Any) -> Any:
-    """Several lanes, and to each a ``value`` times its number of an array from ``index`` on."""
-    kind = several.dtype
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = []
-        for k, numbers in enumerate(_unpacked(builder, arguments[0], several.count)):
-            number = _number((context, builder), array, arguments[2:], k)
-            term = _times(builder, arguments[1], _spread(builder, number, kind))
-            found.append(_plus(builder, numbers, term))
-        return context.make_tuple(builder, several, found)
-
-    return several(several, value, array, index), generate
-
-
-@intrinsic
-def add_products(typing: Any, several: Any, value: Any, others: Any) -> Any:
-    """Several lanes, and to each a ``value`` times its one of ``others``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pairs = zip(_unpacked(builder, arguments[0], several.count),
-                    _unpacked(builder, arguments[2], several.count))  # fmt: skip
-        found = [_plus(builder, a, _times(builder, arguments[1], b)) for a, b in pairs]
-        return context.make_tuple(builder, several, found)
-
-    return several(several, value, others), generate

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32
 
+from omnimotion.kernels.addresses import borrowed
 from omnimotion.kernels.bundle import (
     DENSITY_ONLY,
     DEPTHS,
@@ -26,13 +27,15 @@ from omnimotion.kernels.bundle import (
     WEIGHTS_G,
     WITH_COLOUR,
     X_G,
+    Bundle,
     Gradients,
     Model,
+    Seen,
     X,
     cast,
     cast_back,
     kept,
-    new_room,
+    new_bundle,
     place,
 )
 from omnimotion.kernels.cells import ONE, ZERO, kernel
@@ -60,7 +63,6 @@ from omnimotion.kernels.terms import (
     differences,
     flow,
     front,
-    is_inside,
     ordered,
     photometric,
     range_of_depth,
@@ -88,6 +90,19 @@ class Batch(NamedTuple):
     depth_i: np.ndarray  # (P, N); none without depth maps
 
 
+class Rooms(NamedTuple):
+    """What a pair needs room for."""
+
+    matches: Bundle
+    there: Bundle  # the same in frame j
+    lost: Bundle  # points without a match
+    front: Bundle  # the same in frame j
+    means: np.ndarray  # (18, N)
+    lost_means: np.ndarray  # (18, L)
+    moved: np.ndarray  # (3, 6 + layers, N)
+    point: np.ndarray  # (6 + layers, L)
+
+
 @kernel
 def _move(points: np.ndarray, u: np.ndarray, t: int, model: Model) -> None:
     """Carry canonical points ``u`` (3, N) to frame ``t``."""
@@ -105,11 +120,12 @@ def _move_back(points: np.ndarray, u_g: np.ndarray, t: int, model: Model,
 
 
 @kernel
-def _see(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model) -> None:
+def _see(p: int, bundle: Bundle, means: np.ndarray, batch: Batch, model: Model) -> Seen:
     """Render the points of pair ``p`` and carry their samples to frame j."""
     i, j = batch.i[p], batch.j[p]
-    place(batch.xy_i[p], batch.z[p], room)
-    cast(room, batch.z.shape[1], WITH_COLOUR, i, model)
+    place(batch.xy_i[p], batch.z[p], bundle.room)
+    seen = cast(bundle, WITH_COLOUR, i, model)
+    room, ray = seen.room, seen.ray
     copy(room[POINTS:POINTS_G], room[X:X_G])
     map_frame(room[X:X_G], model.cameras[j], model.grids[j], model.layout, INVERSE,
               kept(room, model, 1))  # fmt: skip
@@ -117,33 +133,36 @@ def _see(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model
         colour, raw = room[RGB + c], room[RAW + 1 + c]
         for m in range(len(colour)):
             colour[m] = sigmoid(raw[m])
-        composite(room[WEIGHTS], colour, means[COLOUR + c])
-        composite(room[WEIGHTS], room[X + c], means[MAPPED + c])
-        composite(room[WEIGHTS], room[POINTS + c], means[SURFACE + c])
+        composite(room[WEIGHTS], colour, ray, means[COLOUR + c])
+        composite(room[WEIGHTS], room[X + c], ray, means[MAPPED + c])
+        composite(room[WEIGHTS], room[POINTS + c], ray, means[SURFACE + c])
     clear(room[X_G:RGB])
     for row in (MAPPED_G, COLOUR_G, SURFACE_G):
         clear(means[row : row + 3])
+    return seen
 
 
 @kernel
-def _see_back(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, model: Model,
+def _see_back(p: int, bundles: tuple, means: np.ndarray, batch: Batch, model: Model,
               gradients: Gradients) -> None:  # fmt: skip
-    """The way back through `_see`."""
-    i, j = batch.i[p], batch.j[p]
+    """The way back through `_see`; ``bundles``: of all samples, and those seen."""
+    bundle, seen = bundles
+    i, j, room, ray = batch.i[p], batch.j[p], seen.room, seen.ray
     weights, weights_g = room[WEIGHTS], room[WEIGHTS_G]
     for c in range(3):
-        composite_back(means[MAPPED_G + c], weights, room[X + c], weights_g, room[X_G + c])
-        composite_back(means[SURFACE_G + c], weights, room[POINTS + c], weights_g,
-                       room[POINTS_G + c])  # fmt: skip
+        composite_back(means[MAPPED_G + c], (weights, room[X + c]), ray,
+                       (weights_g, room[X_G + c]))  # fmt: skip
+        composite_back(means[SURFACE_G + c], (weights, room[POINTS + c]), ray,
+                       (weights_g, room[POINTS_G + c]))  # fmt: skip
         colour, colour_g = room[RGB + c], room[RAW_G + 1 + c]
-        composite_back(means[COLOUR_G + c], weights, colour, weights_g, colour_g)
+        composite_back(means[COLOUR_G + c], (weights, colour), ray, (weights_g, colour_g))
         for m in range(len(colour)):
             colour_g[m] *= colour[m] * (ONE - colour[m])
     frame_back((room[X:X_G], room[X_G:RGB]), (model.cameras[j], gradients.cameras[j]),
                (model.grids[j], gradients.grids[j]), model.layout, INVERSE,
                kept(room, model, 1))  # fmt: skip
     add(room[X_G:RGB], room[POINTS_G : POINTS_G + 3])
-    cast_back(room, batch.z.shape[1], WITH_COLOUR, i, model, gradients)
+    cast_back(bundle, seen, WITH_COLOUR, i, model, gradients)
 
 
 @kernel
@@ -170,14 +189,14 @@ def _smooth(means: np.ndarray, j: int, moved: np.ndarray, model: Model, gradient
 @kernel
 def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
                 terms: Terms) -> None:  # fmt: skip
-    """Depth of the matches against that of the surface seen in frame j; its room, and means."""
+    """Depth of the matches against that of the surface seen in frame j; room for it, and means."""
     there, means = rooms
     covisible, n_points = batch.covisible[p], batch.covisible.shape[1]
-    place(batch.xy_j[p], batch.z_j[p], there)
-    cast(there, n_points, DENSITY_ONLY, batch.j[p], model)
+    place(batch.xy_j[p], batch.z_j[p], there.room)
+    seen = cast(there, DENSITY_ONLY, batch.j[p], model)
     depth, mapped = np.empty(n_points, np.float32), means[MAPPED + 2]
     mapped_g = means[MAPPED_G + 2]
-    composite(there[WEIGHTS], there[DEPTHS], depth)
+    composite(seen.room[WEIGHTS], seen.room[DEPTHS], seen.ray, depth)
     factor, total = PX * terms.factors[CONSISTENCY], ZERO
     for n in range(n_points):
         off = mapped[n] - depth[n]
@@ -186,67 +205,50 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
         mapped_g[n] += pull
         depth[n] = -pull
     terms.sums[CONSISTENCY] += PX * total
-    depth_weighed(there, depth)
-    cast_back(there, n_points, DENSITY_ONLY, batch.j[p], model, gradients)
+    depth_weighed(seen, depth)
+    cast_back(there, seen, DENSITY_ONLY, batch.j[p], model, gradients)
 
 
 @kernel
 def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
               terms: Terms) -> None:  # fmt: skip
     """Points of i without a match lie behind what is seen where they land in j."""
-    room, there, point, means = rooms
-    i, j, n_lost = batch.i[p], batch.j[p], batch.lost_i.shape[2]
-    place(batch.lost_i[p], batch.lost_z[p], room)
-    cast(room, n_lost, DENSITY_ONLY, i, model)
+    lost, there, point, means = rooms
+    i, j = batch.i[p], batch.j[p]
     surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
+    place(batch.lost_i[p], batch.lost_z[p], lost.room)
+    seen = cast(lost, DENSITY_ONLY, i, model)
+    room, ray = seen.room, seen.ray
     for d in range(3):
-        composite(room[WEIGHTS], room[POINTS + d], surface[d])
+        composite(room[WEIGHTS], room[POINTS + d], ray, surface[d])
     _move(point, surface, j, model)
-    place(point[:2], batch.lost_z_j[p], there)
-    cast(there, n_lost, DENSITY_ONLY, j, model)
-    terms.sums[OCCLUSION] += front(there, point, batch.lost_weight[p], terms)
-    cast_back(there, n_lost, DENSITY_ONLY, j, model, gradients)
+    place(point[:2], batch.lost_z_j[p], there.room)
+    before = cast(there, DENSITY_ONLY, j, model)
+    terms.sums[OCCLUSION] += front(before, point, batch.lost_z.shape[2], batch.lost_weight[p],
+                                   terms)  # fmt: skip
+    cast_back(there, before, DENSITY_ONLY, j, model, gradients)
     clear(surface_g)
     _move_back(point, surface_g, j, model, gradients)
     for d in range(3):
-        composite_back(surface_g[d], room[WEIGHTS], room[POINTS + d], room[WEIGHTS_G],
-                       room[POINTS_G + d])  # fmt: skip
-    cast_back(room, n_lost, DENSITY_ONLY, i, model, gradients)
+        composite_back(surface_g[d], (room[WEIGHTS], room[POINTS + d]), ray,
+                       (room[WEIGHTS_G], room[POINTS_G + d]))  # fmt: skip
+    cast_back(lost, seen, DENSITY_ONLY, i, model, gradients)
 
 
 @kernel
-def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.ndarray) -> None:
-    """How many points without a match land inside frame j, of a part of the first pairs: (K,).
-
-    Their cost is a mean over these, so that it has to be known before any gradient.
-    """
-    n_lost, n_samples = batch.lost_i.shape[2], batch.z.shape[2]
-    room, surface = new_room(n_samples, n_lost, model), np.empty((3, n_lost), np.float32)
-    point = np.empty((6 + len(model.layout.axis), n_lost), np.float32)
-    for p in range(part[0], len(batch.lost_z), part[1]):
-        place(batch.lost_i[p], batch.lost_z[p], room)
-        cast(room, n_lost, DENSITY_ONLY, batch.i[p], model)
-        for d in range(3):
-            composite(room[WEIGHTS], room[POINTS + d], surface[d])
-        _move(point, surface, batch.j[p], model)
-        for n in range(n_lost):
-            inside[p] += is_inside(point[0, n], point[1, n], extent)
-
-
-@kernel
-def _compare(p: int, room: np.ndarray, means: np.ndarray, batch: Batch, terms: Terms) -> float:
+def _compare(p: int, seen: Seen, means: np.ndarray, batch: Batch, terms: Terms) -> float:
     """The terms of what is seen at the matches; returns the error of the composited flow."""
-    error = flow(room, means, (batch.xy_j[p], batch.certainty[p]), terms)
-    range_of_depth(room, terms)
+    error = flow(seen, means, (batch.xy_j[p], batch.certainty[p]), terms)
+    range_of_depth(seen, terms)
     photometric(means, batch.rgb_i[p], terms)
     factor = terms.factors[PHOTOMETRIC_GRADIENT]
     terms.sums[PHOTOMETRIC_GRADIENT] += differences(means, COLOUR, batch.rgb_i[p], factor)
     factor = PX * terms.factors[FLOW_GRADIENT]
     terms.sums[FLOW_GRADIENT] += PX * differences(means, MAPPED, batch.xy_j[p], factor)
     if len(batch.depth_i):
-        ordered(room, batch.depth_i[p], terms)
+        ordered(seen, batch.depth_i[p], terms)
     if terms.factors[DISTORTION] > ZERO:
-        spread(room, batch.z.shape[1], terms)
+        spread(seen, terms)
     return error
 
 
@@ -260,19 +262,27 @@ def run(part: tuple, batch: Batch, model: Model, terms: Terms, gradients: Gradie
     """
     _, n_points, n_samples = batch.z.shape
     n_lost, n_rows = batch.lost_i.shape[2], 6 + len(model.layout.axis)
-    room, there = new_room(n_samples, n_points, model), new_room(n_samples, n_points, model)
-    lost, front = new_room(n_samples, n_lost, model), new_room(n_samples, n_lost, model)
-    means, lost_means = (np.empty((MEANS, n_points), np.float32),
-                         np.empty((MEANS, n_lost), np.float32))  # fmt: skip
-    moved, point = (np.empty((3, n_rows, n_points), np.float32),
-                    np.empty((n_rows, n_lost), np.float32))  # fmt: skip
+    rooms = Rooms(
+        new_bundle(n_samples, n_points, model), new_bundle(n_samples, n_points, model),
+        new_bundle(n_samples, n_lost, model), new_bundle(n_samples, n_lost, model),
+        np.empty((MEANS, n_points), np.float32), np.empty((MEANS, n_lost), np.float32),
+        np.empty((3, n_rows, n_points), np.float32), np.empty((n_rows, n_lost), np.float32),
+    )  # fmt: skip
+    _pairs(part, (batch, model, terms, gradients, rooms), pair_px)
+
+
+@kernel
+def _pairs(part: tuple, given: tuple, pair_px: np.ndarray) -> None:
+    """`run`, with room for it; what is given stays where it is until this returns."""
+    batch, model, terms, gradients, rooms = borrowed(given)
+    means, lost = rooms.means, (rooms.lost, rooms.front, rooms.point, rooms.lost_means)
     for p in range(part[0], len(batch.i), part[1]):
-        _see(p, room, means, batch, model)
-        pair_px[p] = _compare(p, room, means, batch, terms)
+        seen = _see(p, rooms.matches, means, batch, model)
+        pair_px[p] = _compare(p, seen, means, batch, terms)
         if p < terms.subset and len(model.cameras) > 2:
-            _smooth(means, batch.j[p], moved, model, gradients, terms)
+            _smooth(means, batch.j[p], rooms.moved, model, gradients, terms)
         if p < len(batch.z_j):
-            _consistent(p, (there, means), batch, model, gradients, terms)
-        _see_back(p, room, means, batch, model, gradients)
+            _consistent(p, (rooms.there, means), batch, model, gradients, terms)
+        _see_back(p, (rooms.matches, seen), means, batch, model, gradients)
         if p < len(batch.lost_z):
-            _occluded(p, (lost, front, point, lost_means), batch, model, gradients, terms)
+            _occluded(p, lost, batch, model, gradients, terms)

@@ -3,9 +3,9 @@
 `omnimotion.losses` says what each term means. A term's sum over all it concerns is added to
 `Terms.sums`, its gradient, times the term's factor, to those of what it is made of.
 
-Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are in the room
-of a bundle (`bundle`), what is expected of them under the weights in ``means`` (18, N), whose rows
-are named here.
+Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are those of a
+bundle that are seen (`bundle`), what is expected of them under the weights is in ``means``
+(18, N), whose rows are named here.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.bundle import DEPTHS, WEIGHTS, WEIGHTS_G, X_G, X
+from omnimotion.kernels.bundle import DEPTHS, WEIGHTS, WEIGHTS_G, X_G, Seen, X
 from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
 from omnimotion.kernels.compositing import composite
 from omnimotion.kernels.elementary import log, sigmoid, softplus
@@ -61,28 +61,27 @@ def is_inside(x: Any, y: Any, extent: Any) -> Any:
 
 
 @kernel
-def flow(room: np.ndarray, means: np.ndarray, match: tuple, terms: Terms) -> float:
+def flow(seen: Seen, means: np.ndarray, match: tuple, terms: Terms) -> float:
     """Distances of a pair's samples and of their expected places from the matches (2, N).
 
     ``match``: these, and how much each counts, (N,). Returns the plain mean of the latter.
     """
-    (xy, certainty), weights, weights_g = match, room[WEIGHTS], room[WEIGHTS_G]
-    n_points = len(certainty)
+    (xy, certainty), room, ray = match, seen.room, seen.ray
+    weights, weights_g, n_points = room[WEIGHTS], room[WEIGHTS_G], len(certainty)
     bound, factor, total = terms.robust_px, terms.factors[FLOW] * terms.per_sample, ZERO
     x, y, x_g, y_g = room[X], room[X + 1], room[X_G], room[X_G + 1]
-    for start in range(0, len(weights), n_points):
-        for n in range(n_points):
-            m = start + n
-            dx, dy = x[m] - xy[0, n], y[m] - xy[1, n]
-            off = PX * (abs(dx) + abs(dy))
-            is_near = off < bound
-            cost = certainty[n] * (off if is_near else bound * (ONE + log(off / bound)))
-            slope = certainty[n] * (ONE if is_near else bound / off)
-            pull = factor * PX * weights[m] * slope
-            total += weights[m] * cost
-            weights_g[m] += factor * cost
-            x_g[m] += pull * sign(dx)
-            y_g[m] += pull * sign(dy)
+    for m in range(len(weights)):
+        n = ray[m]
+        dx, dy = x[m] - xy[0, n], y[m] - xy[1, n]
+        off = PX * (abs(dx) + abs(dy))
+        is_near = off < bound
+        cost = certainty[n] * (off if is_near else bound * (ONE + log(off / bound)))
+        slope = certainty[n] * (ONE if is_near else bound / off)
+        pull = factor * PX * weights[m] * slope
+        total += weights[m] * cost
+        weights_g[m] += factor * cost
+        x_g[m] += pull * sign(dx)
+        y_g[m] += pull * sign(dy)
     factor, composited, error = PX * terms.factors[FLOW] * (ONE - terms.per_sample), ZERO, ZERO
     for n in range(n_points):
         dx, dy = means[MAPPED, n] - xy[0, n], means[MAPPED + 1, n] - xy[1, n]
@@ -97,11 +96,11 @@ def flow(room: np.ndarray, means: np.ndarray, match: tuple, terms: Terms) -> flo
 
 
 @kernel
-def range_of_depth(room: np.ndarray, terms: Terms) -> None:
+def range_of_depth(seen: Seen, terms: Terms) -> None:
     """How far mapped samples lie beyond the range of depth."""
-    depth, depth_g = room[X + 2], room[X_G + 2]
+    depth, depth_g = seen.room[X + 2], seen.room[X_G + 2]
     factor, total = PX * terms.factors[RANGE], ZERO
-    for m in range(len(depth)):
+    for m in range(seen.n_seen):
         excess = abs(depth[m]) - ONE
         excess = ZERO if excess <= ZERO else excess
         total += excess * excess
@@ -140,38 +139,42 @@ def differences(means: np.ndarray, row: int, expected: np.ndarray, factor: float
 
 
 @kernel
-def front(room: np.ndarray, points: np.ndarray, weight: float, terms: Terms) -> float:
-    """Cost of points by what lies in front of them on the rays of ``room``, with its gradients.
+def front(seen: Seen, points: np.ndarray, n_samples: int, weight: float,
+          terms: Terms) -> float:  # fmt: skip
+    """Cost of points by what lies in front of them on their rays, of so many samples, with its
+    gradients.
 
     ``points``: rows of x, y, z, and of their gradient, of N points.
     """
-    n_points = points.shape[1]
-    sharp, total = float32(room.shape[1] // n_points), ZERO
-    weights, weights_g, depths = room[WEIGHTS], room[WEIGHTS_G], room[DEPTHS]
+    n_points, ray = points.shape[1], seen.ray
+    sharp, total = float32(n_samples), ZERO
+    weights, weights_g, depths = seen.room[WEIGHTS], seen.room[WEIGHTS_G], seen.room[DEPTHS]
+    share, share_g = np.zeros(n_points, np.float32), np.empty(n_points, np.float32)
+    nearer = np.empty(len(weights), np.float32)
+    for m in range(len(weights)):
+        nearer[m] = sigmoid((points[2, ray[m]] - OCCLUSION_MARGIN - depths[m]) * sharp)
+    for m in range(len(weights)):
+        share[ray[m]] += weights[m] * nearer[m]
     for n in range(n_points):
-        x, y, z = points[0, n], points[1, n], points[2, n]
-        counts = weight if is_inside(x, y, terms.extent) else ZERO
-        share = ZERO
-        for m in range(n, len(weights), n_points):
-            share += weights[m] * sigmoid((z - OCCLUSION_MARGIN - depths[m]) * sharp)
-        least = MIN_FRONT if share < MIN_FRONT else share
+        counts = weight if is_inside(points[0, n], points[1, n], terms.extent) else ZERO
+        least = MIN_FRONT if share[n] < MIN_FRONT else share[n]
         total -= counts * log(least)
-        share_g = ZERO if share < MIN_FRONT else -terms.factors[OCCLUSION] * counts / least
-        z_g = ZERO
-        for m in range(n, len(weights), n_points):
-            nearer = sigmoid((z - OCCLUSION_MARGIN - depths[m]) * sharp)
-            weights_g[m] += share_g * nearer
-            z_g += share_g * weights[m] * nearer * (ONE - nearer) * sharp
-        points[3, n], points[4, n], points[5, n] = ZERO, ZERO, z_g
+        is_least = share[n] < MIN_FRONT
+        share_g[n] = ZERO if is_least else -terms.factors[OCCLUSION] * counts / least
+        points[3, n], points[4, n], points[5, n] = ZERO, ZERO, ZERO
+    for m in range(len(weights)):
+        pull = share_g[ray[m]] * nearer[m]
+        weights_g[m] += pull
+        points[5, ray[m]] += pull * weights[m] * (ONE - nearer[m]) * sharp
     return total
 
 
 @kernel
-def ordered(room: np.ndarray, mapped: np.ndarray, terms: Terms) -> None:
+def ordered(seen: Seen, mapped: np.ndarray, terms: Terms) -> None:
     """Of two points, what a depth map (N,) says is clearly farther lies deeper."""
     n_points, factor, total = len(mapped), terms.factors[ORDER], ZERO
     depth, depth_g = np.empty(n_points, np.float32), np.zeros(n_points, np.float32)
-    composite(room[WEIGHTS], room[DEPTHS], depth)
+    composite(seen.room[WEIGHTS], seen.room[DEPTHS], seen.ray, depth)
     for n in range(n_points):
         for k in range(n_points):
             if mapped[n] - mapped[k] > FARTHER:
@@ -181,26 +184,26 @@ def ordered(room: np.ndarray, mapped: np.ndarray, terms: Terms) -> None:
                 depth_g[k] += pull
                 depth_g[n] -= pull
     terms.sums[ORDER] += total
-    depth_weighed(room, depth_g)
+    depth_weighed(seen, depth_g)
 
 
 @kernel
-def depth_weighed(room: np.ndarray, depth_g: np.ndarray) -> None:
+def depth_weighed(seen: Seen, depth_g: np.ndarray) -> None:
     """Add to the gradient of weights that of the expected depth (N,)."""
-    weights_g, depths = room[WEIGHTS_G], room[DEPTHS]
-    for start in range(0, len(depths), len(depth_g)):
-        for n in range(len(depth_g)):
-            weights_g[start + n] += depth_g[n] * depths[start + n]
+    weights_g, depths, ray = seen.room[WEIGHTS_G], seen.room[DEPTHS], seen.ray
+    for m in range(len(depths)):
+        weights_g[m] += depth_g[ray[m]] * depths[m]
 
 
 @kernel
-def spread(room: np.ndarray, n_points: int, terms: Terms) -> None:
+def spread(seen: Seen, terms: Terms) -> None:
     """Spread of the weights along each ray."""
-    weights, weights_g, depths = room[WEIGHTS], room[WEIGHTS_G], room[DEPTHS]
+    weights, weights_g, depths = seen.room[WEIGHTS], seen.room[WEIGHTS_G], seen.room[DEPTHS]
     factor, total = TWO * terms.factors[DISTORTION], ZERO
-    for m in range(len(weights)):
-        for k in range(m % n_points, len(weights), n_points):
-            apart = abs(depths[m] - depths[k]) * weights[k]
-            total += apart * weights[m]
-            weights_g[m] += factor * apart
+    for m in range(seen.n_seen):
+        for k in range(seen.n_seen):
+            if seen.ray[k] == seen.ray[m]:
+                apart = abs(depths[m] - depths[k]) * weights[k]
+                total += apart * weights[m]
+                weights_g[m] += factor * apart
     terms.sums[DISTORTION] += total

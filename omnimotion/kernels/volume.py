@@ -7,23 +7,27 @@ Conventions. Places (3, M) float32 as x, y, z in [-1, 1]; beyond, the border goe
 from typing import Any
 
 import numpy as np
-from numba import int64, uint64
+from numba import int32, uint32, uint64
 
 from omnimotion.kernels.cells import ONE, ZERO, cell, inline, kernel, slope
 from omnimotion.kernels.lanes import NARROW, SINGLE, load, store, total
 
 
-@inline
-def _locate(places: Any, m: Any, shape: Any, n: Any) -> Any:
-    """The lowest corner of the cell of place ``m``, the steps to its neighbours along y and z, in
-    numbers, ``n`` at each point, and where in the cell it is.
-    """  # without a sign no index can count from the end
-    nz, ny, nx, _ = shape
-    i, fx = cell(places[0, m], nx)
-    j, fy = cell(places[1, m], ny)
-    k, fz = cell(places[2, m], nz)
-    corner = uint64((int64(k) * ny + j) * nx + i)
-    return corner * n, uint64(nx) * n, uint64(ny * nx) * n, fx, fy, fz
+@kernel
+def _locate(places: np.ndarray, shape: tuple, low: np.ndarray, within: np.ndarray) -> None:
+    """Numbers before the lowest corner of each place's cell, and where in the cell it is (3, M).
+
+    A loop of its own: without reads at computed places the compiler makes it work on many points
+    at once.
+    """
+    nz, ny, nx, n = shape
+    x, y, z = places[0], places[1], places[2]
+    fx, fy, fz = within[0], within[1], within[2]
+    for m in range(len(low)):
+        i, fx[m] = cell(x[m], nx)
+        j, fy[m] = cell(y[m], ny)
+        k, fz[m] = cell(z[m], nz)
+        low[m] = uint32(((k * int32(ny) + j) * int32(nx) + i) * int32(n))
 
 
 @inline
@@ -47,10 +51,17 @@ def _add_to_edge(grid: Any, at: Any, n: Any, g: Any, share: Any, width: Any) -> 
 
 
 @inline
-def _read(places: Any, grid: Any, n_features: Any, width: Any, features: Any) -> None:
-    n = uint64(n_features)
-    for m in range(places.shape[1]):
-        low, up, back, fx, fy, fz = _locate(places, m, grid.shape, n)
+def _strides(grid: Any) -> Any:
+    """Steps to the neighbours along x, y and z, in numbers."""
+    _, ny, nx, n = grid.shape  # without a sign no index can count from the end
+    return uint64(n), uint64(nx * n), uint64(ny * nx * n)
+
+
+@inline
+def _read(cells: Any, grid: Any, width: Any, features: Any) -> None:
+    (lowest, within), (n, up, back) = cells, _strides(grid)
+    for m in range(len(lowest)):
+        low, fx, fy, fz = uint64(lowest[m]), within[0, m], within[1, m], within[2, m]
         for c in range(uint64(0), n, uint64(width)):
             near, far = low + c, low + c + back
             a, ab = _edge(grid, near, n, width)
@@ -63,12 +74,10 @@ def _read(places: Any, grid: Any, n_features: Any, width: Any, features: Any) ->
 
 
 @inline
-def _read_back(features_g: Any, places: Any, grid: Any, sizes: Any, results: Any) -> None:
-    places_g, grid_g = results
-    n, width = uint64(sizes[0]), sizes[1]
-    nz, ny, nx, _ = grid.shape
-    for m in range(places.shape[1]):
-        low, up, back, fx, fy, fz = _locate(places, m, grid.shape, n)
+def _read_back(features_g: Any, cells: Any, grid: Any, width: Any, results: Any) -> None:
+    (lowest, within), (places_g, grid_g), (n, up, back) = cells, results, _strides(grid)
+    for m in range(len(lowest)):
+        low, fx, fy, fz = uint64(lowest[m]), within[0, m], within[1, m], within[2, m]
         ey, ez = ONE - fy, ONE - fz
         dx, dy, dz = ZERO, ZERO, ZERO
         for c in range(uint64(0), n, uint64(width)):
@@ -86,18 +95,19 @@ def _read_back(features_g: Any, places: Any, grid: Any, sizes: Any, results: Any
             _add_to_edge(grid_g, near + up, n, g * (ez * fy), fx, width)
             _add_to_edge(grid_g, far, n, g * (fz * ey), fx, width)
             _add_to_edge(grid_g, far + up, n, g * (fz * fy), fx, width)
-        places_g[0, m] = dx * slope(places[0, m], nx)
-        places_g[1, m] = dy * slope(places[1, m], ny)
-        places_g[2, m] = dz * slope(places[2, m], nz)
+        places_g[0, m], places_g[1, m], places_g[2, m] = dx, dy, dz
 
 
 @kernel
 def read(places: np.ndarray, grid: np.ndarray, features: np.ndarray) -> None:
     """Features (M, C) at places (3, M)."""
+    n_points = places.shape[1]
+    cells = np.empty(n_points, np.uint32), np.empty((3, n_points), np.float32)
+    _locate(places, grid.shape, cells[0], cells[1])
     if grid.shape[3] == NARROW:
-        _read(places, grid, NARROW, NARROW, features)
+        _read(cells, grid, NARROW, features)
     else:
-        _read(places, grid, grid.shape[3], SINGLE, features)
+        _read(cells, grid, SINGLE, features)
 
 
 @kernel
@@ -107,7 +117,14 @@ def read_back(g: np.ndarray, places: np.ndarray, grid: np.ndarray, places_g: np.
 
     Writes the gradient of the places (3, M) and adds to that of the grid.
     """
+    n_points = places.shape[1]
+    cells = np.empty(n_points, np.uint32), np.empty((3, n_points), np.float32)
+    _locate(places, grid.shape, cells[0], cells[1])
     if grid.shape[3] == NARROW:
-        _read_back(g, places, grid, (NARROW, NARROW), (places_g, grid_g))
+        _read_back(g, cells, grid, NARROW, (places_g, grid_g))
     else:
-        _read_back(g, places, grid, (grid.shape[3], SINGLE), (places_g, grid_g))
+        _read_back(g, cells, grid, SINGLE, (places_g, grid_g))
+    for d in range(3):
+        place, place_g, n = places[d], places_g[d], grid.shape[2 - d]
+        for m in range(n_points):
+            place_g[m] *= slope(place[m], n)
