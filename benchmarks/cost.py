@@ -1,6 +1,7 @@
 """What a step of the fit has to do, counted from its settings and sizes.
 
-Conventions. Work is that of the way there and of the way back together. Numbers are float32. An
+Conventions. Work is that of the way there and of the way back together; ``there`` are the points
+of the first, ``back`` those of the second: samples that light reaches. Numbers are float32. An
 operation is one addition, multiplication, division or comparison; an exponential and its like are
 `EXP` of them, as the compiled kernels have it. Bytes are those that a part is given or hands on,
 each moved once, as if all in between stayed in the processor. Not counted: the draw of matches,
@@ -51,11 +52,17 @@ class Step(NamedTuple):
     consistency: bool = True
     occlusion: bool = True
     distortion: bool = False
+    seen: float = 1.0  # of all samples, the share that light reaches
 
     @property
     def main(self) -> int:
         """Samples of the matched points' rays."""
         return self.pairs * self.points * self.samples
+
+    @property
+    def followed(self) -> float:
+        """Those that light reaches: their colour is asked, and they are carried to frame j."""
+        return self.seen * self.main
 
     @property
     def subset(self) -> int:
@@ -70,10 +77,18 @@ class Step(NamedTuple):
         return self.main + there + lost
 
     @property
-    def carried(self) -> int:
+    def carried(self) -> float:
         """Points through the maps: what is rendered, to frame j, and surfaces to three frames."""
-        smooth = 3 * self.subset * self.points
-        return self.rendered + self.main + smooth + self.occlusion * self.subset * self.lost
+        return self.rendered + self.followed + self._surfaces
+
+    @property
+    def carried_back(self) -> float:
+        """Points whose gradients come back through the maps."""
+        return self.seen * self.rendered + self.followed + self._surfaces
+
+    @property
+    def _surfaces(self) -> int:
+        return self.subset * (3 * self.points + self.occlusion * self.lost)
 
 
 class Grids(NamedTuple):
@@ -134,13 +149,10 @@ def grid_parts(step: Step, grids: Grids) -> dict[str, Work]:
     """The work of a step with grids, by part."""
     return {
         "motion tables": motion_tables(grids),
-        "couplings, cameras": couplings(step.carried, grids),
+        "couplings, cameras": couplings(step.carried, step.carried_back, grids),
         "volume table": volume_table(grids),
-        "volume reads": volume_reads(step.rendered, grids),
-        "decoder": total({
-            "colour": decoder(step.main, grids.channels, grids.hidden),
-            "density": decoder(step.rendered - step.main, grids.channels, grids.hidden, 1),
-        }),
+        "volume reads": volume_reads(step.rendered, step.seen * step.rendered, grids),
+        "decoder": decoder(step, grids.channels, grids.hidden),
         "compositing, losses": compositing(step),
         "optimiser": optimiser(grids.parameters),
     }
@@ -167,17 +179,17 @@ def motion_tables(grids: Grids) -> Work:
     )
 
 
-def couplings(points: int, grids: Grids) -> Work:
+def couplings(there: float, back: float, grids: Grids) -> Work:
     """Points through all layers of a map and its camera."""
     layer = LOCATE + WEIGHTS + VALUES + COUPLE
     layer_back = LOCATE + SLOPES + COUPLE_BACK + SCATTER
-    ends = CAMERA + CAMERA_BACK + 6 * UNITS
+    plain = there * (grids.layers * layer + CAMERA + 3 * UNITS)
     # there: 3 in, 3 out, and what each layer keeps; back: both, 3 in and 3 out
-    moved = points * (6 + grids.layers + 6 + grids.layers + 3)
+    moved = there * (6 + grids.layers) + back * (6 + grids.layers + 3)
     return Work(
-        plain=points * (grids.layers * (layer + layer_back) + ends),
+        plain=plain + back * (grids.layers * layer_back + CAMERA_BACK + 3 * UNITS),
         bytes=NUMBER * (moved + grids.frames * grids.table),
-        motion_reads=2 * points * grids.layers, motion_adds=points * grids.layers,
+        motion_reads=(there + back) * grids.layers, motion_adds=back * grids.layers,
     )  # fmt: skip
 
 
@@ -189,31 +201,35 @@ def volume_table(grids: Grids) -> Work:
     )
 
 
-def volume_reads(samples: int, grids: Grids) -> Work:
+def volume_reads(there: float, back: float, grids: Grids) -> Work:
     """Features at canonical points."""
-    there, back = LERPS * grids.channels, (LERPS_BACK + SCATTER_3) * grids.channels
-    moved = samples * ((3 + grids.channels) + (grids.channels + 3 + 3))
-    cells = samples * grids.channels / 8
+    plain = there * (LOCATE_3 + LERPS * grids.channels)
+    plain += back * (LOCATE_3 + 3 + (LERPS_BACK + SCATTER_3) * grids.channels)
+    moved = there * (3 + grids.channels) + back * (grids.channels + 3 + 3)
+    cells = grids.channels / 8
     return Work(
-        plain=samples * (2 * LOCATE_3 + 3 + there + back),
-        bytes=NUMBER * (moved + grids.volume),
-        volume_reads=2 * cells, volume_adds=cells,
+        plain=plain, bytes=NUMBER * (moved + grids.volume),
+        volume_reads=(there + back) * cells, volume_adds=back * cells,
     )  # fmt: skip
 
 
-def decoder(samples: int, channels: int, hidden: int, outputs: int = 4) -> Work:
-    """Features to density and colour."""
+def decoder(step: Step, channels: int, hidden: int) -> Work:
+    """Features to density, and of the matched points' samples that light reaches to colour."""
+    back, colour = step.seen * step.rendered, step.followed
+    products = (step.rendered + BACK * back) * (channels * hidden + hidden)
+    products += (1 + BACK) * colour * 3 * hidden
+    plain = (step.rendered + back) * hidden + (step.rendered + 3 * colour) * (EXP + 7)
     return Work(
-        matrix=(1 + BACK) * 2 * samples * (channels * hidden + hidden * outputs),
-        plain=samples * (2 * hidden + outputs * (EXP + 7)),
-        bytes=NUMBER * samples * ((channels + outputs) + (2 * channels + outputs)),
-    )
+        matrix=2 * products, plain=plain,
+        bytes=NUMBER * (step.rendered * (channels + 1) + back * (2 * channels + 1) + 6 * colour),
+    )  # fmt: skip
 
 
 def compositing(step: Step) -> Work:
     """Weights along rays, what they weigh, and the losses of samples."""
-    main, apart = step.main, step.distortion * step.main * step.samples
-    weighed = 9 * main + step.rendered  # of the main rays colour and two places; one of others
+    main, apart = step.followed, step.distortion * step.followed * step.samples
+    # of the main rays colour and two places are weighed; one of others
+    weighed = 9 * main + step.seen * step.rendered
     return Work(
         plain=(step.rendered * (WEIGH + WEIGH_BACK) + 6 * weighed + main * (FLOW + FLOW_BACK)
                + APART * apart),
@@ -226,7 +242,7 @@ def optimiser(parameters: int) -> Work:
     return Work(plain=ADAM * parameters, bytes=NUMBER * 8 * parameters)
 
 
-def coupling_networks(points: int, networks: Networks) -> Work:
+def coupling_networks(points: float, networks: Networks) -> Work:
     """Points through a network for each layer; what is hidden is kept for the way back."""
     width = networks.width
     products = networks.inputs * width + (networks.depth - 1) * width**2 + width * 2
@@ -238,7 +254,7 @@ def coupling_networks(points: int, networks: Networks) -> Work:
     )
 
 
-def colour_network(samples: int, networks: Networks) -> Work:
+def colour_network(samples: float, networks: Networks) -> Work:
     """Canonical points through Gabor filters, each a wave and a bell of all places."""
     width, depth = networks.volume_width, networks.volume_depth
     filters = (depth + 1) * width

@@ -5,7 +5,9 @@
 times steps of the grid (``configs/cpu.txt``) and of the paper's networks (``configs/paper.txt``)
 on one thread, in CPU time, and sets them against the floor: for each part the longest of its
 operations, bytes and reads at computed places (`cost.py`), each at the rate that a small loop
-which does nothing else reaches here (`rates.py`). Then the parts of some steps are timed.
+which does nothing else reaches here (`rates.py`). Then the parts of some steps are timed. The
+grid's steps are those of a fit that has settled: samples that light no longer reaches are not
+followed, and only the work of the others counts; beside it the floor of a step that follows all.
 """
 
 import argparse
@@ -16,12 +18,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cost import Grids, Networks, Work, bound, grid_parts, network_parts, seconds, step_of, total
+import torch
+from cost import (
+    Grids,
+    Networks,
+    Step,
+    Work,
+    bound,
+    grid_parts,
+    network_parts,
+    seconds,
+    step_of,
+    total,
+)
 from rates import rates
 from torch import nn
 
 from omnimotion import compiled_loss
 from omnimotion.bijection import GridBijection, MlpBijection
+from omnimotion.compositing import FAINT, stratified_depths
 from omnimotion.config import load_config
 from omnimotion.files import atomic_write
 from omnimotion.fitting import Fit
@@ -42,7 +57,7 @@ H200 = Work(
 
 To add is to read and to write. Reads count as bytes of its memory, though grids fit its cache.
 """
-WARM, PROFILED = 3, 30  # steps
+PROFILED = 30  # steps
 PLACES = (
     (compiled_loss, "run", "couplings to losses, in one loop"),
     (GridBijection, "table", "motion tables"),
@@ -63,10 +78,12 @@ def main() -> None:
         grid = new_fit(args.scene, Path(runs) / "grid", "cpu")
         sizes = grids_of(grid.scene)
         here = rates(sizes)
-        grid_ms = step_ms(grid, args.steps, WARM)
+        grid_ms = step_ms(grid, args.steps, args.settled)
+        step = step_of(grid.config)._replace(seen=seen_share(grid))
         spent = profiled(grid)
-        parts = grid_parts(step_of(grid.config), sizes)
-        texts = [rates_table(here), step_table("grid", grid, parts, here, grid_ms, spent)]
+        texts = [rates_table(here),
+                 step_table("grid", grid, grid_parts(step, sizes), here, grid_ms, spent),
+                 all_samples(step, sizes, here, grid_ms)]  # fmt: skip
         if args.paper_steps:
             paper = new_fit(args.scene, Path(runs) / "paper", "paper", pairs=args.paper_pairs)
             networks = networks_of(paper.scene)
@@ -85,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scene", type=Path, required=True, help="a preprocessed scene")
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     parser.add_argument("--steps", type=int, default=100, help="of the grid that are timed")
+    parser.add_argument("--settled", type=int, default=600, help="steps before them")
     parser.add_argument("--paper-steps", type=int, default=2, help="of the networks; 0: none")
     parser.add_argument("--paper-pairs", type=int, default=1, help="a step of the networks: all 8 "
                         "take some 10 GB")  # fmt: skip
@@ -143,6 +161,15 @@ def step_ms(fit: Fit, steps: int, warm: int) -> float:
         fit.advance()
         times.append(time.process_time() - began)
     return 1e3 * median(times[warm:])
+
+
+@torch.no_grad()
+def seen_share(fit: Fit) -> float:
+    """Of samples on rays through matches, the share that light reaches."""
+    held, now = fit.pool.held_out, fit.scene.snapshot()
+    z = stratified_depths((len(held.i), 1), fit.config.fit.samples, None, held.xy_i)
+    seen = now.render(now.at(held.i), held.xy_i[:, None], z, FAINT)
+    return float(seen.counts.float().mean())
 
 
 def profiled(fit: Fit) -> dict[str, float]:
@@ -211,6 +238,16 @@ def step_table(
     lines += ["", f"Measured: {ms:.1f} ms a step (median, CPU time): {ms / floor:.1f} times the "
               f"floor of {floor:.2f} ms.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def all_samples(step: Step, sizes: Grids, here: Work, ms: float) -> str:
+    """How a step compares with one that follows all samples."""
+    parts = grid_parts(step._replace(seen=1.0), sizes).values()
+    floor = 1e3 * sum(seconds(work, here) for work in parts)
+    return (
+        f"Light reaches {step.seen:.0%} of the samples. Were all of them followed, the floor would "
+        f"be {floor:.2f} ms: {ms / floor:.1f} times that.\n"
+    )
 
 
 def whole_paper(networks: Networks, here: Work) -> str:

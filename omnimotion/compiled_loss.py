@@ -48,7 +48,7 @@ def _parameters(scene: Scene) -> list[Tensor]:
     """All that is learned."""
     motion, volume = _grids(scene)
     levels = [level for layer in motion.layers for level in layer]
-    return [*levels, *volume.levels, volume.decoder.first, volume.decoder.second,
+    return [*levels, *volume.grids, volume.decoder.first, volume.decoder.second,
             scene.camera_shift]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _gradients(now: Snapshot, found: Tables) -> list[Tensor]:
     levels = motion_table_back(
         found.grids, now.table, motion.basis, motion.max_log_scale, motion.layers
     )
-    features = volume_features_back(found.volume, list(volume.levels))
+    features = volume_features_back(found.volume, volume.grids)
     return [*levels, *features, found.first, found.second, found.cameras]
 
 

@@ -4,6 +4,7 @@ Conventions. Canonical points (..., 3) in normalised units; density (...) >= 0, 
 thickness of one of 16 strata of a ray; colour (..., 3) RGB in [0, 1].
 """
 
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -74,12 +75,17 @@ class GridVolume(nn.Module):
         """See `Volume`."""
         return self.table()(u)
 
+    @cached_property
+    def grids(self) -> list[Tensor]:
+        """The levels; the parameters stay the same, whatever they hold."""
+        return list(self.levels)
+
     def table(self) -> "VolumeTable":
         """The sum of all levels, to be read many times in one step."""
         if self.fused and not torch.is_grad_enabled():
             from omnimotion.fused.tables import volume_features
 
-            features = volume_features(list(self.levels))
+            features = volume_features(self.grids)
             return VolumeTable(self, features.movedim(-1, 0)[None])
         *coarser, total = self.levels
         for level in coarser:

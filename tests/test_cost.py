@@ -97,6 +97,17 @@ def test_the_points_of_a_small_step_by_hand():
     assert step.carried == step.rendered + 24 + 2 * 3 * 3 + 2 * 5
 
 
+def test_of_samples_without_light_only_density_is_asked():
+    step = cost.Step(4, 3, 2, 5, seen=0.5)
+    surfaces = 2 * (3 * 3 + 5)
+    assert step.carried == step.rendered + 12 + surfaces
+    assert step.carried_back == step.rendered / 2 + 12 + surfaces
+    dark, lit = (cost.decoder(step._replace(seen=share), 8, 3) for share in (0.0, 1.0))
+    assert dark.matrix == 2 * step.rendered * (8 * 3 + 3)
+    half = cost.decoder(step, 8, 3).matrix
+    assert half == pytest.approx((dark.matrix + lit.matrix) / 2)
+
+
 def test_a_step_has_the_terms_of_its_settings():
     step = cost.step_of(Config().replace(pairs=7, points=5, samples=3, occlusion=0))
     assert (step.pairs, step.points, step.samples) == (7, 5, 3)
@@ -112,19 +123,19 @@ def test_motion_tables_by_hand():
 
 
 def test_couplings_by_hand():
-    work = cost.couplings(10, GRIDS)
+    work = cost.couplings(10, 5, GRIDS)
     # there 3 in, 3 out, 2 kept; back 3, 2 kept and 3 in, 3 out; and the table's gradient
-    assert work.bytes == 4 * (10 * (8 + 11) + 8)
-    assert (work.motion_reads, work.motion_adds) == (10 * 2 * 2, 10 * 2)
+    assert work.bytes == 4 * (10 * 8 + 5 * 11 + 8)
+    assert (work.motion_reads, work.motion_adds) == ((10 + 5) * 2, 5 * 2)
 
 
 def test_the_volume_by_hand():
     assert cost.volume_table(GRIDS).bytes == 4 * (20 + 16 + 16 + 20)
-    work = cost.volume_reads(10, GRIDS)
+    work = cost.volume_reads(10, 5, GRIDS)
     # there 3 in, 8 out; back 3 and 8 in, 3 out; and the grid's gradient
-    assert work.bytes == 4 * (10 * (11 + 14) + 16)
-    assert (work.volume_reads, work.volume_adds) == (20, 10)
-    assert cost.volume_reads(10, GRIDS._replace(channels=16)).volume_adds == 20
+    assert work.bytes == 4 * (10 * 11 + 5 * 14 + 16)
+    assert (work.volume_reads, work.volume_adds) == (15, 5)
+    assert cost.volume_reads(10, 5, GRIDS._replace(channels=16)).volume_adds == 10
 
 
 def test_compositing_counts_pairs_of_samples_for_distortion_only():
@@ -147,7 +158,8 @@ def operations(module, inputs):
 
 
 def test_products_are_those_that_pytorch_counts():
-    assert cost.decoder(11, 8, 3).matrix == operations(Decoder(8, 4, 3, random()), 8)
+    all_seen = cost.Step(1, 11, 1, consistency=False, occlusion=False)
+    assert cost.decoder(all_seen, 8, 3).matrix == operations(Decoder(8, 4, 3, random()), 8)
     layer, colour = Mlp(5, 2, 6, 2, random()), GaborNet(3, 4, 7, 2, random())
     assert cost.coupling_networks(11, NETWORKS).matrix == operations(layer, 5)
     assert cost.colour_network(11, NETWORKS).matrix == operations(colour, 3)
@@ -166,6 +178,6 @@ def test_the_work_of_a_step_is_the_sum_of_its_parts():
     parts = cost.grid_parts(step, GRIDS)
     whole = cost.total(parts)
     assert whole.volume_reads == 2 * step.rendered
-    assert whole.motion_adds == step.carried * GRIDS.layers
+    assert whole.motion_adds == step.carried_back * GRIDS.layers
     assert whole.bytes == sum(part.bytes for part in parts.values())
     assert set(cost.network_parts(step, NETWORKS)) > {"optimiser", "coupling networks"}

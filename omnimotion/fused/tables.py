@@ -4,6 +4,7 @@ Conventions. Levels are the coarsest first; L layers, T frames, K cosines in tim
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -65,5 +66,9 @@ def _places(layers: Layers) -> np.ndarray:
 
 def _shapes(layers: Layers) -> np.ndarray:
     """(L, N, 5) as the kernels have it."""
-    return np.array([[(level.shape[0] * 2, 1, *level.shape[2:], 1) for level in layer]
-                     for layer in layers])  # fmt: skip
+    return _rows(tuple(tuple(level.shape for level in layer) for layer in layers))
+
+
+@lru_cache
+def _rows(shapes: tuple[tuple[torch.Size, ...], ...]) -> np.ndarray:
+    return np.array([[(k * 2, 1, b, a, 1) for k, _, b, a in layer] for layer in shapes])
