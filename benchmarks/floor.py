@@ -245,8 +245,8 @@ def all_samples(step: Step, sizes: Grids, here: Work, ms: float) -> str:
     parts = grid_parts(step._replace(seen=1.0), sizes).values()
     floor = 1e3 * sum(seconds(work, here) for work in parts)
     return (
-        f"Light reaches {step.seen:.0%} of the samples. Were all of them followed, the floor would "
-        f"be {floor:.2f} ms: {ms / floor:.1f} times that.\n"
+        f"Light reaches {step.seen:.0%} of the samples. Were all of them followed, the floor "
+        f"would be {floor:.2f} ms: {ms / floor:.1f} times that.\n"
     )
 
 
