@@ -13,6 +13,7 @@ import math
 import re
 import zipfile
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -161,15 +162,28 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
 
 
 def _array(name: str, data: bytearray) -> np.ndarray:
-    header = io.BytesIO(data[: _MAX_HEADER + 12])
-    if np.lib.format.read_magic(header) != (1, 0):
-        raise ValueError(f"member {name!r} is no .npy file of version 1.0")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(header, _MAX_HEADER)
-    if dtype.kind not in ARRAY_KINDS or is_fortran:
-        raise ValueError(f"member {name!r} has dtype {dtype}, Fortran order {is_fortran}")
-    expected = header.tell() + math.prod(shape) * dtype.itemsize
+    shape, dtype, start = _header(name, bytes(data[: _MAX_HEADER + 12]))
+    expected = start + math.prod(shape) * dtype.itemsize
     if expected != len(data) or any(side < 0 for side in shape):
         raise ValueError(f"member {name!r} of shape {shape} has {len(data)} bytes, not {expected}")
     if dtype.itemsize == 0 or (0 in shape and math.prod(filter(None, shape)) > _MAX_EMPTY):
         raise ValueError(f"member {name!r} has shape {shape} of nothing")
-    return np.ndarray(shape, dtype, buffer=data, offset=header.tell())
+    return np.ndarray(shape, dtype, buffer=data, offset=start)
+
+
+def _header(name: str, data: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, numbers, and where they start, of a .npy file that begins like this."""
+    length = 10 + int.from_bytes(data[8:10], "little")
+    shape, is_fortran, dtype = _parsed(name, data[:length])
+    if dtype.kind not in ARRAY_KINDS or is_fortran:
+        raise ValueError(f"member {name!r} has dtype {dtype}, Fortran order {is_fortran}")
+    return shape, dtype, length
+
+
+@lru_cache(maxsize=256)
+def _parsed(name: str, header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """numpy's parser takes longer than a small array; a scene's files begin alike."""
+    file = io.BytesIO(header)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"member {name!r} is no .npy file of version 1.0")
+    return np.lib.format.read_array_header_1_0(file, _MAX_HEADER)

@@ -12,6 +12,7 @@ which bridges short occlusions.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from omnimotion.flow import CHAINED, DIRECT, HIDDEN, NONE
@@ -68,13 +69,13 @@ def extend(
     x, y = source.x.copy(), source.y.copy()
     variance = np.full(x.shape, np.inf, np.float32)
     state = np.full(x.shape, NONE, np.uint8)
-    for known, flow, error, code in _candidates(history, i, step, direct):
+    for known, (dx, dy, error), code in _candidates(history, i, step, direct):
         candidate = known.variance + error * error + np.float32(STEP_VARIANCE)
-        use = (candidate < variance) & (error < step.limit)
-        np.copyto(x, known.x + flow[..., 0], where=use)
-        np.copyto(y, known.y + flow[..., 1], where=use)
-        np.copyto(variance, candidate, where=use)
-        np.copyto(state, code, where=use)
+        use = ((candidate < variance) & (error < step.limit)).view(np.uint8)
+        cv2.copyTo(known.x + dx, use, x)  # several times as fast as numpy's masks
+        cv2.copyTo(known.y + dy, use, y)
+        cv2.copyTo(candidate, use, variance)
+        cv2.copyTo(np.full_like(state, code), use, state)
     lost = (state == NONE) | ~inside(x, y, step.size) | ~alike(x, y)
     variance[lost] = np.inf
     state[lost] = NONE
@@ -96,13 +97,13 @@ def with_hidden(reached: Reached, source: Reached, direct: CheckedFlow | None) -
 
 def _candidates(
     history: dict[int, Reached], i: int, step: Step, direct: CheckedFlow | None
-) -> Iterator[tuple[Reached, np.ndarray, np.ndarray, np.uint8]]:
-    """A known position, the flow from there (h, w, 2+), its cycle error (h, w), and the state."""
+) -> Iterator[tuple[Reached, tuple[np.ndarray, ...], int]]:
+    """A known position, the flow from there with its cycle error, each (h, w), and the state."""
     if direct is not None:
-        yield history[i], direct.flow, direct.error, np.uint8(DIRECT)
+        yield history[i], (*cv2.split(direct.flow), direct.error), DIRECT
     for k, link in step.links.items():
         # the single step from the source is the direct flow
         if k == i or k not in history:
             continue
         moved = sample(link, history[k].x, history[k].y)
-        yield history[k], moved, moved[..., 2], np.uint8(CHAINED)
+        yield history[k], tuple(cv2.split(moved)), CHAINED
