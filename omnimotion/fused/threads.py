@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -42,15 +42,20 @@ def spread(part: Callable[[slice], Any], rows: int, points_a_row: int) -> list[A
     if n == 1:
         return [part(slice(0, rows))]
     edges = [rows * k // n for k in range(n + 1)]
-    return list(_threads(n).map(part, (slice(a, b) for a, b in pairwise(edges))))
+    return _shared([partial(part, slice(a, b)) for a, b in pairwise(edges)])
 
 
 def each_thread(part: Callable[[int, int], Any], points: int) -> list[Any]:
     """Call ``part`` with the number of each thread and how many there are."""
     n = n_threads(points)
-    if n == 1:
-        return [part(0, 1)]
-    return list(_threads(n).map(part, range(n), [n] * n))
+    return _shared([partial(part, k, n) for k in range(n)])
+
+
+def _shared(parts: list[Callable[[], Any]]) -> list[Any]:
+    """The results of parts, each done by a thread: the first by this one, which would only wait."""
+    first, *others = parts
+    started = [_threads(len(others)).submit(part) for part in others]
+    return [first(), *(each.result() for each in started)]
 
 
 def n_threads(points: int) -> int:
