@@ -52,7 +52,7 @@ def each_thread(part: Callable[[int, int], Any], points: int) -> list[Any]:
 
 
 def _shared(parts: list[Callable[[], Any]]) -> list[Any]:
-    """The results of parts, each done by a thread: the first by this one, which would only wait."""
+    """The results of parts, each done by a thread, the first by this one: else it would wait."""
     first, *others = parts
     started = [_threads(len(others)).submit(part) for part in others]
     return [first(), *(each.result() for each in started)]
