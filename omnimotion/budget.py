@@ -39,7 +39,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
 
     Where there is time for few of the default steps, a step draws half as many pairs: more and
     cheaper steps take a short fit farther. With time for more than `MOST` times as many the fit
-    ends early. ``trial`` takes some steps and is spoiled by them.
+    ends early. ``trial`` takes some steps and is spoiled.
     ``began``: `time.perf_counter` when the budget's time started. ConfigError when the time is too
     short for the warm-up.
     """
@@ -47,6 +47,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
     pairs = config.fit.pairs
     report_s = report_seconds(trial, store)
+    trial.settle()
 
     def choice(pairs: int) -> tuple[int, float, Cost]:
         trial.config = config.replace(pairs=pairs)

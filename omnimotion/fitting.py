@@ -20,6 +20,7 @@ from omnimotion.checkpoint import (
     save_checkpoint,
     to_arrays,
 )
+from omnimotion.compositing import FAINT, REFERENCE_SAMPLES
 from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, Correspondences, pair_chances
 from omnimotion.depth_maps import DepthLookup
@@ -42,9 +43,11 @@ from omnimotion.seeds import Purpose, generator
 from omnimotion.signals import StopSignal
 from omnimotion.step_loss import weighed
 from omnimotion.supervision import Guide, joined
+from omnimotion.volume import GridVolume
 
 log = logging.getLogger(__name__)
 
+HALFWAY = -2 * math.log(FAINT) / REFERENCE_SAMPLES  # density where no light comes through half
 LOST_POINTS = 8  # points without a match drawn in each pair
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
 ROUGH_RATE = 0.6  # of the rate: below it a fit that grows rough goes on, it may be the video
@@ -148,6 +151,15 @@ class Fit:
         fit = self.config.fit
         rate = learning_rate(self.step, fit.num_iters, fit) * float(self.rate_factor)
         return self.optimizer.step(self.step, rate, level_fade(self.step / fit.num_iters, fit))
+
+    def settle(self) -> None:
+        """Be a fit whose steps take as long as most do: light ends halfway, and nothing moves.
+
+        At the start it reaches all samples, and a step takes a third longer.
+        """
+        if isinstance(self.scene.volume, GridVolume):
+            self.scene.volume.fill(HALFWAY)
+        self.rate_factor.zero_()
 
     # state ------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Conventions. Canonical points (..., 3) in normalised units; density (...) >= 0, 
 thickness of one of 16 strata of a ray; colour (..., 3) RGB in [0, 1].
 """
 
+import math
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -93,6 +94,15 @@ class GridVolume(nn.Module):
                 level, size=total.shape[-3:], mode="trilinear", align_corners=True
             )
         return VolumeTable(self, total)
+
+    @torch.no_grad()
+    def fill(self, density: float) -> None:
+        """Be of this density (> 0) everywhere, and of one colour."""
+        raw = math.log(math.expm1(density)) - DENSITY_BIAS  # the way back through `decode`
+        for parameter in self.parameters():
+            parameter.zero_()
+        self.levels[-1][:, 0] = 1.0
+        self.decoder.first[0, 0], self.decoder.second[0, 0] = 1.0, raw / self.density_gain
 
 
 def finest_cells(low: Tensor, high: Tensor, cells: int, z_cells: int) -> list[int]:

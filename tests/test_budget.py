@@ -36,6 +36,9 @@ class Trial:
         whole = self.early_s + (self.late_s - self.early_s) * step / self.config.fit.num_iters
         return whole * (0.4 + 0.6 * self.config.fit.pairs / 64)
 
+    def settle(self):
+        pass
+
     def advance(self):
         self.steps.append(self.step)
         self.clock.spend(self.seconds(self.step))

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from omnimotion import budget, runs
 from omnimotion.checkpoint import checkpoints, load_checkpoint
+from omnimotion.compositing import FAINT, stratified_depths
 from omnimotion.errors import CheckpointError, ConfigError, Interrupted
 from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneIndex, SceneStore
@@ -52,6 +54,21 @@ class StopAfter(StopSignal):
     def number(self):
         self.looks -= 1
         return self.asked if self.looks < 0 else 0
+
+
+def test_a_settled_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short, tmp_path):
+    """As most steps of a fit find it; for timing."""
+    made = start_fit(tiny_store, tmp_path / "run", short)
+    made.settle()
+    before = {name: tensor.clone() for name, tensor in made.scene.state_dict().items()}
+    for _ in range(3):
+        made.advance()
+    for name, tensor in made.scene.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    now, xy = made.scene.snapshot(), torch.zeros(1, 5, 2)
+    z = stratified_depths((1, 5), 64, None, xy)
+    counts = now.render(now.at(torch.tensor([0])), xy, z, FAINT).counts
+    assert counts.float().mean() == pytest.approx(0.5, abs=0.02)
 
 
 # learning ---------------------------------------------------------------------------------------

@@ -126,3 +126,13 @@ def test_contraction_has_a_gradient_at_the_origin():
     u = torch.zeros(1, 3, requires_grad=True)
     (gradient,) = torch.autograd.grad(contract(u).sum(), u)
     torch.testing.assert_close(gradient, torch.ones(1, 3))
+
+
+@pytest.mark.parametrize("density", [0.05, 1.0, 30.0])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_volume_can_be_filled(density, levels):
+    made = grid(levels=levels)
+    made.fill(density)
+    look = made(points(50))
+    torch.testing.assert_close(look.density, torch.full((50,), density))
+    torch.testing.assert_close(look.rgb, look.rgb[:1].expand(50, 3))
