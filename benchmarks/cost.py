@@ -11,8 +11,8 @@ frame codes, and what is done once for a pair. So nothing can be faster than wha
 from typing import NamedTuple
 
 from omnimotion.config import Config
-from omnimotion.fitting import LOST_POINTS
 from omnimotion.losses import SUBSET
+from omnimotion.step_draws import LOST_POINTS
 
 NUMBER = 4  # bytes
 EXP = 16  # operations

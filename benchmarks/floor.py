@@ -45,6 +45,7 @@ from omnimotion.fused.adam import FusedAdam
 from omnimotion.networks import Mlp
 from omnimotion.runs import set_threads, start_fit
 from omnimotion.scene import Scene
+from omnimotion.step_draws import Source
 from omnimotion.volume import GridVolume, MlpVolume
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -60,11 +61,12 @@ To add is to read and to write. Reads count as bytes of its memory, though grids
 PROFILED = 30  # steps
 PLACES = (
     (compiled_loss, "run", "couplings to losses, in one loop"),
+    (compiled_loss, "landed", "points that land, before it"),
     (GridBijection, "table", "motion tables"),
     (compiled_loss, "motion_table_back", "motion tables"),
     (GridVolume, "table", "volume table"),
     (compiled_loss, "volume_features_back", "volume table"),
-    (Fit, "_draw", "draw of matches"),
+    (Source, "draw", "draw of matches and depths"),
     (FusedAdam, "step", "optimiser"),
 )  # fmt: skip
 """Where the parts of a step are done."""

@@ -106,9 +106,10 @@ def step_seconds(trial: Fit, limit_s: float) -> float:
 def _timed_step(trial: Fit, count: int, limit_s: float) -> float:
     """The mean of up to ``count`` steps: later ones take longer, so any few are spread evenly."""
     began, steps = time.perf_counter(), trial.config.fit.num_iters
+    places = [int(k * GOLDEN % 1 * steps) for k in range(count + 2)]
     for done in range(1, count + 1):
-        trial.step = int(done * GOLDEN % 1 * steps)
-        _, loss = trial.advance()
+        trial.step = places[done]
+        _, loss = trial.advance(then=places[done + 1])
         if time.perf_counter() - began > limit_s:
             break
     float(loss)  # waits for the device

@@ -9,11 +9,11 @@ from torch import Tensor
 from omnimotion.bijection import GridBijection
 from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
-from omnimotion.fused.step import StepData, Tables, run
+from omnimotion.fused.step import StepData, Tables, landed, run
 from omnimotion.fused.tables import motion_table_back, volume_features_back
-from omnimotion.kernels.step import Batch
+from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.terms import TERMS, Terms
-from omnimotion.losses import FARTHER, LossTerms, StepDepths, n_subset
+from omnimotion.losses import FARTHER, LossTerms, StepDepths, n_counted, n_subset
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.volume import GridVolume, VolumeTable
 
@@ -25,11 +25,14 @@ def compiled(
 ) -> tuple[Tensor, LossTerms]:  # fmt: skip
     """See `step_loss.weighed`."""
     now = scene.divided(scene.snapshot())
+    tables, given = _tables(now), _given(now, batch, config, _batch(batch, depths, depth_i))
     counts = _counts(batch, depths, depth_i)
+    if len(depths.lost):
+        counts["occlusion"] = _landed(now, tables, given)
     share = np.array([1 / max(1, counts[name]) for name in TERMS])
     factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
-    given = _given(now, batch, config, _batch(batch, depths, depth_i), factors)
-    sums, pair_px, gradients = run(_tables(now), given)
+    terms = given.terms._replace(factors=factors.astype(np.float32))
+    sums, pair_px, gradients = run(tables, given._replace(terms=terms))
     for parameter, gradient in zip(_parameters(scene), _gradients(now, gradients)):
         if parameter.requires_grad:
             parameter.grad = now.summed(gradient)
@@ -71,12 +74,12 @@ def _tables(now: Snapshot) -> Tables:
 
 
 def _given(
-    now: Snapshot, batch: Correspondences, config: LossConfig, samples: Batch, factors: np.ndarray
-) -> StepData:
-    """What a step depends on and is not learned; ``factors``: of the terms' sums in the loss."""
+    now: Snapshot, batch: Correspondences, config: LossConfig, samples: Batch
+) -> StepData:  # fmt: skip
+    """What a step depends on and is not learned; how terms count is not yet known."""
     motion, volume = _grids(now.scene)
     terms = Terms(
-        factors.astype(np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
+        np.zeros(len(TERMS), np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
         np.float32(config.robust_px or np.inf),
         tuple(map(np.float32, now.scene.frame.extent)), n_subset(batch),
     )  # fmt: skip
@@ -86,7 +89,17 @@ def _given(
     )  # fmt: skip
 
 
-def _counts(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) -> dict[str, int]:
+def _landed(now: Snapshot, tables: Tables, given: StepData) -> float:
+    """About how many points without a match land inside."""
+    pairs = len(given.batch.lost_z)
+    count = n_counted(pairs)
+    inside = int(now.summed(landed(tables, given, count)).sum())
+    return max(1.0, inside * pairs / count)
+
+
+def _counts(
+    batch: Correspondences, depths: StepDepths, depth_i: Tensor | None
+) -> dict[str, float]:
     """How many numbers each term is the mean of."""
     n_pairs, n_points, n_samples = depths.matches.shape
     rays, subset = n_pairs * n_points, n_subset(batch)
@@ -95,11 +108,12 @@ def _counts(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) 
         farther = int((depth_i[:, :, None] - depth_i[:, None] > FARTHER).sum())
     of_rays = ("flow", "flow_gradient", "flow_px", "photometric", "photometric_gradient",
                "distortion")  # fmt: skip
-    return dict.fromkeys(of_rays, rays) | {
+    counts: dict[str, float] = {
         "smoothness": subset * n_points, "depth_range": rays * n_samples,
         "depth_consistency": int(batch.covisible[:subset].sum()), "depth_order": farther,
-        "occlusion": batch.lost_i[:subset, :, 0].numel(),
+        "occlusion": 0,
     }  # fmt: skip
+    return counts | dict.fromkeys(of_rays, rays)
 
 
 def _batch(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) -> Batch:

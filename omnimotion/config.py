@@ -71,7 +71,7 @@ class LossConfig:
     smoothness: float = setting(-1.0, "acceleration of surface points, px; -1 by size", -1, 1e3)
     depth_consistency: float = setting(0.1, "disagreement of surface depth at a match, px", 0, 1e3)
     occlusion: float = setting(
-        0.4, "points without a match lie behind the surface seen where they land", 0, 1e3
+        0.3, "points without a match lie behind the surface seen where they land", 0, 1e3
     )
     depth_range: float = setting(10.0, "squared excess of mapped depth, px", 0, 1e4)
     depth_order: float = setting(

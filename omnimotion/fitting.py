@@ -22,7 +22,7 @@ from omnimotion.checkpoint import (
 )
 from omnimotion.compositing import FAINT, REFERENCE_SAMPLES
 from omnimotion.config import Config
-from omnimotion.correspondences import CorrespondencePool, Correspondences, pair_chances
+from omnimotion.correspondences import CorrespondencePool
 from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import FitDiverged, Interrupted
 from omnimotion.guard import (
@@ -34,21 +34,19 @@ from omnimotion.guard import (
     write_diagnosis,
 )
 from omnimotion.history import History
-from omnimotion.losses import LossTerms, StepDepths
+from omnimotion.losses import LossTerms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
 from omnimotion.scene import Scene
-from omnimotion.schedule import learning_rate, level_fade, loss_weights, max_gap, motion_share
-from omnimotion.seeds import Purpose, generator
+from omnimotion.schedule import learning_rate, level_fade, loss_weights
 from omnimotion.signals import StopSignal
+from omnimotion.step_draws import Ahead, Guided, Source
 from omnimotion.step_loss import weighed
-from omnimotion.supervision import Guide, joined
 from omnimotion.volume import GridVolume
 
 log = logging.getLogger(__name__)
 
 HALFWAY = -2 * math.log(FAINT) / REFERENCE_SAMPLES  # density where no light comes through half
-LOST_POINTS = 8  # points without a match drawn in each pair
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
 ROUGH_RATE = 0.6  # of the rate: below it a fit that grows rough goes on, it may be the video
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
@@ -65,14 +63,6 @@ class FitReport(NamedTuple):
     seconds: float  # of this call
     flow_error_px: float  # mean of the last lines of metrics, at a longer side of 256
     skipped: int  # steps of this call whose loss or gradient was not finite
-
-
-class Guided(NamedTuple):
-    """A guide of a fit."""
-
-    guide: Guide
-    share: float  # pairs drawn from it, in numbers of pairs of the pool
-    purpose: Purpose
 
 
 @dataclass
@@ -97,25 +87,25 @@ class Fit:
         self.skipped = torch.zeros((), device=self.device)
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
         self.optimizer = _optimizer(self.scene, self.config)
+        self.ahead = Ahead(Source(self.pool, self.guides, self.depth, self.scene.n_frames))
 
     # one step ---------------------------------------------------------------------------------
 
-    def advance(self) -> tuple[LossTerms, Tensor]:
-        """Take one step; its terms and its weighted loss, still on the device."""
-        with self.scene.threads():
-            return self._advance()
+    def advance(self, then: int | None = None) -> tuple[LossTerms, Tensor]:
+        """Take one step; its terms and its weighted loss, still on the device.
 
-    def _advance(self) -> tuple[LossTerms, Tensor]:
-        fit, steps = self.config.fit, self.config.fit.num_iters
-        progress = self.step / steps
-        batch = self._draw(progress)
-        random = generator(fit.seed, self.step, Purpose.DEPTHS, self.device)
-        depths = StepDepths.drawn(batch, self.config.loss, fit.samples, random)
-        order = self.depth.at(batch.i, batch.xy_i) if self.depth else None
-        weights = loss_weights(progress, self.config.loss)
+        ``then``: the step to come, whose matches may be drawn meanwhile.
+        """
+        with self.scene.threads():
+            return self._advance(then if self.scene.has_threads() else None)
+
+    def _advance(self, then: int | None) -> tuple[LossTerms, Tensor]:
+        fit, config = self.config.fit, self.config
+        batch, depths, order = self.ahead.take(config, self.step, self.pair_error, then)
+        weights = loss_weights(self.step / fit.num_iters, config.loss)
         if not self.depth:
             weights["depth_order"] = 0.0
-        loss, terms = weighed(self.scene, batch, self.config.loss, weights, depths, order)
+        loss, terms = weighed(self.scene, batch, config.loss, weights, depths, order)
         is_sound = loss.isfinite()
         if self.device.type != "cpu" or is_sound:
             is_sound = is_sound & self._descend()
@@ -131,21 +121,6 @@ class Fit:
         error = self.pair_error[pair]
         found = torch.where(found.isfinite(), found, error)
         self.pair_error[pair] = error + (1 - ERROR_MEMORY) * (found - error)
-
-    def _draw(self, progress: float) -> Correspondences:
-        """The next step's matches: the pool's, then those of the guides."""
-        fit = self.config.fit
-        gap = max_gap(progress, self.scene.n_frames, fit)
-        chances = pair_chances(self.pool, gap, fit.gap_bias, self.pair_error, fit.mining)
-        random = generator(fit.seed, self.step, Purpose.PAIRS, self.device)
-        moving = motion_share(progress, fit)
-        batch = self.pool.draw(chances, fit.pairs, fit.points, LOST_POINTS, moving, random)
-        for guide, share, purpose in self.guides:
-            chances = pair_chances(guide, gap, fit.gap_bias)
-            random = generator(fit.seed, self.step, purpose, self.device)
-            count = max(1, round(share * fit.pairs))
-            batch = joined(batch, guide.draw(chances, count, fit.points, LOST_POINTS, random))
-        return batch
 
     def _descend(self) -> Tensor:
         fit = self.config.fit
@@ -214,7 +189,7 @@ def run_fit(
     if fit.step == 0:
         fit.save()  # something to go back to
     while fit.step < end:
-        terms, loss = fit.advance()
+        terms, loss = fit.advance(then=fit.step + 1 if fit.step + 1 < end else None)
         stopping, last = stop.number, fit.step == end
         due = last or bool(stopping) or fit.step % config.checkpoint_every == 0
         logs = last or fit.step % config.log_every == 0

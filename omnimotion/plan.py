@@ -201,7 +201,7 @@ def _step_seconds(fit: Fit) -> float:
 
     def take(count: int) -> None:
         for _ in range(count):
-            _, loss = fit.advance()
+            _, loss = fit.advance(then=fit.step + 1)
             float(loss)  # waits for the device
 
     take(WARMUP)

@@ -22,7 +22,7 @@ from omnimotion.correspondences import CorrespondencePool, build_pool
 from omnimotion.depth_maps import DepthLookup
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
 from omnimotion.files import atomic_write
-from omnimotion.fitting import Fit, Guided
+from omnimotion.fitting import Fit
 from omnimotion.flow import SceneIndex, SceneStore
 from omnimotion.geometry import Frame
 from omnimotion.masked import MaskedStore
@@ -33,6 +33,7 @@ from omnimotion.refit import refit_config
 from omnimotion.resolved import resolved_config
 from omnimotion.scene import Scene
 from omnimotion.seeds import Purpose
+from omnimotion.step_draws import Guided
 from omnimotion.supervision import LICENCE, Supervision, build_guide
 from omnimotion.tracker import Tracker
 

@@ -188,6 +188,14 @@ class Scene(nn.Module):
 
         return loop_threads()
 
+    def has_threads(self) -> bool:
+        """Whether the compiled loops have more than one thread."""
+        if not self.fused:
+            return False
+        from omnimotion.fused.threads import n_threads
+
+        return n_threads(1 << 30) > 1
+
     def at(self, frames: Tensor) -> FrameMap:
         """The maps of ``frames`` (P,) int64; for one use, see `snapshot` for more."""
         return self.snapshot().at(frames)

@@ -30,7 +30,7 @@ LEVELS = (
     "views window_store",
     "guard history losses patches pixels pose_graph supervision",
     "compiled_loss past",
-    "handover refine step_loss",
+    "handover refine step_draws step_loss",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",
     "fitting edits maps propagation",

@@ -39,7 +39,7 @@ class Trial:
     def settle(self):
         pass
 
-    def advance(self):
+    def advance(self, then=None):
         self.steps.append(self.step)
         self.clock.spend(self.seconds(self.step))
         return None, torch.zeros(())

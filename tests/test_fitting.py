@@ -56,6 +56,27 @@ class StopAfter(StopSignal):
         return self.asked if self.looks < 0 else 0
 
 
+def test_what_is_drawn_ahead_is_what_would_be_drawn(tiny_store, short, tmp_path):
+    """Also after a jump to another step, and for other settings than those it was drawn with."""
+    pytest.importorskip("numba")
+    short = short.replace(backend="numba")
+    made, alone = (start_fit(tiny_store, tmp_path / name, short) for name in ("a", "b"))
+    torch.set_num_threads(2)
+    try:
+        with made.scene.threads():
+            assert made.scene.has_threads()
+        for step, then in ((0, 1), (1, 5), (5, 6), (3, 4), (4, None)):
+            made.step = alone.step = step
+            if step == 5:
+                made.config = alone.config = short.replace(pairs=5)
+            losses = [float(fit.advance(ahead)[1]) for fit, ahead in ((made, then), (alone, None))]
+            assert losses[0] == losses[1]
+    finally:
+        torch.set_num_threads(1)
+    for name, tensor in made.tensors().items():
+        assert torch.equal(tensor, alone.tensors()[name]), name
+
+
 def test_a_settled_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short, tmp_path):
     """As most steps of a fit find it; for timing."""
     made = start_fit(tiny_store, tmp_path / "run", short)
@@ -340,11 +361,11 @@ store, run, config = (Path(word) for word in sys.argv[1:])
 fit = start_fit(SceneStore.open(store), run, load_config(config))
 advance, parameter = fit.advance, next(fit.scene.volume.parameters())
 
-def poisoned():
+def poisoned(then=None):
     if fit.step >= 7:  # as after a step that went wrong
         with torch.no_grad():
             parameter.fill_(float("nan"))
-    return advance()
+    return advance(then)
 
 fit.advance = poisoned
 try:

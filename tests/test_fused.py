@@ -260,11 +260,22 @@ def test_the_number_of_threads_does_not_change_a_step():
 
 
 def test_the_parts_of_a_step_add_up(monkeypatch):
-    """What processes render each is all of it."""
+    """What processes render each is all of it, once they know how many points land inside."""
+    landed = []
+
+    def summed(_, numbers):
+        if numbers.dtype == torch.int64:
+            landed.append(numbers)
+            return landed[0]  # of the whole step, which came first
+        return numbers
+
+    monkeypatch.setattr(Snapshot, "summed", summed)
     whole, parts = stepped(scene("numba"), matches()), []
     for rank in range(3):
         monkeypatch.setattr(Snapshot, "part", (rank, 3))
         parts.append(stepped(scene("numba"), matches()))
+    assert torch.equal(sum(landed[1:]), landed[0])
+    assert landed[0].sum() > 0
     assert sum(float(loss) for loss, _, _ in parts) == pytest.approx(float(whole[0]), rel=1e-5)
     for name, gradient in whole[2].items():
         assert_close(sum(gradients[name] for _, _, gradients in parts), gradient, 1e-4)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from omnimotion.fused.threads import each_thread, sums_of
 from omnimotion.kernels import bundle, step
+from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.layout import Layout
 from omnimotion.kernels.terms import TERMS, Terms
 
@@ -25,7 +26,7 @@ class Tables(NamedTuple):
 class StepData(NamedTuple):
     """What a step's loss depends on and is not learned."""
 
-    batch: step.Batch
+    batch: Batch
     terms: Terms
     layout: Layout
     centre: np.ndarray  # (3,) of the volume
@@ -41,6 +42,22 @@ def _model(tables: Tables, given: StepData) -> bundle.Model:
         grids, given.layout, views, features, given.centre, given.half_size, inner,
         np.ascontiguousarray(outer.T), given.density_gain,
     )  # fmt: skip
+
+
+def landed(tables: Tables, given: StepData, count: int) -> Tensor:
+    """How many points without a match land inside (count,), of a part of the first pairs.
+
+    See `step.landed`.
+    """
+    model, inside = _model(tables, given), np.zeros(count, np.int64)
+    rank, processes = given.part
+
+    def part(thread: int, threads: int) -> None:
+        every = (rank + processes * thread, processes * threads)
+        step.landed(every, given.batch, model, given.terms.extent, inside)
+
+    each_thread(part, count * given.batch.lost_z[0].size)
+    return torch.from_numpy(inside)
 
 
 def run(tables: Tables, given: StepData) -> tuple[Tensor, Tensor, Tables]:

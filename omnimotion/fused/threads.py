@@ -5,7 +5,7 @@ own, and these are summed in order, so that a result depends on the number of th
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
@@ -58,9 +58,19 @@ def _shared(parts: list[Callable[[], Any]]) -> list[Any]:
     return [first(), *(each.result() for each in started)]
 
 
+def aside(function: Callable[..., Any], *given: Any) -> Future[Any]:
+    """Call a function on a thread besides those of the loops; its result, once that is there."""
+    return _beside().submit(function, *given)
+
+
 def n_threads(points: int) -> int:
     """How many threads so many points are worth."""
     return max(1, min(_loops.get() or torch.get_num_threads(), points // MIN_POINTS))
+
+
+@cache
+def _beside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="omnimotion-beside")
 
 
 @cache

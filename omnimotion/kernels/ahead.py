@@ -10,9 +10,10 @@ import sys
 
 from numba import float32, float64, int64, types
 
+from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.bundle import Gradients, Model
 from omnimotion.kernels.layout import Layout
-from omnimotion.kernels.step import Batch, run
+from omnimotion.kernels.step import run
 from omnimotion.kernels.terms import Terms
 
 _INTS, _LINE, _TABLE, _STACK = int64[::1], float32[::1], float32[:, ::1], float32[:, :, ::1]

@@ -1,7 +1,7 @@
 """Which matches a step draws, by random numbers: `omnimotion.draws` says what it means.
 
 Conventions. P pairs of the pool's K, N matches and L points without a match of each; the pool has
-M matches and U such points. What is found lies side by side, as `step.Batch` has it.
+M matches and U such points. What is found lies side by side, as `batch.Batch` has it.
 """
 
 from typing import NamedTuple

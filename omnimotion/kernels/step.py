@@ -15,6 +15,7 @@ import numpy as np
 from numba import float32
 
 from omnimotion.kernels.addresses import borrowed
+from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.bundle import (
     DENSITY_ONLY,
     DEPTHS,
@@ -63,31 +64,13 @@ from omnimotion.kernels.terms import (
     differences,
     flow,
     front,
+    is_inside,
     ordered,
     photometric,
     range_of_depth,
     sign,
     spread,
 )
-
-
-class Batch(NamedTuple):
-    """A step's matches and where their rays are sampled."""
-
-    i: np.ndarray  # (P,) int64
-    j: np.ndarray  # (P,) int64
-    xy_i: np.ndarray  # (P, 2, N)
-    xy_j: np.ndarray  # (P, 2, N)
-    rgb_i: np.ndarray  # (P, 3, N)
-    covisible: np.ndarray  # (P, N) 0 or 1
-    certainty: np.ndarray  # (P, N)
-    z: np.ndarray  # (P, N, S)
-    z_j: np.ndarray  # (K, N, S); none without depth consistency
-    lost_i: np.ndarray  # (P, 2, L)
-    lost_weight: np.ndarray  # (P,)
-    lost_z: np.ndarray  # (K, L, S); none without occlusion
-    lost_z_j: np.ndarray  # (K, L, S)
-    depth_i: np.ndarray  # (P, N); none without depth maps
 
 
 class Rooms(NamedTuple):
@@ -210,18 +193,26 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
 
 
 @kernel
+def _land(p: int, lost: Bundle, batch: Batch, model: Model, places: tuple) -> Seen:
+    """Where points of i without a match are: on the ``surface`` (3, L), and the ``point`` in j."""
+    surface, point = places
+    place(batch.lost_i[p], batch.lost_z[p], lost.room)
+    seen = cast(lost, DENSITY_ONLY, batch.i[p], model)
+    for d in range(3):
+        composite(seen.room[WEIGHTS], seen.room[POINTS + d], seen.ray, surface[d])
+    _move(point, surface, batch.j[p], model)
+    return seen
+
+
+@kernel
 def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
               terms: Terms) -> None:  # fmt: skip
     """Points of i without a match lie behind what is seen where they land in j."""
     lost, there, point, means = rooms
     i, j = batch.i[p], batch.j[p]
     surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
-    place(batch.lost_i[p], batch.lost_z[p], lost.room)
-    seen = cast(lost, DENSITY_ONLY, i, model)
+    seen = _land(p, lost, batch, model, (surface, point))
     room, ray = seen.room, seen.ray
-    for d in range(3):
-        composite(room[WEIGHTS], room[POINTS + d], ray, surface[d])
-    _move(point, surface, j, model)
     place(point[:2], batch.lost_z_j[p], there.room)
     before = cast(there, DENSITY_ONLY, j, model)
     terms.sums[OCCLUSION] += front(before, point, batch.lost_z.shape[2], batch.lost_weight[p],
@@ -233,6 +224,21 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
         composite_back(surface_g[d], (room[WEIGHTS], room[POINTS + d]), ray,
                        (room[WEIGHTS_G], room[POINTS_G + d]))  # fmt: skip
     cast_back(lost, seen, DENSITY_ONLY, i, model, gradients)
+
+
+@kernel
+def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.ndarray) -> None:
+    """How many points without a match land inside frame j, of a part of the first pairs: (K,).
+
+    Their cost is a mean over these, so that it has to be known before any gradient.
+    """
+    n_lost, n_samples = batch.lost_i.shape[2], batch.z.shape[2]
+    lost, surface = new_bundle(n_samples, n_lost, model), np.empty((3, n_lost), np.float32)
+    point = np.empty((6 + len(model.layout.axis), n_lost), np.float32)
+    for p in range(part[0], len(inside), part[1]):
+        _land(p, lost, batch, model, (surface, point))
+        for n in range(n_lost):
+            inside[p] += is_inside(point[0, n], point[1, n], extent)
 
 
 @kernel
