@@ -92,6 +92,7 @@ def timed(store: SceneStore, config: Config) -> tuple[int, float]:
     """The default number of steps, and the CPU seconds that one takes in the middle of a fit."""
     with tempfile.TemporaryDirectory() as folder:
         trial = start_fit(store, Path(folder), config)
+        trial.darken()
         steps = trial.config.fit.num_iters
         for count in (WARMUP, TIMED):
             trial.step, began = steps // 2, time.process_time()

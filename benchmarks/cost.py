@@ -52,7 +52,7 @@ class Step(NamedTuple):
     consistency: bool = True
     occlusion: bool = True
     distortion: bool = False
-    seen: float = 1.0  # of all samples, the share that light reaches
+    lit: float = 1.0  # of all samples, the share that light reaches
 
     @property
     def main(self) -> int:
@@ -62,7 +62,7 @@ class Step(NamedTuple):
     @property
     def followed(self) -> float:
         """Those that light reaches: their colour is asked, and they are carried to frame j."""
-        return self.seen * self.main
+        return self.lit * self.main
 
     @property
     def subset(self) -> int:
@@ -84,7 +84,7 @@ class Step(NamedTuple):
     @property
     def carried_back(self) -> float:
         """Points whose gradients come back through the maps."""
-        return self.seen * self.rendered + self.followed + self._surfaces
+        return self.lit * self.rendered + self.followed + self._surfaces
 
     @property
     def _surfaces(self) -> int:
@@ -151,7 +151,7 @@ def grid_parts(step: Step, grids: Grids) -> dict[str, Work]:
         "motion tables": motion_tables(grids),
         "couplings, cameras": couplings(step.carried, step.carried_back, grids),
         "volume table": volume_table(grids),
-        "volume reads": volume_reads(step.rendered, step.seen * step.rendered, grids),
+        "volume reads": volume_reads(step.rendered, step.lit * step.rendered, grids),
         "decoder": decoder(step, grids.channels, grids.hidden),
         "compositing, losses": compositing(step),
         "optimiser": optimiser(grids.parameters),
@@ -215,7 +215,7 @@ def volume_reads(there: float, back: float, grids: Grids) -> Work:
 
 def decoder(step: Step, channels: int, hidden: int) -> Work:
     """Features to density, and of the matched points' samples that light reaches to colour."""
-    back, colour = step.seen * step.rendered, step.followed
+    back, colour = step.lit * step.rendered, step.followed
     products = (step.rendered + BACK * back) * (channels * hidden + hidden)
     products += (1 + BACK) * colour * 3 * hidden
     plain = (step.rendered + back) * hidden + (step.rendered + 3 * colour) * (EXP + 7)
@@ -229,7 +229,7 @@ def compositing(step: Step) -> Work:
     """Weights along rays, what they weigh, and the losses of samples."""
     main, apart = step.followed, step.distortion * step.followed * step.samples
     # of the main rays colour and two places are weighed; one of others
-    weighed = 9 * main + step.seen * step.rendered
+    weighed = 9 * main + step.lit * step.rendered
     return Work(
         plain=(step.rendered * (WEIGH + WEIGH_BACK) + 6 * weighed + main * (FLOW + FLOW_BACK)
                + APART * apart),

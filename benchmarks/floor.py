@@ -6,7 +6,7 @@ times steps of the grid (``configs/cpu.txt``) and of the paper's networks (``con
 on one thread, in CPU time, and sets them against the floor: for each part the longest of its
 operations, bytes and reads at computed places (`cost.py`), each at the rate that a small loop
 which does nothing else reaches here (`rates.py`). Then the parts of some steps are timed. The
-grid's steps are those of a fit that has settled: samples that light no longer reaches are not
+grid's steps are those of a fit on its way: samples that light no longer reaches are not
 followed, and only the work of the others counts; beside it the floor of a step that follows all.
 """
 
@@ -80,8 +80,8 @@ def main() -> None:
         grid = new_fit(args.scene, Path(runs) / "grid", "cpu")
         sizes = grids_of(grid.scene)
         here = rates(sizes)
-        grid_ms = step_ms(grid, args.steps, args.settled)
-        step = step_of(grid.config)._replace(seen=seen_share(grid))
+        grid_ms = step_ms(grid, args.steps, args.after)
+        step = step_of(grid.config)._replace(lit=lit_share(grid))
         spent = profiled(grid)
         texts = [rates_table(here),
                  step_table("grid", grid, grid_parts(step, sizes), here, grid_ms, spent),
@@ -104,7 +104,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scene", type=Path, required=True, help="a preprocessed scene")
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     parser.add_argument("--steps", type=int, default=100, help="of the grid that are timed")
-    parser.add_argument("--settled", type=int, default=600, help="steps before them")
+    parser.add_argument("--after", type=int, default=600, help="steps before them")
     parser.add_argument("--paper-steps", type=int, default=2, help="of the networks; 0: none")
     parser.add_argument("--paper-pairs", type=int, default=1, help="a step of the networks: all 8 "
                         "take some 10 GB")  # fmt: skip
@@ -166,7 +166,7 @@ def step_ms(fit: Fit, steps: int, warm: int) -> float:
 
 
 @torch.no_grad()
-def seen_share(fit: Fit) -> float:
+def lit_share(fit: Fit) -> float:
     """Of samples on rays through matches, the share that light reaches."""
     held, now = fit.pool.held_out, fit.scene.snapshot()
     z = stratified_depths((len(held.i), 1), fit.config.fit.samples, None, held.xy_i)
@@ -244,10 +244,10 @@ def step_table(
 
 def all_samples(step: Step, sizes: Grids, here: Work, ms: float) -> str:
     """How a step compares with one that follows all samples."""
-    parts = grid_parts(step._replace(seen=1.0), sizes).values()
+    parts = grid_parts(step._replace(lit=1.0), sizes).values()
     floor = 1e3 * sum(seconds(work, here) for work in parts)
     return (
-        f"Light reaches {step.seen:.0%} of the samples. Were all of them followed, the floor "
+        f"Light reaches {step.lit:.0%} of the samples. Were all of them followed, the floor "
         f"would be {floor:.2f} ms: {ms / floor:.1f} times that.\n"
     )
 

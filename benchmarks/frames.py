@@ -110,11 +110,13 @@ def fit_mb(args: argparse.Namespace, length: int) -> float:
 
 
 def new_fit(args: argparse.Namespace, length: int) -> Fit:
-    """The fit of a clip at its first step, whatever was fitted before."""
+    """The fit of a clip, whatever was fitted before, as far as its steps' cost goes."""
     store = SceneStore.open(scene(args, length))
     config = load_config(Path(CONFIG)).replace(num_iters=args.steps, preview_every=0)
     set_threads(config.fit.threads)
-    return start_fit(store, args.work / f"timed_{length}", config)
+    fit = start_fit(store, args.work / f"timed_{length}", config)
+    fit.darken()
+    return fit
 
 
 def step_ms(fits: list[Fit], steps: int) -> list[float]:

@@ -47,7 +47,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
     pairs = config.fit.pairs
     report_s = report_seconds(trial, store)
-    trial.settle()
+    trial.darken()
 
     def choice(pairs: int) -> tuple[int, float, Cost]:
         trial.config = config.replace(pairs=pairs)
@@ -104,7 +104,7 @@ def step_seconds(trial: Fit, limit_s: float) -> float:
 
 
 def _timed_step(trial: Fit, count: int, limit_s: float) -> float:
-    """The mean of up to ``count`` steps: later ones take longer, so any few are spread evenly."""
+    """The mean of up to ``count`` steps, spread over the fit: how long they take changes in it."""
     began, steps = time.perf_counter(), trial.config.fit.num_iters
     places = [int(k * GOLDEN % 1 * steps) for k in range(count + 2)]
     for done in range(1, count + 1):

@@ -13,7 +13,7 @@ from omnimotion.fused.step import StepData, Tables, landed, run
 from omnimotion.fused.tables import motion_table_back, volume_features_back
 from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.terms import TERMS, Terms
-from omnimotion.losses import FARTHER, LossTerms, StepDepths, n_counted, n_subset
+from omnimotion.losses import FARTHER, LossTerms, StepDepths, n_subset
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.volume import GridVolume, VolumeTable
 
@@ -26,9 +26,8 @@ def compiled(
     """See `step_loss.weighed`."""
     now = scene.divided(scene.snapshot())
     tables, given = _tables(now), _given(now, batch, config, _batch(batch, depths, depth_i))
-    counts = _counts(batch, depths, depth_i)
-    if len(depths.lost):
-        counts["occlusion"] = _landed(now, tables, given)
+    inside = int(now.summed(landed(tables, given)).sum())
+    counts = _counts(batch, depths, depth_i) | {"occlusion": inside}
     share = np.array([1 / max(1, counts[name]) for name in TERMS])
     factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
     terms = given.terms._replace(factors=factors.astype(np.float32))
@@ -89,17 +88,7 @@ def _given(
     )  # fmt: skip
 
 
-def _landed(now: Snapshot, tables: Tables, given: StepData) -> float:
-    """About how many points without a match land inside."""
-    pairs = len(given.batch.lost_z)
-    count = n_counted(pairs)
-    inside = int(now.summed(landed(tables, given, count)).sum())
-    return max(1.0, inside * pairs / count)
-
-
-def _counts(
-    batch: Correspondences, depths: StepDepths, depth_i: Tensor | None
-) -> dict[str, float]:
+def _counts(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) -> dict[str, int]:
     """How many numbers each term is the mean of."""
     n_pairs, n_points, n_samples = depths.matches.shape
     rays, subset = n_pairs * n_points, n_subset(batch)
@@ -108,12 +97,10 @@ def _counts(
         farther = int((depth_i[:, :, None] - depth_i[:, None] > FARTHER).sum())
     of_rays = ("flow", "flow_gradient", "flow_px", "photometric", "photometric_gradient",
                "distortion")  # fmt: skip
-    counts: dict[str, float] = {
+    return dict.fromkeys(of_rays, rays) | {
         "smoothness": subset * n_points, "depth_range": rays * n_samples,
         "depth_consistency": int(batch.covisible[:subset].sum()), "depth_order": farther,
-        "occlusion": 0,
     }  # fmt: skip
-    return counts | dict.fromkeys(of_rays, rays)
 
 
 def _batch(batch: Correspondences, depths: StepDepths, depth_i: Tensor | None) -> Batch:

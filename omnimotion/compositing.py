@@ -27,7 +27,7 @@ def stratified_depths(
     return (left + jitter) * (2.0 / n_samples) - 1.0
 
 
-def light(density: Tensor) -> Tensor:
+def transmittance(density: Tensor) -> Tensor:
     """The share of the light that reaches each sample (..., S) of a ray, by their densities.
 
     ``T_k = prod_{l<k} (1 - a_l)`` with ``a_k = 1 - exp(-density_k d)`` (OmniMotion, arXiv
@@ -39,7 +39,7 @@ def light(density: Tensor) -> Tensor:
     return torch.cat((torch.ones_like(density[..., :1]), behind), dim=-1)
 
 
-def shares(through: Tensor) -> Tensor:
+def ended(through: Tensor) -> Tensor:
     """The share of the light that ends at each sample (..., S), by what reaches it: ``T_k a_k``.
 
     They sum to one. The last sample is opaque: every pixel of a video shows something.
@@ -49,7 +49,7 @@ def shares(through: Tensor) -> Tensor:
 
 def render_weights(density: Tensor) -> Tensor:
     """Weights (..., S) of a ray's samples from their densities (..., S); they sum to one."""
-    return shares(light(density))
+    return ended(transmittance(density))
 
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ class Fit:
         rate = learning_rate(self.step, fit.num_iters, fit) * float(self.rate_factor)
         return self.optimizer.step(self.step, rate, level_fade(self.step / fit.num_iters, fit))
 
-    def settle(self) -> None:
+    def darken(self) -> None:
         """Be a fit whose steps take as long as most do: light ends halfway, and nothing moves.
 
         At the start it reaches all samples, and a step takes a third longer.

@@ -41,7 +41,6 @@ OCCLUSION_MARGIN = 1 / 8  # depth by which an occluder is in front
 MIN_FRONT = 0.02  # a point with less in front pulls no harder
 FARTHER = 0.1  # of a depth map's range: by so much a point is clearly farther than another
 ORDER_SOFTNESS = 1 / 16  # depth within which an order is not settled
-COUNTED = 4  # one pair in so many says it for all: to know it of all would take a loop of its own
 SUBSET = 2
 """Smoothness and depth consistency look at one pair in so many: they cost as much as flow."""
 
@@ -71,11 +70,6 @@ class StepDepths(NamedTuple):
 def n_subset(batch: Correspondences) -> int:
     """Pairs that smoothness, depth consistency and occlusion look at, the first ones."""
     return max(1, len(batch.i) // SUBSET)
-
-
-def n_counted(k: int) -> int:
-    """Of ``k`` pairs whose hidden points are looked at, those that say how many land inside."""
-    return max(1, k // COUNTED)
 
 
 def loss_terms(
@@ -195,7 +189,7 @@ def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int)
 
     The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
     as the pair's other points can be trusted to have matches (``lost_weight``). It is a mean over
-    those that land inside, of which there are as many as of the first `n_counted` pairs.
+    those that land inside.
     """
     n_samples = depths.lost.shape[-1]
     seen = now.render(now.at(batch.i[:k]), batch.lost_i[:k], depths.lost, FAINT)
@@ -208,5 +202,4 @@ def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - depths.lost_there) * n_samples)
     front = (there.weights * nearer).sum(-1)
     cost = -front.clamp(min=MIN_FRONT).log() * inside * batch.lost_weight[:k, None]
-    share = inside[: n_counted(k)].float().mean()
-    return cost.mean() / share.clamp(min=1 / cost.numel())
+    return cost.sum() / inside.sum().clamp(min=1)

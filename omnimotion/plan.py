@@ -197,7 +197,7 @@ def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
 
 def _step_seconds(fit: Fit) -> float:
     """The mean time of a step; a median would leave out what now and then takes longer."""
-    fit.settle()
+    fit.darken()
 
     def take(count: int) -> None:
         for _ in range(count):

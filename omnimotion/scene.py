@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimotion.bijection import GridBijection, MlpBijection, Warp, basis_size, level_sizes
-from omnimotion.compositing import composite, light, shares
+from omnimotion.compositing import composite, ended, transmittance
 from omnimotion.config import ModelConfig
 from omnimotion.geometry import Frame, apply_similarity, invert_similarity
 from omnimotion.kernels.layout import Layout
@@ -142,9 +142,9 @@ class Snapshot(NamedTuple):
         """
         u = frame_map.forward(lift(xy, z))
         look = self.volume(u)
-        through = light(look.density)
+        through = transmittance(look.density)
         counts = ~(through < faint)
-        weights = shares(through) * counts
+        weights = ended(through) * counts
         return Rendering(z, u, weights, counts, composite(weights, look.rgb))
 
 

@@ -1,6 +1,7 @@
 """What a step of the fit is given besides the scene: its matches, and where rays are sampled.
 
-All of it follows from the seed and the step's number, so that it can be drawn ahead.
+All of it follows from the seed and the step's number, so that it can be drawn ahead; but with hard
+mining pairs are drawn by their errors so far, too.
 """
 
 from concurrent.futures import Future
@@ -38,7 +39,7 @@ class StepDraws(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What steps draw from."""
+    """What steps draw from, the same for all of a fit."""
 
     pool: CorrespondencePool
     guides: tuple[Guided, ...]

@@ -14,9 +14,9 @@ def weighed(
 ) -> tuple[Tensor, LossTerms]:  # fmt: skip
     """The loss () and its terms; its gradients are those of the scene's parameters afterwards.
 
-    Arguments as those of `loss_terms`; ``weights``: of each term. On a CPU there are none where
-    the loss is not finite. A fused scene's is computed in one compiled loop, which gives the same
-    but for rounding.
+    Arguments as those of `loss_terms`; ``weights``: of each term. A fused scene's is computed in
+    one compiled loop, which gives the same but for rounding. Where the loss is not finite they
+    are not, or there are none.
     """
     if scene.fused:
         from omnimotion.compiled_loss import compiled  # needs numba

@@ -72,14 +72,20 @@ def extend(
     for known, (dx, dy, error), code in _candidates(history, i, step, direct):
         candidate = known.variance + error * error + np.float32(STEP_VARIANCE)
         use = ((candidate < variance) & (error < step.limit)).view(np.uint8)
-        cv2.copyTo(known.x + dx, use, x)  # several times as fast as numpy's masks
-        cv2.copyTo(known.y + dy, use, y)
-        cv2.copyTo(candidate, use, variance)
-        cv2.copyTo(np.full_like(state, code), use, state)
+        _put(known.x + dx, use, x)
+        _put(known.y + dy, use, y)
+        _put(candidate, use, variance)
+        _put(np.full_like(state, code), use, state)
     lost = (state == NONE) | ~inside(x, y, step.size) | ~alike(x, y)
     variance[lost] = np.inf
     state[lost] = NONE
     return Reached(x, y, variance, state)
+
+
+def _put(values: np.ndarray, use: np.ndarray, target: np.ndarray) -> None:
+    """`np.copyto` with a mask uint8, several times as fast; of one dtype and shape."""
+    if cv2.copyTo(values, use, target) is not target:
+        raise TypeError(f"{values.dtype} {values.shape} into {target.dtype} {target.shape}")
 
 
 def with_hidden(reached: Reached, source: Reached, direct: CheckedFlow | None) -> Reached:

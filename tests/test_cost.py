@@ -98,14 +98,14 @@ def test_the_points_of_a_small_step_by_hand():
 
 
 def test_of_samples_without_light_only_density_is_asked():
-    step = cost.Step(4, 3, 2, 5, seen=0.5)
+    step = cost.Step(4, 3, 2, 5, lit=0.5)
     surfaces = 2 * (3 * 3 + 5)
     assert step.carried == step.rendered + 12 + surfaces
     assert step.carried_back == step.rendered / 2 + 12 + surfaces
-    dark, lit = (cost.decoder(step._replace(seen=share), 8, 3) for share in (0.0, 1.0))
+    dark, whole = (cost.decoder(step._replace(lit=share), 8, 3) for share in (0.0, 1.0))
     assert dark.matrix == 2 * step.rendered * (8 * 3 + 3)
     half = cost.decoder(step, 8, 3).matrix
-    assert half == pytest.approx((dark.matrix + lit.matrix) / 2)
+    assert half == pytest.approx((dark.matrix + whole.matrix) / 2)
 
 
 def test_a_step_has_the_terms_of_its_settings():
@@ -158,8 +158,8 @@ def operations(module, inputs):
 
 
 def test_products_are_those_that_pytorch_counts():
-    all_seen = cost.Step(1, 11, 1, consistency=False, occlusion=False)
-    assert cost.decoder(all_seen, 8, 3).matrix == operations(Decoder(8, 4, 3, random()), 8)
+    all_lit = cost.Step(1, 11, 1, consistency=False, occlusion=False)
+    assert cost.decoder(all_lit, 8, 3).matrix == operations(Decoder(8, 4, 3, random()), 8)
     layer, colour = Mlp(5, 2, 6, 2, random()), GaborNet(3, 4, 7, 2, random())
     assert cost.coupling_networks(11, NETWORKS).matrix == operations(layer, 5)
     assert cost.colour_network(11, NETWORKS).matrix == operations(colour, 3)

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from omnimotion.compositing import FAINT, stratified_depths
 from omnimotion.errors import CheckpointError, ConfigError, Interrupted
 from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneIndex, SceneStore
+from omnimotion.fused import threads
 from omnimotion.history import read_metrics
 from omnimotion.known import KnownTracks
 from omnimotion.runs import open_tracker, run_folder, start_fit
 from omnimotion.signals import StopSignal, catch_signals
+from omnimotion.step_draws import Source
 from omnimotion.supervision import Supervision
 
 ROOT = Path(__file__).parents[1]
@@ -56,8 +59,16 @@ class StopAfter(StopSignal):
         return self.asked if self.looks < 0 else 0
 
 
-def test_what_is_drawn_ahead_is_what_would_be_drawn(tiny_store, short, tmp_path):
+def test_what_is_drawn_ahead_is_what_would_be_drawn(tiny_store, short, tmp_path, monkeypatch):
     """Also after a jump to another step, and for other settings than those it was drawn with."""
+    drawn = []
+
+    def draw(self, config, step, pair_error):
+        drawn.append((step, current_thread().name.startswith("omnimotion-beside")))
+        return own(self, config, step, pair_error)
+
+    own = Source.draw
+    monkeypatch.setattr(Source, "draw", draw)
     pytest.importorskip("numba")
     short = short.replace(backend="numba")
     made, alone = (start_fit(tiny_store, tmp_path / name, short) for name in ("a", "b"))
@@ -75,12 +86,27 @@ def test_what_is_drawn_ahead_is_what_would_be_drawn(tiny_store, short, tmp_path)
         torch.set_num_threads(1)
     for name, tensor in made.tensors().items():
         assert torch.equal(tensor, alone.tensors()[name]), name
+    assert {step for step, is_ahead in drawn if is_ahead} == {1, 5, 6, 4}
+    # the one draws the first, step 5 for its other settings, and 3 for the jump; the other all
+    assert sorted(step for step, is_ahead in drawn if not is_ahead) == [0, 0, 1, 3, 3, 4, 5, 5]
 
 
-def test_a_settled_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short, tmp_path):
+def test_hard_mining_draws_nothing_ahead(tiny_store, short, tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    config = short.replace(backend="numba", mining=1.0)
+    made = start_fit(tiny_store, tmp_path / "run", config)
+    monkeypatch.setattr(threads, "aside", None)  # to call it would fail
+    torch.set_num_threads(2)
+    try:
+        made.advance(then=1)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_darkened_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short, tmp_path):
     """As most steps of a fit find it; for timing."""
     made = start_fit(tiny_store, tmp_path / "run", short)
-    made.settle()
+    made.darken()
     before = {name: tensor.clone() for name, tensor in made.scene.state_dict().items()}
     for _ in range(3):
         made.advance()

@@ -1,5 +1,7 @@
 """The compiled kernels agree with plain PyTorch: values, gradients, borders, any thread count."""
 
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,6 +79,25 @@ def test_compiled_code_is_kept_until_any_of_the_files_changes(tmp_path):
     assert cells._stamp(tmp_path) != stamp
     for made in (step.run, couplings.carry):
         assert made._cache._cache_file._source_stamp == cells.SOURCES
+
+
+def test_code_kept_of_types_that_are_gone_is_compiled_anew(tmp_path, monkeypatch):
+    """As of an earlier version, with a kind of tuple that this one does not have."""
+    (tmp_path / "kept.py").write_text(
+        "from typing import NamedTuple\n"
+        "from omnimotion.kernels.cells import kernel\n"
+        "class Old(NamedTuple):\n    a: int\n"
+        "@kernel\ndef first(old):\n    return old.a + 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kept = importlib.import_module("kept")
+    assert kept.first(kept.Old(1)) == 2
+    assert cells.is_kept(kept.first)
+    old = kept.Old
+    del kept.Old
+    again = cells.kernel(kept.first.py_func)
+    assert not cells.is_kept(again)
+    assert again(old(2)) == 3
 
 
 # queries --------------------------------------------------------------------------------------

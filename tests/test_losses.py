@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from omnimotion.compositing import stratified_depths
 from omnimotion.config import LossConfig, ModelConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.geometry import Frame
@@ -249,6 +250,21 @@ def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
     assert hidden < 0.05
     assert open_ > 1
     assert outside == 0  # it left the frame: nothing has to hide it
+
+
+def test_the_cost_of_lost_points_is_a_mean_over_those_that_land_inside():
+    places = [-0.5, 1.5, *[-0.5] * 6]
+    some = batch()._replace(
+        i=torch.zeros(8, dtype=torch.int64), j=torch.ones(8, dtype=torch.int64),
+        lost_i=torch.tensor([[[x, 0.1]] for x in places]), lost_weight=torch.ones(8),
+    )  # fmt: skip
+    z = stratified_depths((8, 1), 32, None, some.lost_i)
+    found = float(occlusion(Layered(), some, StepDepths(z, z, z, z), 8))
+    one = some._replace(lost_i=some.lost_i[:1], i=some.i[:1], j=some.j[:1],
+                        lost_weight=some.lost_weight[:1])  # fmt: skip
+    each = float(occlusion(Layered(), one, StepDepths(*[z[:1]] * 4), 1))
+    assert each > 1
+    assert found == pytest.approx(each, rel=1e-5)
 
 
 def test_depth_order_by_hand():

@@ -44,19 +44,16 @@ def _model(tables: Tables, given: StepData) -> bundle.Model:
     )  # fmt: skip
 
 
-def landed(tables: Tables, given: StepData, count: int) -> Tensor:
-    """How many points without a match land inside (count,), of a part of the first pairs.
-
-    See `step.landed`.
-    """
-    model, inside = _model(tables, given), np.zeros(count, np.int64)
+def landed(tables: Tables, given: StepData) -> Tensor:
+    """How many points without a match land inside, of each pair of a part: see `step.landed`."""
+    model, inside = _model(tables, given), np.zeros(len(given.batch.lost_z), np.int64)
     rank, processes = given.part
 
     def part(thread: int, threads: int) -> None:
         every = (rank + processes * thread, processes * threads)
         step.landed(every, given.batch, model, given.terms.extent, inside)
 
-    each_thread(part, count * given.batch.lost_z[0].size)
+    each_thread(part, given.batch.lost_z.size)
     return torch.from_numpy(inside)
 
 

@@ -34,8 +34,9 @@ def array_at(address: Any, shape: Any) -> Any:
 def borrowed(typing: Any, arrays: Any) -> Any:
     """The same arrays, or tuples of them, which do not count who uses them.
 
-    Whoever lends them must keep them meanwhile: an argument is kept until its call returns. Each
-    view of an array that counts takes as long as dozens of operations.
+    Whoever lends them must keep them meanwhile: an argument is kept until its call returns, what
+    is made in it until its last use, see `keep`. Each view of an array that counts takes as long
+    as dozens of operations.
     """
 
     def lent(context: Any, builder: Any, kind: Any, value: Any) -> Any:
@@ -54,3 +55,13 @@ def borrowed(typing: Any, arrays: Any) -> Any:
         return lent(context, builder, arrays, arguments[0])
 
     return arrays(arrays), generate
+
+
+@intrinsic
+def keep(typing: Any, arrays: Any) -> Any:
+    """Use arrays, or tuples of them, for nothing: up to here they stay where they are."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(arrays), generate

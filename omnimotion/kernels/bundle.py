@@ -59,7 +59,7 @@ class Gradients(NamedTuple):
     second: np.ndarray
 
 
-class Seen(NamedTuple):
+class Lit(NamedTuple):
     """The samples of a bundle that light reaches, K of them, and some that weigh nothing behind
     them, since the kernels work on whole lanes: M in all.
     """
@@ -67,14 +67,14 @@ class Seen(NamedTuple):
     room: np.ndarray  # (R, M)
     at: np.ndarray  # (M,) int64 among all samples
     ray: np.ndarray  # (M,) int64
-    n_seen: int  # K
+    n_lit: int  # K
 
 
 class Bundle(NamedTuple):
     """Rooms for a bundle."""
 
     room: np.ndarray  # (R, M) of all samples
-    seen: np.ndarray  # flat: for those that are seen
+    lit: np.ndarray  # flat: for those that are lit
     at: np.ndarray  # (M,) int64
     ray: np.ndarray  # (M,) int64
     n_rays: int
@@ -130,7 +130,7 @@ def place(xy: np.ndarray, z: np.ndarray, room: np.ndarray) -> None:
 
 
 @kernel
-def cast(bundle: Bundle, n_outputs: int, t: int, model: Model) -> Seen:
+def cast(bundle: Bundle, n_outputs: int, t: int, model: Model) -> Lit:
     """Carry the points of a bundle of frame ``t`` to the canonical volume, and look at it.
 
     What the network makes is known of the samples that light reaches; ``n_outputs`` of it,
@@ -155,41 +155,41 @@ def cast(bundle: Bundle, n_outputs: int, t: int, model: Model) -> Seen:
         density[m], share = softplus(gain * first[m] + DENSITY_BIAS)
         slope[m] = gain * share
     weigh(density, _step(room, n_rays), n_rays, (room[THROUGH], room[WEIGHTS]))
-    seen = _pick(bundle, model)
-    rows, features, hidden = _network(seen.room, model)
+    lit = _pick(bundle, model)
+    rows, features, hidden = _network(lit.room, model)
     turn(rows, features)
-    decode(features, model.first, model.second, hidden, seen.room[RAW : RAW + n_outputs])
-    return seen
+    decode(features, model.first, model.second, hidden, lit.room[RAW : RAW + n_outputs])
+    return lit
 
 
 @kernel
-def _pick(bundle: Bundle, model: Model) -> Seen:
+def _pick(bundle: Bundle, model: Model) -> Lit:
     """The samples that light reaches, with all that is known of them."""
     room, n_rays, through = bundle.room, bundle.n_rays, bundle.room[THROUGH]
     at, ray, count = bundle.at, bundle.ray, 0
     for start in range(0, len(through), n_rays):
         for n in range(n_rays):
-            if not through[start + n] < FAINT:  # NaN is seen
+            if not through[start + n] < FAINT:  # NaN is lit
                 at[count], ray[count] = start + n, n
                 count += 1
     m = _whole(count)
     for k in range(count, m):
         at[k], ray[k] = at[count - 1], ray[count - 1]
-    found = bundle.seen[: len(room) * m].reshape(len(room), m)
-    seen = Seen(found, at[:m], ray[:m], count)
-    pick_columns(room[POINTS:POINTS_G], seen.at, found[POINTS:POINTS_G])
-    pick_columns(room[PLACES:PLACES_G], seen.at, found[PLACES:PLACES_G])
-    pick_columns(room[DEPTHS:DENSITY], seen.at, found[DEPTHS:DENSITY])
-    pick_columns(room[WEIGHTS:WEIGHTS_G], seen.at, found[WEIGHTS:WEIGHTS_G])
-    pick_columns(kept(room, model, 0), seen.at, kept(found, model, 0))
-    pick_rows(_network(room, model)[0], seen.at, _network(found, model)[0])
+    found = bundle.lit[: len(room) * m].reshape(len(room), m)
+    lit = Lit(found, at[:m], ray[:m], count)
+    pick_columns(room[POINTS:POINTS_G], lit.at, found[POINTS:POINTS_G])
+    pick_columns(room[PLACES:PLACES_G], lit.at, found[PLACES:PLACES_G])
+    pick_columns(room[DEPTHS:DENSITY], lit.at, found[DEPTHS:DENSITY])
+    pick_columns(room[WEIGHTS:WEIGHTS_G], lit.at, found[WEIGHTS:WEIGHTS_G])
+    pick_columns(kept(room, model, 0), lit.at, kept(found, model, 0))
+    pick_rows(_network(room, model)[0], lit.at, _network(found, model)[0])
     weights = found[WEIGHTS]
     for k in range(count, m):
         weights[k] = ZERO
     clear(found[POINTS_G:PLACES])
     clear(found[WEIGHTS_G : WEIGHTS_G + 1])
     clear(found[RAW_G:X])
-    return seen
+    return lit
 
 
 @inline
@@ -199,27 +199,27 @@ def _step(room: Any, n_rays: Any) -> Any:
 
 
 @kernel
-def _dim(bundle: Bundle, seen: Seen, raw_g: np.ndarray) -> None:
+def _dim(bundle: Bundle, lit: Lit, raw_g: np.ndarray) -> None:
     """From the gradients of weights to those ``raw_g`` (M,) of what density is made of."""
     room, density_g = bundle.room, bundle.room[DENSITY]  # density is not needed any more
-    weights_g, slope, found = room[WEIGHTS_G], room[SLOPE], seen.room[WEIGHTS_G]
+    weights_g, slope, found = room[WEIGHTS_G], room[SLOPE], lit.room[WEIGHTS_G]
     for m in range(len(weights_g)):
         weights_g[m] = ZERO
-    for k in range(seen.n_seen):
-        weights_g[seen.at[k]] = found[k]
+    for k in range(lit.n_lit):
+        weights_g[lit.at[k]] = found[k]
     weigh_back(weights_g, _step(room, bundle.n_rays), bundle.n_rays, room[THROUGH], density_g)
-    for k in range(seen.n_seen):
-        m = seen.at[k]
+    for k in range(lit.n_lit):
+        m = lit.at[k]
         raw_g[k] = density_g[m] * slope[m]
 
 
 @kernel
-def cast_back(bundle: Bundle, seen: Seen, n_outputs: int, t: int, model: Model,
+def cast_back(bundle: Bundle, lit: Lit, n_outputs: int, t: int, model: Model,
               gradients: Gradients) -> None:  # fmt: skip
     """The way back through `cast`, from the gradients of weights, colours and points."""
-    room = seen.room
+    room = lit.room
     raw_g = room[RAW_G : RAW_G + n_outputs]
-    _dim(bundle, seen, raw_g[0])
+    _dim(bundle, lit, raw_g[0])
     rows, features, hidden = _network(room, model)
     weights_g = gradients.first, gradients.second
     decode_back(raw_g, (features, hidden), (model.first, model.second), weights_g)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,16 @@ def kernel(function: Callable) -> Any:
     compiled = njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")(function)
     if index := _index(compiled):
         index._source_stamp = SOURCES
+        index._load_index = partial(_known, index._load_index)
     return compiled
+
+
+def _known(load: Callable[[], dict]) -> dict:
+    """What is kept of a function; nothing where it names types that these sources lack."""
+    try:
+        return load()
+    except (AttributeError, ImportError):
+        return {}
 
 
 def is_kept(compiled: Any) -> bool:

@@ -121,8 +121,11 @@ def add_products(typing: Any, several: Any, value: Any, others: Any) -> Any:
 def turned(typing: Any, several: Any) -> Any:
     """As many lanes as each has numbers, turned: the first numbers of all, the second, and so on.
 
-    Blocks of 1, 2, 4 and so on change sides, until rows are columns.
+    Blocks of 1, 2, 4 and so on change sides, until rows are columns. TypeError for another number
+    of lanes, or one that is no power of two, while it is compiled.
     """
+    if several.count != several.dtype.width or several.count & (several.count - 1):
+        raise TypeError(f"{several.count} lanes of {several.dtype.width} numbers")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         n, step = several.count, 1

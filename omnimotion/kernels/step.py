@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.addresses import borrowed
+from omnimotion.kernels.addresses import borrowed, keep
 from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.bundle import (
     DENSITY_ONLY,
@@ -30,8 +30,8 @@ from omnimotion.kernels.bundle import (
     X_G,
     Bundle,
     Gradients,
+    Lit,
     Model,
-    Seen,
     X,
     cast,
     cast_back,
@@ -103,12 +103,12 @@ def _move_back(points: np.ndarray, u_g: np.ndarray, t: int, model: Model,
 
 
 @kernel
-def _see(p: int, bundle: Bundle, means: np.ndarray, batch: Batch, model: Model) -> Seen:
+def _see(p: int, bundle: Bundle, means: np.ndarray, batch: Batch, model: Model) -> Lit:
     """Render the points of pair ``p`` and carry their samples to frame j."""
     i, j = batch.i[p], batch.j[p]
     place(batch.xy_i[p], batch.z[p], bundle.room)
-    seen = cast(bundle, WITH_COLOUR, i, model)
-    room, ray = seen.room, seen.ray
+    lit = cast(bundle, WITH_COLOUR, i, model)
+    room, ray = lit.room, lit.ray
     copy(room[POINTS:POINTS_G], room[X:X_G])
     map_frame(room[X:X_G], model.cameras[j], model.grids[j], model.layout, INVERSE,
               kept(room, model, 1))  # fmt: skip
@@ -122,15 +122,15 @@ def _see(p: int, bundle: Bundle, means: np.ndarray, batch: Batch, model: Model) 
     clear(room[X_G:RGB])
     for row in (MAPPED_G, COLOUR_G, SURFACE_G):
         clear(means[row : row + 3])
-    return seen
+    return lit
 
 
 @kernel
 def _see_back(p: int, bundles: tuple, means: np.ndarray, batch: Batch, model: Model,
               gradients: Gradients) -> None:  # fmt: skip
-    """The way back through `_see`; ``bundles``: of all samples, and those seen."""
-    bundle, seen = bundles
-    i, j, room, ray = batch.i[p], batch.j[p], seen.room, seen.ray
+    """The way back through `_see`; ``bundles``: of all samples, and of those that are lit."""
+    bundle, lit = bundles
+    i, j, room, ray = batch.i[p], batch.j[p], lit.room, lit.ray
     weights, weights_g = room[WEIGHTS], room[WEIGHTS_G]
     for c in range(3):
         composite_back(means[MAPPED_G + c], (weights, room[X + c]), ray,
@@ -145,7 +145,7 @@ def _see_back(p: int, bundles: tuple, means: np.ndarray, batch: Batch, model: Mo
                (model.grids[j], gradients.grids[j]), model.layout, INVERSE,
                kept(room, model, 1))  # fmt: skip
     add(room[X_G:RGB], room[POINTS_G : POINTS_G + 3])
-    cast_back(bundle, seen, WITH_COLOUR, i, model, gradients)
+    cast_back(bundle, lit, WITH_COLOUR, i, model, gradients)
 
 
 @kernel
@@ -176,10 +176,10 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
     there, means = rooms
     covisible, n_points = batch.covisible[p], batch.covisible.shape[1]
     place(batch.xy_j[p], batch.z_j[p], there.room)
-    seen = cast(there, DENSITY_ONLY, batch.j[p], model)
+    lit = cast(there, DENSITY_ONLY, batch.j[p], model)
     depth, mapped = np.empty(n_points, np.float32), means[MAPPED + 2]
     mapped_g = means[MAPPED_G + 2]
-    composite(seen.room[WEIGHTS], seen.room[DEPTHS], seen.ray, depth)
+    composite(lit.room[WEIGHTS], lit.room[DEPTHS], lit.ray, depth)
     factor, total = PX * terms.factors[CONSISTENCY], ZERO
     for n in range(n_points):
         off = mapped[n] - depth[n]
@@ -188,20 +188,20 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
         mapped_g[n] += pull
         depth[n] = -pull
     terms.sums[CONSISTENCY] += PX * total
-    depth_weighed(seen, depth)
-    cast_back(there, seen, DENSITY_ONLY, batch.j[p], model, gradients)
+    depth_weighed(lit, depth)
+    cast_back(there, lit, DENSITY_ONLY, batch.j[p], model, gradients)
 
 
 @kernel
-def _land(p: int, lost: Bundle, batch: Batch, model: Model, places: tuple) -> Seen:
+def _land(p: int, lost: Bundle, batch: Batch, model: Model, places: tuple) -> Lit:
     """Where points of i without a match are: on the ``surface`` (3, L), and the ``point`` in j."""
     surface, point = places
     place(batch.lost_i[p], batch.lost_z[p], lost.room)
-    seen = cast(lost, DENSITY_ONLY, batch.i[p], model)
+    lit = cast(lost, DENSITY_ONLY, batch.i[p], model)
     for d in range(3):
-        composite(seen.room[WEIGHTS], seen.room[POINTS + d], seen.ray, surface[d])
+        composite(lit.room[WEIGHTS], lit.room[POINTS + d], lit.ray, surface[d])
     _move(point, surface, batch.j[p], model)
-    return seen
+    return lit
 
 
 @kernel
@@ -211,8 +211,8 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
     lost, there, point, means = rooms
     i, j = batch.i[p], batch.j[p]
     surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
-    seen = _land(p, lost, batch, model, (surface, point))
-    room, ray = seen.room, seen.ray
+    lit = _land(p, lost, batch, model, (surface, point))
+    room, ray = lit.room, lit.ray
     place(point[:2], batch.lost_z_j[p], there.room)
     before = cast(there, DENSITY_ONLY, j, model)
     terms.sums[OCCLUSION] += front(before, point, batch.lost_z.shape[2], batch.lost_weight[p],
@@ -223,7 +223,7 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
     for d in range(3):
         composite_back(surface_g[d], (room[WEIGHTS], room[POINTS + d]), ray,
                        (room[WEIGHTS_G], room[POINTS_G + d]))  # fmt: skip
-    cast_back(lost, seen, DENSITY_ONLY, i, model, gradients)
+    cast_back(lost, lit, DENSITY_ONLY, i, model, gradients)
 
 
 @kernel
@@ -233,28 +233,31 @@ def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.nd
     Their cost is a mean over these, so that it has to be known before any gradient.
     """
     n_lost, n_samples = batch.lost_i.shape[2], batch.z.shape[2]
-    lost, surface = new_bundle(n_samples, n_lost, model), np.empty((3, n_lost), np.float32)
-    point = np.empty((6 + len(model.layout.axis), n_lost), np.float32)
+    bundle = new_bundle(n_samples, n_lost, model)
+    places = (np.empty((3, n_lost), np.float32),
+              np.empty((6 + len(model.layout.axis), n_lost), np.float32))  # fmt: skip
+    batch, model, lost, (surface, point) = borrowed((batch, model, bundle, places))
     for p in range(part[0], len(inside), part[1]):
         _land(p, lost, batch, model, (surface, point))
         for n in range(n_lost):
             inside[p] += is_inside(point[0, n], point[1, n], extent)
+    keep((bundle, places))
 
 
 @kernel
-def _compare(p: int, seen: Seen, means: np.ndarray, batch: Batch, terms: Terms) -> float:
+def _compare(p: int, lit: Lit, means: np.ndarray, batch: Batch, terms: Terms) -> float:
     """The terms of what is seen at the matches; returns the error of the composited flow."""
-    error = flow(seen, means, (batch.xy_j[p], batch.certainty[p]), terms)
-    range_of_depth(seen, terms)
+    error = flow(lit, means, (batch.xy_j[p], batch.certainty[p]), terms)
+    range_of_depth(lit, terms)
     photometric(means, batch.rgb_i[p], terms)
     factor = terms.factors[PHOTOMETRIC_GRADIENT]
     terms.sums[PHOTOMETRIC_GRADIENT] += differences(means, COLOUR, batch.rgb_i[p], factor)
     factor = PX * terms.factors[FLOW_GRADIENT]
     terms.sums[FLOW_GRADIENT] += PX * differences(means, MAPPED, batch.xy_j[p], factor)
     if len(batch.depth_i):
-        ordered(seen, batch.depth_i[p], terms)
+        ordered(lit, batch.depth_i[p], terms)
     if terms.factors[DISTORTION] > ZERO:
-        spread(seen, terms)
+        spread(lit, batch.z.shape[1:], terms)
     return error
 
 
@@ -274,21 +277,16 @@ def run(part: tuple, batch: Batch, model: Model, terms: Terms, gradients: Gradie
         np.empty((MEANS, n_points), np.float32), np.empty((MEANS, n_lost), np.float32),
         np.empty((3, n_rows, n_points), np.float32), np.empty((n_rows, n_lost), np.float32),
     )  # fmt: skip
-    _pairs(part, (batch, model, terms, gradients, rooms), pair_px)
-
-
-@kernel
-def _pairs(part: tuple, given: tuple, pair_px: np.ndarray) -> None:
-    """`run`, with room for it; what is given stays where it is until this returns."""
-    batch, model, terms, gradients, rooms = borrowed(given)
-    means, lost = rooms.means, (rooms.lost, rooms.front, rooms.point, rooms.lost_means)
+    batch, model, terms, gradients, lent = borrowed((batch, model, terms, gradients, rooms))
+    means, lost = lent.means, (lent.lost, lent.front, lent.point, lent.lost_means)
     for p in range(part[0], len(batch.i), part[1]):
-        seen = _see(p, rooms.matches, means, batch, model)
-        pair_px[p] = _compare(p, seen, means, batch, terms)
+        lit = _see(p, lent.matches, means, batch, model)
+        pair_px[p] = _compare(p, lit, means, batch, terms)
         if p < terms.subset and len(model.cameras) > 2:
-            _smooth(means, batch.j[p], rooms.moved, model, gradients, terms)
+            _smooth(means, batch.j[p], lent.moved, model, gradients, terms)
         if p < len(batch.z_j):
-            _consistent(p, (rooms.there, means), batch, model, gradients, terms)
-        _see_back(p, (rooms.matches, seen), means, batch, model, gradients)
+            _consistent(p, (lent.there, means), batch, model, gradients, terms)
+        _see_back(p, (lent.matches, lit), means, batch, model, gradients)
         if p < len(batch.lost_z):
             _occluded(p, lost, batch, model, gradients, terms)
+    keep(rooms)

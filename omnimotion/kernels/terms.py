@@ -4,7 +4,7 @@
 `Terms.sums`, its gradient, times the term's factor, to those of what it is made of.
 
 Conventions. N points of a pair lie side by side: (2, N), (3, N). Their samples are those of a
-bundle that are seen (`bundle`), what is expected of them under the weights is in ``means``
+bundle that are lit (`bundle`), what is expected of them under the weights is in ``means``
 (18, N), whose rows are named here.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float32
 
-from omnimotion.kernels.bundle import DEPTHS, WEIGHTS, WEIGHTS_G, X_G, Seen, X
+from omnimotion.kernels.bundle import DEPTHS, WEIGHTS, WEIGHTS_G, X_G, Lit, X
 from omnimotion.kernels.cells import ONE, ZERO, inline, kernel
 from omnimotion.kernels.compositing import composite
 from omnimotion.kernels.elementary import log, sigmoid, softplus
@@ -61,12 +61,12 @@ def is_inside(x: Any, y: Any, extent: Any) -> Any:
 
 
 @kernel
-def flow(seen: Seen, means: np.ndarray, match: tuple, terms: Terms) -> float:
+def flow(lit: Lit, means: np.ndarray, match: tuple, terms: Terms) -> float:
     """Distances of a pair's samples and of their expected places from the matches (2, N).
 
     ``match``: these, and how much each counts, (N,). Returns the plain mean of the latter.
     """
-    (xy, certainty), room, ray = match, seen.room, seen.ray
+    (xy, certainty), room, ray = match, lit.room, lit.ray
     weights, weights_g, n_points = room[WEIGHTS], room[WEIGHTS_G], len(certainty)
     bound, factor, total = terms.robust_px, terms.factors[FLOW] * terms.per_sample, ZERO
     x, y, x_g, y_g = room[X], room[X + 1], room[X_G], room[X_G + 1]
@@ -96,11 +96,11 @@ def flow(seen: Seen, means: np.ndarray, match: tuple, terms: Terms) -> float:
 
 
 @kernel
-def range_of_depth(seen: Seen, terms: Terms) -> None:
+def range_of_depth(lit: Lit, terms: Terms) -> None:
     """How far mapped samples lie beyond the range of depth."""
-    depth, depth_g = seen.room[X + 2], seen.room[X_G + 2]
+    depth, depth_g = lit.room[X + 2], lit.room[X_G + 2]
     factor, total = PX * terms.factors[RANGE], ZERO
-    for m in range(seen.n_seen):
+    for m in range(lit.n_lit):
         excess = abs(depth[m]) - ONE
         excess = ZERO if excess <= ZERO else excess
         total += excess * excess
@@ -139,16 +139,16 @@ def differences(means: np.ndarray, row: int, expected: np.ndarray, factor: float
 
 
 @kernel
-def front(seen: Seen, points: np.ndarray, n_samples: int, weight: float,
+def front(lit: Lit, points: np.ndarray, n_samples: int, weight: float,
           terms: Terms) -> float:  # fmt: skip
     """Cost of points by what lies in front of them on their rays, of so many samples, with its
     gradients.
 
     ``points``: rows of x, y, z, and of their gradient, of N points.
     """
-    n_points, ray = points.shape[1], seen.ray
+    n_points, ray = points.shape[1], lit.ray
     sharp, total = float32(n_samples), ZERO
-    weights, weights_g, depths = seen.room[WEIGHTS], seen.room[WEIGHTS_G], seen.room[DEPTHS]
+    weights, weights_g, depths = lit.room[WEIGHTS], lit.room[WEIGHTS_G], lit.room[DEPTHS]
     share, share_g = np.zeros(n_points, np.float32), np.empty(n_points, np.float32)
     nearer = np.empty(len(weights), np.float32)
     for m in range(len(weights)):
@@ -170,11 +170,11 @@ def front(seen: Seen, points: np.ndarray, n_samples: int, weight: float,
 
 
 @kernel
-def ordered(seen: Seen, mapped: np.ndarray, terms: Terms) -> None:
+def ordered(lit: Lit, mapped: np.ndarray, terms: Terms) -> None:
     """Of two points, what a depth map (N,) says is clearly farther lies deeper."""
     n_points, factor, total = len(mapped), terms.factors[ORDER], ZERO
     depth, depth_g = np.empty(n_points, np.float32), np.zeros(n_points, np.float32)
-    composite(seen.room[WEIGHTS], seen.room[DEPTHS], seen.ray, depth)
+    composite(lit.room[WEIGHTS], lit.room[DEPTHS], lit.ray, depth)
     for n in range(n_points):
         for k in range(n_points):
             if mapped[n] - mapped[k] > FARTHER:
@@ -184,25 +184,30 @@ def ordered(seen: Seen, mapped: np.ndarray, terms: Terms) -> None:
                 depth_g[k] += pull
                 depth_g[n] -= pull
     terms.sums[ORDER] += total
-    depth_weighed(seen, depth_g)
+    depth_weighed(lit, depth_g)
 
 
 @kernel
-def depth_weighed(seen: Seen, depth_g: np.ndarray) -> None:
+def depth_weighed(lit: Lit, depth_g: np.ndarray) -> None:
     """Add to the gradient of weights that of the expected depth (N,)."""
-    weights_g, depths, ray = seen.room[WEIGHTS_G], seen.room[DEPTHS], seen.ray
+    weights_g, depths, ray = lit.room[WEIGHTS_G], lit.room[DEPTHS], lit.ray
     for m in range(len(depths)):
         weights_g[m] += depth_g[ray[m]] * depths[m]
 
 
 @kernel
-def spread(seen: Seen, terms: Terms) -> None:
-    """Spread of the weights along each ray."""
-    weights, weights_g, depths = seen.room[WEIGHTS], seen.room[WEIGHTS_G], seen.room[DEPTHS]
+def spread(lit: Lit, shape: tuple, terms: Terms) -> None:
+    """Spread of the weights along each ray; ``shape``: rays, and samples of each."""
+    weights, weights_g, depths = lit.room[WEIGHTS], lit.room[WEIGHTS_G], lit.room[DEPTHS]
+    of_ray, count = np.empty(shape, np.int64), np.zeros(shape[0], np.int64)
+    for m in range(lit.n_lit):
+        n = lit.ray[m]
+        of_ray[n, count[n]] = m
+        count[n] += 1
     factor, total = TWO * terms.factors[DISTORTION], ZERO
-    for m in range(seen.n_seen):
-        for k in range(seen.n_seen):
-            if seen.ray[k] == seen.ray[m]:
+    for n in range(shape[0]):
+        for m in of_ray[n, : count[n]]:
+            for k in of_ray[n, : count[n]]:
                 apart = abs(depths[m] - depths[k]) * weights[k]
                 total += apart * weights[m]
                 weights_g[m] += factor * apart
