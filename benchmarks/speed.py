@@ -127,7 +127,10 @@ def new_fit(store: SceneStore, case: Case, run: Path, **changes: Any) -> Fit:
 def step_times(
     store: SceneStore, chosen: list[Case], work: Path, seconds: float
 ) -> list[dict[str, Any]]:
-    """Median milliseconds of a step, each case with its own batch and with the paper's."""
+    """Median milliseconds of a step, each case with its own batch and with the paper's.
+
+    Of steps as most of a fit are, see `Fit.darken`.
+    """
     timed: list[tuple[Case, str, Fit, list[float]]] = []
     for case in chosen:
         is_paper = case.config.fit.pairs == PAPER_BATCH["pairs"]
@@ -135,6 +138,7 @@ def step_times(
             if label == "paper's" or not is_paper:
                 run = work / "steps" / f"{case.name} {label}"
                 timed.append((case, label, new_fit(store, case, run, **batch), []))
+                timed[-1][2].darken()
     for _ in range(TURNS):
         for case, _, fit, times in timed:
             times.extend(steps_of(fit, seconds / TURNS, case.device))
@@ -149,11 +153,11 @@ def step_times(
 def steps_of(fit: Fit, seconds: float, device: str) -> Iterator[float]:
     """Seconds of single steps, at least one, after a few that do not count."""
     for _ in range(WARM_STEPS if fit.step == 0 else 0):
-        fit.advance()
+        fit.advance(then=fit.step + 1)
     end = time.perf_counter() + seconds
     while True:
         began = time.perf_counter()
-        _, loss = fit.advance()
+        _, loss = fit.advance(then=fit.step + 1)
         if device == "cuda":
             torch.cuda.synchronize()
         float(loss)
@@ -191,7 +195,7 @@ def fit_until(fit: Fit, seconds: float, device: str) -> float:
     """Step for so many seconds or to the end; the seconds it took."""
     began = time.perf_counter()
     while fit.step < fit.config.fit.num_iters and time.perf_counter() - began < seconds:
-        _, loss = fit.advance()
+        _, loss = fit.advance(then=fit.step + 1)
         if device == "cuda" and fit.step % 50 == 0:
             torch.cuda.synchronize()
         elif device != "cuda":
