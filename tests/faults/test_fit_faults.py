@@ -109,7 +109,7 @@ def test_36_a_checkpoint_that_lacks_a_tensor_names_it(fit):
 def test_40_a_fit_without_memory_says_what_to_ask_for(tiny_store, tmp_path, monkeypatch, capsys):
     from omnimotion import cli
 
-    def advance(self):
+    def advance(self, then=None):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
     monkeypatch.setattr(Fit, "advance", advance)
