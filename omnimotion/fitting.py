@@ -46,7 +46,7 @@ from omnimotion.volume import GridVolume
 
 log = logging.getLogger(__name__)
 
-HALFWAY = -2 * math.log(FAINT) / REFERENCE_SAMPLES  # density where no light comes through half
+LIT = 2 / 3  # of a ray, where steps take as long as those of a fit, the first ones among them
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
 ROUGH_RATE = 0.6  # of the rate: below it a fit that grows rough goes on, it may be the video
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
@@ -128,12 +128,12 @@ class Fit:
         return self.optimizer.step(self.step, rate, level_fade(self.step / fit.num_iters, fit))
 
     def darken(self) -> None:
-        """Be a fit whose steps take as long as most do: light ends halfway, and nothing moves.
+        """Be a fit whose steps take as long as they do on average; for timing: nothing moves.
 
-        At the start it reaches all samples, and a step takes a third longer.
+        At the start light reaches all samples, and a step takes a third longer than later.
         """
         if isinstance(self.scene.volume, GridVolume):
-            self.scene.volume.fill(HALFWAY)
+            self.scene.volume.fill(-math.log(FAINT) / (LIT * REFERENCE_SAMPLES))
         self.rate_factor.zero_()
 
     # state ------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def test_hard_mining_draws_nothing_ahead(tiny_store, short, tmp_path, monkeypatc
         torch.set_num_threads(1)
 
 
-def test_a_darkened_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short, tmp_path):
+def test_a_darkened_fit_stays_as_it_is_with_two_thirds_of_a_ray_lit(tiny_store, short, tmp_path):
     """As most steps of a fit find it; for timing."""
     made = start_fit(tiny_store, tmp_path / "run", short)
     made.darken()
@@ -115,7 +115,7 @@ def test_a_darkened_fit_stays_as_it_is_and_light_ends_halfway(tiny_store, short,
     now, xy = made.scene.snapshot(), torch.zeros(1, 5, 2)
     z = stratified_depths((1, 5), 64, None, xy)
     counts = now.render(now.at(torch.tensor([0])), xy, z, FAINT).counts
-    assert counts.float().mean() == pytest.approx(0.5, abs=0.02)
+    assert counts.float().mean() == pytest.approx(2 / 3, abs=0.02)
 
 
 # learning ---------------------------------------------------------------------------------------
