@@ -3,17 +3,19 @@
 Convention. Every image becomes uint8 (H, W, 3), RGB, values as stored (colour profiles are not
 applied), upright: the EXIF orientation is applied, once. Grey, 1-bit and palette images are
 expanded; alpha is composited over black; 16-bit values v become round(v / 257), so that 0 and
-65535 map to 0 and 255; CMYK becomes 255 (1 - c)(1 - k). Float and other images are refused.
+65535 map to 0 and 255; CMYK becomes 255 (1 - c)(1 - k). Float and other images are refused, and
+files of several pictures.
 """
 
 import io
 import re
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from omnimotion.errors import InputError, OmniMotionError, VideoError
 from omnimotion.files import atomic_write, read_bytes, shown
@@ -25,7 +27,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", "
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF tags
+# TIFF tags
+_KIND_OF_PAGE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES, _PLANAR = 254, 258, 262, 277, 284
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 PNG_DEPTH = 24  # offset of the bit depth in the header of a PNG file
 _ALPHA_MODES = {"RGBA", "LA", "PA"}
 _GREY16_MODES = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -75,9 +79,12 @@ def load_image(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndar
 def decode_image(data: bytes) -> np.ndarray:
     """Decode the bytes of an image file to uint8 RGB (H, W, 3); ValueError says why it cannot."""
     try:
-        return _decode(data)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            return _decode(data)
     except (ValueError, MemoryError):
         raise
+    except UnidentifiedImageError as problem:  # its text names a buffer in memory
+        raise ValueError("damaged image, or of an unknown format") from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise ValueError(f"exceeds {MAX_SIDE} px a side: {problem}") from problem
     except Exception as problem:  # whatever a damaged file makes the parsers raise
@@ -121,9 +128,29 @@ def _decode(data: bytes) -> np.ndarray:
     if image.format == "PNG":
         image.verify()  # the CRC of every chunk, which decoding does not look at
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    count = _n_pictures(image)
+    if count > 1:
+        raise ValueError(f"holds {count} pictures: make it one file for each")
     orientation = int(image.getexif().get(_ORIENTATION, 1))
     rgb = _rgb16(data) if _has_16_bits(image, data) else _rgb8(image)
+    if image.format == "TIFF":
+        orientation = 1  # both decoders have turned it
     return np.ascontiguousarray(_upright(rgb, orientation))
+
+
+def _n_pictures(image: Image.Image) -> int:
+    """How many there are in a file, smaller ones of the first picture left out."""
+    count = getattr(image, "n_frames", 1)
+    if image.format == "MPO" or count == 1:  # a JPEG, and what a camera keeps with it
+        return 1
+    if image.format == "TIFF":
+        whole = 0
+        for page in reversed(range(count)):
+            image.seek(page)
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            whole += not tags.get(_KIND_OF_PAGE, 0) & 1
+        return whole
+    return count
 
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
@@ -133,16 +160,26 @@ def _has_16_bits(image: Image.Image, data: bytes) -> bool:
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_SAMPLE_FORMAT, (1,))[0] != 1:
             raise ValueError("is not of unsigned integers: convert it to 8 or 16 bits")
-        return tags.get(_BITS_PER_SAMPLE, (1,))[0] == 16
+        if tags.get(_BITS_PER_SAMPLE, (1,))[0] != 16:
+            return False
+        in_planes = tags.get(_SAMPLES, 1) > 1 and tags.get(_PLANAR, 1) != 1
+        is_plain = tags.get(_PHOTOMETRIC, 1) in (1, 2) and 1 not in tags.get(_EXTRA_SAMPLES, ())
+        if in_planes or not is_plain:  # OpenCV would read other values
+            raise ValueError("is a TIFF of 16 bits in planes, with white as 0 or with its alpha "
+                             "multiplied in: convert it to 8 bits")  # fmt: skip
+        return True
     return image.mode in _GREY16_MODES
 
 
 def _rgb16(data: bytes) -> np.ndarray:
     """Decode an image of 16 bits a channel, of which Pillow would cut off the lower ones."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as problem:
         raise ValueError("damaged image") from problem
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("is an image of 16 bits that cannot be decoded: convert it to 8 bits")
     if pixels.ndim == 2:

@@ -225,3 +225,51 @@ def test_files_of_frames_come_in_natural_order(tmp_path):
         frame_files(tmp_path, (".png",), 4)
     with pytest.raises(InputError, match="cannot read folder"):
         frame_files(tmp_path / "none", (".png",), 4)
+
+
+def grey16(orientation=1):
+    """A TIFF of one channel of 16 bits, and its upper bytes."""
+    deep = ramp()[..., 0].astype(np.uint16) * 257
+    return encoded(Image.fromarray(deep), "TIFF", tiffinfo={0x0112: orientation}), ramp()[..., 0]
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+def test_the_orientation_of_a_tiff_is_applied_once(orientation):
+    data = encoded(Image.fromarray(ramp()), "TIFF", tiffinfo={0x0112: orientation})
+    np.testing.assert_array_equal(decode_image(data), ORIENTED[orientation](ramp()))
+    data, grey = grey16(orientation)
+    np.testing.assert_array_equal(decode_image(data)[..., 1], ORIENTED[orientation](grey))
+
+
+@pytest.mark.parametrize("form", ["TIFF", "WEBP", "PNG", "GIF"])
+def test_files_of_several_pictures_are_refused(form):
+    pages = [Image.fromarray(np.roll(ramp(), k, axis=0)) for k in range(3)]
+    data = encoded(pages[0], form, save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match=r"unknown format" if form == "GIF" else "3 pictures"):
+        decode_image(data)
+
+
+def test_a_smaller_picture_of_the_first_one_is_no_other():
+    page = Image.fromarray(ramp())
+    small = page.resize((16, 16))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    data = encoded(page, "TIFF", save_all=True, append_images=[small])
+    np.testing.assert_array_equal(decode_image(data), ramp())
+
+
+def test_white_as_0_is_refused_in_16_bits():
+    data, _ = grey16()
+    entry = struct.pack("<HHIHH", 262, 3, 1, 1, 0)  # the kind of its numbers: black is 0
+    assert data.count(entry) == 1
+    with pytest.raises(ValueError, match="white as 0"):
+        decode_image(data.replace(entry, struct.pack("<HHIHH", 262, 3, 1, 0, 0)))
+
+
+def test_a_damaged_tiff_is_refused_in_one_line(capfd, recwarn):
+    data = grey16()[0]
+    for damaged in (data[: len(data) // 2], b"II*\0" + data[20:]):
+        with pytest.raises(ValueError, match="damaged|decoded") as caught:
+            decode_image(damaged)
+        assert "0x" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
