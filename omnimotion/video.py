@@ -72,13 +72,14 @@ class Video:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield uint8 RGB (H, W, 3); VideoError when the file is no longer what was opened."""
-        count = 0
+        count, digest = 0, _Digest(self.path)
         for frame in self._decoded():
             if frame.shape != (self.size[1], self.size[0], 3):
                 break
+            digest.add(frame, f"frame {count}")
             yield frame
             count += 1
-        if count != len(self):
+        if count != len(self) or digest.hexdigest() != self.fingerprint:
             raise VideoError(f"{shown(self.path)} changed after it was opened: start again")
 
     def _decoded(self) -> Iterator[np.ndarray]:
@@ -108,7 +109,7 @@ def open_video(path: Path, frames: str | None = None, *, allow_truncated: bool =
         is_folder = path.is_dir()
         if not os.path.exists(path):
             raise VideoError(f"no such video: {shown(path)}")
-    except ValueError as problem:  # a null byte
+    except (ValueError, OSError) as problem:  # a null byte, or too long a name
         raise VideoError(f"no such video: {shown(path)}") from problem
     video = _open_folder(path, wanted) if is_folder else _open_file(path, wanted, allow_truncated)
     log.info("video=%s frames=%d size=%dx%d", shown(path.name), len(video), *video.size)
@@ -161,6 +162,8 @@ def _image_names(folder: Path) -> list[str]:
 
 
 def _open_file(path: Path, wanted: range, allow_truncated: bool) -> Video:
+    if not wanted:
+        _check_count(path, 0)
     header = read_header(path)
     file_bytes = regular_size(path, VideoError)
     claimed = _check_header(path, header, wanted)
@@ -264,8 +267,7 @@ def _clock(
     typical = float(np.median(gaps))
     if np.any(np.abs(gaps - typical) > _IRREGULAR * typical + _CLOCK_S):
         log.warning(
-            "%s has a variable frame rate: each coded frame is taken once, and time is the "
-            "frame index",
+            "%s has a variable frame rate: each coded frame is taken once, with its own time",
             shown(path),
         )
         return float((indices[-1] - indices[0]) / (times[-1] - times[0])), times

@@ -43,7 +43,8 @@ _CONFINED = {
 _opening = threading.Lock()  # OpenCV takes these options from the environment only
 
 _FRAME_LINE = re.compile(rb"\] n: *(\d+) pts: *\S+ .* s:(\d+)x(\d+) ")
-_DAMAGED_LINE = re.compile(rb"corrupt decoded frame")
+_DECODED_LINE = re.compile(rb"decoder -> ")  # ffmpeg's decoder says so of each frame
+_DAMAGED_LINE = re.compile(rb"corrupt decoded frame")  # and this of a damaged one before it
 _CUT_LINE = re.compile(
     rb"partial file|ended prematurely|[Cc]orrupt input packet|Error submitting packet"
     rb"|Invalid NAL unit|Invalid data found|moov atom not found"
@@ -139,7 +140,7 @@ def probe(path: Path, stop: int) -> Probe | None:
         # fmt: off
         command = [
             program, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info",
-            "-protocol_whitelist", "file", "-format_whitelist", _FORMATS,
+            "-debug_ts", "-protocol_whitelist", "file", "-format_whitelist", _FORMATS,
             "-max_pixels", str(MAX_SIDE**2), "-threads", "1", "-noautorotate",
             "-i", f"file:{link}",
             "-map", "0:v:0", "-frames:v", str(stop), "-vf", "showinfo=checksum=0",
@@ -166,7 +167,8 @@ def probe(path: Path, stop: int) -> Probe | None:
 
 
 def _read_report(lines: Iterable[bytes], stop: int) -> Probe:
-    count, damaged, is_cut, is_hdr, huge = 0, [], False, False, ""
+    """What ffmpeg's lines say of the first frames; its decoder is ahead of what it shows."""
+    count, decoded, damaged, is_cut, is_hdr, huge = 0, 0, [], False, False, ""
     size, resized = None, None
     for line in lines:
         if frame := _FRAME_LINE.search(line):
@@ -177,13 +179,16 @@ def _read_report(lines: Iterable[bytes], stop: int) -> Probe:
                 resized = (count, size, here)
             size = size or here
             count += 1
+        elif _DECODED_LINE.search(line):
+            decoded += 1
         elif _DAMAGED_LINE.search(line):
-            damaged.append(count)
+            damaged.append(decoded)
         elif too_large := _HUGE_LINE.search(line):
             huge = huge or too_large[1].decode()
         is_cut |= _CUT_LINE.search(line) is not None
         is_hdr |= _HDR_LINE.search(line) is not None
-    return Probe(count, tuple(damaged), is_cut, resized, is_hdr, huge)
+    shown_damaged = tuple(frame for frame in damaged if frame < stop)
+    return Probe(count, shown_damaged, is_cut, resized, is_hdr, huge)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from clip_files import H264, TEST_CARD, ffmpeg, make_clips, make_folder
 
 from omnimotion import video as video_module
 from omnimotion.errors import OmniMotionError, VideoError
-from omnimotion.video import open_video
-from omnimotion.video_decoder import decode
+from omnimotion.video import load_png, open_video, save_png
+from omnimotion.video_decoder import _read_report, decode
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +279,29 @@ def test_missing_ffmpeg_still_counts_frames(clips, tmp_path, monkeypatch, caplog
     assert len(open_video(clips / "fast.mp4")) == 20
     assert "of 20 frames" in refusal(tmp_path / "cut.mp4")
     assert "no ffmpeg found" in caplog.text
+
+
+def test_damage_is_told_of_the_frame_that_has_it():
+    """ffmpeg's decoder is ahead of what shows the frames, by as many as it happens to be."""
+    shown, decoded = b"[x] n: %d pts: 5 y s:64x48 z\n", b"[y] decoder -> pts:5\n"
+    damaged = b"[y] corrupt decoded frame\n"
+    lines = [decoded, shown % 0, decoded, damaged, decoded, shown % 1, shown % 2, decoded,
+             damaged, decoded, shown % 3]  # fmt: skip
+    assert _read_report(lines, 4).damaged == (2,)
+    assert _read_report(lines, 5).damaged == (2, 4)
+    assert _read_report(lines, 2).damaged == ()
+
+
+def test_no_frames_and_names_too_long_are_refused(clips, tmp_path, caplog):
+    assert "needs at least 2 frames, found 0" in refusal(clips / "clip.mp4", frames="5:5")
+    assert not caplog.records
+    assert "no such video" in refusal(tmp_path / ("n" * 300))
+
+
+def test_an_image_that_is_replaced_is_noticed(tmp_path):
+    folder = make_folder(tmp_path / "images", ["0.png", "1.png", "2.png"])
+    video = open_video(folder)
+    name = folder / video.names[1]
+    save_png(name, 255 - load_png(name))
+    with pytest.raises(VideoError, match="changed after it was opened"):
+        list(video)
