@@ -61,6 +61,10 @@ def preprocess(options: PreprocessOptions) -> Path:
     make_folder(folder)
     with lock(folder / LOCK_NAME), one_cv2_thread():
         if options.overwrite:
+            if is_complete(folder):  # is not lost to a job that cannot begin
+                choose_estimator(options, cached_frames(folder, size), None)
+                gaps = gaps_of(options, len(video))
+                _require_space(folder, disk_bytes(len(video), gaps, Lattice.for_size(size)))
             discard(folder, Job(options.settings(), None, None))
         for place in (folder, *(folder / name for name in PRODUCTS)):
             if place.is_dir():
@@ -93,7 +97,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
         "frames=%d size=%dx%d pairs=%d disk_mb=%.0f",
         n_frames, *size, count_pairs(n_frames, gaps), needed / 1e6,
     )  # fmt: skip
-    require_free(folder, max(0, needed - _used_bytes(folder)), "preprocessing")
+    _require_space(folder, needed)
     frames = cached_frames(folder, size)
     estimator = choose_estimator(options, frames, job.flow if job else None)
     _check_method(folder, job, estimator)
@@ -119,6 +123,11 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
         grown=job.grown,
     ).save(folder)
     finish(folder)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    """ResourceError unless the disk has room for so many bytes; those of the folder are reused."""
+    require_free(folder, max(0, needed - _used_bytes(folder)), "preprocessing")
 
 
 def gaps_of(options: PreprocessOptions, n_frames: int) -> list[int]:

@@ -18,6 +18,7 @@ from preprocess.pairs import is_log_gap
 
 COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips
 FULL, HALF = 0, 1  # finest scale
+LEAST_HALVED = 48  # px of the longer side: below it a search at half resolution changes its scales
 REFINEMENTS = 3  # variational; the preset's 5 cost a sixth of the time and gain nothing
 
 
@@ -49,8 +50,9 @@ class DisEstimator:
         Where all pairs are asked, those between the gaps of ``log`` are for points that come out
         of hiding just there: half the resolution does, and takes a third of the time.
         """
-        finest = FULL if is_log_gap(abs(j - i)) else HALF
         images = self.frames(i), self.frames(j)
+        is_fine = is_log_gap(abs(j - i)) or max(images[0].shape) < LEAST_HALVED
+        finest = FULL if is_fine else HALF
         grey_i, grey_j = map(_grey, images)
         forward, backward = self._flow(grey_i, grey_j, finest), self._flow(grey_j, grey_i, finest)
         return PairFlow(*mended(forward, backward, *images))

@@ -29,7 +29,7 @@ def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
         if not is_frame(frame_path(folder, t), frame):
             log.info("repaired=%s", frame_path(folder, t))
             save_png(frame_path(folder, t), frame)
-    damaged = [i for i in range(index.n_frames) if not _is_flow_of(flow_path(folder, i), i)]
+    damaged = [i for i in range(index.n_frames) if not _is_flow_of(index, folder, i)]
     if not damaged:
         log.info("scene=%s all files are sound", folder)
         return False
@@ -54,8 +54,11 @@ def is_frame(path: Path, frame: np.ndarray) -> bool:
         return False
 
 
-def _is_flow_of(path: Path, i: int) -> bool:
+def _is_flow_of(index: SceneIndex, folder: Path, i: int) -> bool:
+    """Whether the file of frame i holds the matches that the scene says."""
     try:
-        return read_flow(path).i == i
+        found = read_flow(flow_path(folder, i))
     except FlowError:
         return False
+    fits = found.i == i and found.fits(index.n_frames, index.size)
+    return fits and found.targets.tolist() == index.targets(i)

@@ -62,3 +62,14 @@ def test_pixels_are_compared_with_the_colours_at_their_matches(estimator):
     y, x = np.mgrid[pixels].astype(np.float32)
     assert estimator.alike(0, pixels, 1, (x + VELOCITY[0], y + VELOCITY[1])).all()
     assert not estimator.alike(0, pixels, 1, (x, y)).all()
+
+
+def test_so_do_searches_of_the_smallest_frames():
+    """OpenCV's search at half resolution takes other scales from its second call on."""
+    for size in ((44, 28), (40, 16)):
+        small = [np.ascontiguousarray(frame(t)[: size[1], : size[0]]) for t in range(8)]
+        used = DisEstimator(small.__getitem__, "")
+        first = used.pair(0, 5, None)
+        again = used.pair(0, 5, None)
+        np.testing.assert_array_equal(first.forward, again.forward)
+        np.testing.assert_array_equal(first.backward, again.backward)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from omnimotion.cli import main as command_line
 from omnimotion.errors import ConfigError, FlowError, ResourceError, SceneError
 from omnimotion.files import write_json
 from omnimotion.flow import CHAINED, DIRECT, NONE, SceneStore
@@ -288,3 +289,24 @@ def test_matches_of_a_rendered_clip_are_right(tmp_path):
     errors = np.concatenate(errors)
     assert len(errors) / total > 0.93
     assert np.mean(errors < 1.5) > 0.97  # 3 px at 256
+
+
+def test_a_scene_is_not_lost_to_a_job_that_cannot_begin(clip, tmp_path, monkeypatch):
+    folder = tmp_path / "scene"
+    preprocess(PreprocessOptions(clip, folder, flow="dis", frames=":3"))
+    before = sorted(path.name for path in folder.rglob("*"))
+    without = PreprocessOptions(clip, folder, flow="raft", raft_weights=tmp_path / "none.pth",
+                                overwrite=True)  # fmt: skip
+    with pytest.raises(FlowError, match=r"none\.pth"):
+        preprocess(without)
+    monkeypatch.setattr("omnimotion.files.free_bytes", lambda path: 0)
+    with pytest.raises(ResourceError, match="preprocessing needs"):
+        preprocess(PreprocessOptions(clip, folder, flow="dis", overwrite=True))
+    assert sorted(path.name for path in folder.rglob("*")) == before
+    assert SceneStore.open(folder).index.n_frames == 3
+
+
+def test_a_link_that_leads_to_itself_is_no_video(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert command_line(["preprocess", str(tmp_path / "loop")]) == 3
+    assert "no such video" in capsys.readouterr().err

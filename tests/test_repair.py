@@ -1,12 +1,13 @@
 """Repair of a complete scene: damaged files are made again, others are left alone."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from omnimotion.errors import ConfigError, FlowError
-from omnimotion.flow import SceneStore, flow_path, frame_path
+from omnimotion.flow import SceneStore, flow_path, frame_path, read_flow, write_flow
 from omnimotion.video import load_png, save_png
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
@@ -72,3 +73,16 @@ def test_who_reads_a_damaged_file_is_told_of_repair(copy):
 def test_repair_and_overwrite_exclude_each_other(tmp_path):
     with pytest.raises(ConfigError, match="drop one"):
         PreprocessOptions(tmp_path, tmp_path, repair=True, overwrite=True)
+
+
+def test_matches_of_another_clip_or_of_other_pairs_are_made_again(tiny_store, tiny_clip, copy):
+    """Sound files of this frame; what reads a scene would refuse the one, and miss the other."""
+    path = flow_path(copy, 2)
+    flow = read_flow(path)
+    outside = replace(flow, origin=flow.origin + 1000)
+    fewer = replace(flow, **{name: getattr(flow, name)[1:]
+                             for name in ("targets", "origin", "flow", "state")})  # fmt: skip
+    for other in (outside, fewer):
+        write_flow(path, other, max(tiny_store.index.size))
+        mend(tiny_clip, copy)
+        assert contents(copy) == contents(tiny_store.folder)

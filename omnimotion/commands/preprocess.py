@@ -1,6 +1,7 @@
 """``omnimotion preprocess VIDEO``: frames, flow and matches of a video, in a scene folder."""
 
 import logging
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def main(args: Namespace) -> int:
     from preprocess.compute import preprocess
     from preprocess.options import PreprocessOptions
 
-    scene = args.scene or Path("scenes") / scene_name(args.video.resolve())
+    scene = args.scene or Path("scenes") / scene_name(Path(os.path.realpath(args.video)))
     options = PreprocessOptions(
         video=args.video, scene=scene, flow=args.flow, raft_weights=args.raft_weights,
         raft_model=args.raft_model, max_side=args.max_side, frames=args.frames,
