@@ -24,19 +24,14 @@ def images(scene: Path, source: Path | None, frames: Sequence[int]) -> Iterator[
     if source is None:
         yield from (store.frame(int(t)) for t in frames)
         return
-    video = open_video(source, store.index.settings.get("frames"))
+    # the fingerprint tells whether it is as far as it was when the scene was made
+    video = open_video(source, store.index.settings.get("frames"), allow_truncated=True)
     if video.fingerprint != store.index.fingerprint:
         raise VideoError(
             f"--source {shown(source)} is not the video of {shown(scene)}: fingerprints differ"
         )
     wanted = set(frames)
     yield from (image for t, image in enumerate(video) if t in wanted)
-
-
-def frame_rate(fps: float, frames: Sequence[int]) -> float:
-    """Frames a second at which a video of some ``frames`` of a clip, increasing, keeps time."""
-    span = frames[-1] - frames[0]
-    return fps * (len(frames) - 1) / span if span else fps
 
 
 def enlarged(originals: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:

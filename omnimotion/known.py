@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("track", "t", "x", "y")
 OPTIONAL = ("confidence", "visible")
 Place = Callable[[int], str]  # of a row, for a message
+LEAST_CONFIDENCE = 1e-6  # what is less is not known
 MAX_PLACES = 30_000_000
 """Tracks times frames; a fit holds some 40 bytes of each."""
 
@@ -59,7 +60,7 @@ def read_known(
     place is not in the clip, is given twice, or no track is left, or one of pins would be dropped.
     """
     rows, place, named = _table(path) if _is_table(path) else _of_tracks(path, size)
-    kept = rows[:, 4] > 0
+    kept = rows[:, 4] >= LEAST_CONFIDENCE
     if not pins:
         kept &= rows[:, 5] > 0
     numbers, rows, source = np.flatnonzero(kept), rows[kept], shown(path)

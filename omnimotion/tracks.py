@@ -8,7 +8,7 @@ is in [0, 1]; ``depth`` is a pseudo-depth, small in front.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,12 @@ PER_FRAME = ("xy", "visible", "confidence", "occlusion", "depth")
 
 LEFT_OUT = np.zeros(0)
 """Stands for frames and times that are not given."""
+
+
+def frame_rate(fps: float, frames: Sequence[int]) -> float:
+    """Frames a second at which a video of some ``frames`` of a clip, increasing, keeps time."""
+    span = frames[-1] - frames[0]
+    return fps * (len(frames) - 1) / span if span else fps
 
 
 @dataclass(frozen=True, eq=False)

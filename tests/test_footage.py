@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from omnimotion.errors import VideoError
-from omnimotion.footage import enlarged, frame_rate, images
+from omnimotion.footage import enlarged, images
+from omnimotion.tracks import frame_rate
 
 
 def test_stored_frames_and_those_of_the_video_are_the_same(tiny_store, tiny_clip):

@@ -24,6 +24,7 @@ from omnimotion.formats.coordinates import (
 )
 from omnimotion.measure import PIXELS, Scale
 from omnimotion.restricted_pickle import load_plain_pickle
+from omnimotion.tracks import LEFT_OUT
 
 EVERY = [
     pytest.param(
@@ -333,3 +334,18 @@ if __name__ == "__main__":
         if each == "colmap":
             made.with_suffix(".sql").write_text(dump(made))
             made.unlink()
+
+
+def test_the_rate_of_a_table_is_that_of_its_frames(tmp_path):
+    """Every tenth frame of 25 a second."""
+    tracks = small_tracks()
+    tenth = replace(tracks, frames=10 * np.arange(tracks.n_frames), times=LEFT_OUT)
+    lines = written(tmp_path, "trc", tenth, 0).read_text().split("\n")
+    rate, camera, count, _, _, original, *_ = lines[2].split("\t")
+    assert (rate, camera, count, original) == ("2.5", "25", str(tracks.n_frames), "25")
+
+
+def test_a_folder_is_no_name_for_a_file(tmp_path):
+    for out in (".", "/"):
+        with pytest.raises(ConfigError, match="give --out the name of a file"):
+            outputs(Path(out), ["csv"], False)

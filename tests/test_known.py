@@ -129,3 +129,12 @@ def test_another_size_no_file_and_no_tracks(tmp_path):
     for name in ("t.txt", "none.csv", "none.npz"):
         with pytest.raises(InputError, match=name):
             read_known(tmp_path / name, *CLIP)
+
+
+def test_what_is_hardly_known_is_not_known(tmp_path):
+    rows = ("0,0,1,1,1e-25", "0,3,2,2,1e-25", "1,0,5,5,1", "1,2,6,6,0.5")
+    known = read_known(table(tmp_path, *rows, header="track,t,x,y,confidence"), *CLIP)
+    assert known.xy.shape[0] == 1
+    path = table(tmp_path, *rows[:2], header="track,t,x,y,confidence")
+    with pytest.raises(PointsError, match="no track is seen"):
+        read_known(path, *CLIP)

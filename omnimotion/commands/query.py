@@ -200,10 +200,11 @@ def _export(
 
 def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -> None:
     from omnimotion.depth_pictures import DepthPictures
-    from omnimotion.footage import enlarged, frame_rate, images
+    from omnimotion.footage import enlarged, images
     from omnimotion.images import save_png
     from omnimotion.overlay import Style, overlay_video, spread, track_sheet
     from omnimotion.steady import Steady
+    from omnimotion.tracks import frame_rate
     from omnimotion.video_writer import write_video
 
     steady = Steady(tracker) if args.steady else None

@@ -117,9 +117,10 @@ def _edit(args: Namespace) -> int:
     from omnimotion.edits import load_edit, write_edit
     from omnimotion.export import check_output
     from omnimotion.files import check_new_folder
-    from omnimotion.footage import enlarged, frame_rate, images
+    from omnimotion.footage import enlarged, images
     from omnimotion.long_runs import open_clip
     from omnimotion.runs import set_threads
+    from omnimotion.tracks import frame_rate
 
     _check_without(args, "--edit", "export", "scale", "motion", "start_frame", *PICTURES)
     if args.out:

@@ -116,6 +116,8 @@ def _by_ending(path: Path) -> Format:
 
 
 def _named(out: Path, each: Format, count: int) -> Path:
+    if not out.name:
+        raise ConfigError(f"{shown(out)} is a folder: give --out the name of a file")
     has_suffix = out.suffix.lower() in {other.suffix for other in _ALL}
     if has_suffix and count > 1:
         raise ConfigError(

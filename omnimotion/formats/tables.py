@@ -4,6 +4,7 @@ from typing import TextIO
 
 from omnimotion.formats.coordinates import corner_up
 from omnimotion.formats.sheet import Sheet
+from omnimotion.tracks import frame_rate
 
 
 def write_napari(file: TextIO, sheet: Sheet) -> None:
@@ -43,13 +44,14 @@ def write_trc(file: TextIO, sheet: Sheet) -> None:
     """
     tracks, scale = sheet.tracks, sheet.scale
     places = corner_up(tracks.xy, tracks.size) * scale.per_px
-    rate, count = f"{tracks.fps:g}", tracks.n_frames
+    rate, count = f"{frame_rate(tracks.fps, sheet.numbers):g}", tracks.n_frames
+    original = f"{tracks.fps:g}"
     names = list(sheet.names())
     lines: list[list[object]] = [
         ["PathFileType", "4", "(X/Y/Z)", "tracks.trc"],
         ["DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate",
          "OrigDataStartFrame", "OrigNumFrames"],
-        [rate, rate, count, len(names), scale.unit, rate, sheet.numbers[0], count],
+        [rate, original, count, len(names), scale.unit, original, sheet.numbers[0], count],
         ["Frame#", "Time", *(cell for name in names for cell in (name, "", ""))],
         ["", "", *(f"{axis}{q}" for q in range(1, len(names) + 1) for axis in "XYZ")],
         [],
