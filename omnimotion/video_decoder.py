@@ -179,7 +179,8 @@ def _read_report(lines: Iterable[bytes], stop: int) -> Probe:
                 resized = (count, size, here)
             size = size or here
             count += 1
-        elif _DECODED_LINE.search(line):
+        # the decoder's words may come on the line of a frame, before that ends
+        if _DECODED_LINE.search(line):
             decoded += 1
         elif _DAMAGED_LINE.search(line):
             damaged.append(decoded)

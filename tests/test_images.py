@@ -268,7 +268,7 @@ def test_white_as_0_is_refused_in_16_bits():
 def test_a_damaged_tiff_is_refused_in_one_line(capfd, recwarn):
     data = grey16()[0]
     for damaged in (data[: len(data) // 2], b"II*\0" + data[20:]):
-        with pytest.raises(ValueError, match="damaged|decoded") as caught:
+        with pytest.raises(ValueError, match=r"damaged|decoded") as caught:
             decode_image(damaged)
         assert "0x" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -290,6 +290,8 @@ def test_damage_is_told_of_the_frame_that_has_it():
     assert _read_report(lines, 4).damaged == (2,)
     assert _read_report(lines, 5).damaged == (2, 4)
     assert _read_report(lines, 2).damaged == ()
+    one = _read_report([decoded, shown.rstrip() % 0 + damaged, b"\n", decoded, shown % 1], 2)
+    assert (one.count, one.damaged) == (2, (1,))
 
 
 def test_no_frames_and_names_too_long_are_refused(clips, tmp_path, caplog):
