@@ -79,8 +79,8 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("SCENE", SCENE, False, ("hidden", "cycle", "spread", "path")),
     Question("REFINED", REFINED, True, Evidence._fields),
-    Question("SEEN", SEEN, True, ("hidden", "cycle", "spread", "unmatched", "unlike", "colour",
-                                  "contrast")),
+    Question("SEEN", SEEN, True, ("hidden", "cycle", "spread", "unmatched", "elsewhere", "unlike",
+                                  "colour", "contrast")),
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
-ON_IT_PX = 16.0  # at 256x256: a track farther off has lost its point, and sees something else
+ON_IT_PX = 12.0  # at 256x256: a track farther off has lost its point, and sees something else
 
 
 class Evidence(NamedTuple):
@@ -30,6 +30,7 @@ class Evidence(NamedTuple):
     spread: Tensor  # how far off the query's ray lands at other depths, by its weights
     path: Tensor  # length of its way between the two frames, against the camera
     unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
+    elsewhere: Tensor  # share of the matches that start there and leave it; likewise
     unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
     colour: Tensor  # root of the distance of its colour, RGB in [0, 1], from the query's; likewise
     contrast: Tensor  # the same of its colour less the mean of what is around; light keeps it
@@ -47,12 +48,13 @@ class Logistic(NamedTuple):
         return np.exp(-np.logaddexp(0, against - self.bias))
 
 
-# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, unlike, colour, contrast.
-SCENE = Logistic(4.50, (1.737, 1.331, 2.181, 0.444, 0.000, 0.000, 0.000, 0.000))
+# In the order of `Evidence`: hidden, cycle, spread, path, unmatched, elsewhere, unlike, colour,
+# contrast.
+SCENE = Logistic(4.50, (1.737, 1.331, 2.181, 0.444, 0.000, 0.000, 0.000, 0.000, 0.000))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(6.72, (0.467, 0.388, 0.936, 0.412, 0.000, 1.662, 4.643, 1.478))
+REFINED = Logistic(6.92, (0.961, 0.353, 0.877, 0.465, 0.000, 2.166, 1.603, 4.131, 1.583))
 """That a refined track is."""
-SEEN = Logistic(6.65, (1.891, 0.305, 0.177, 0.000, 1.554, 2.401, 7.918, 0.000))
+SEEN = Logistic(6.83, (2.058, 0.295, 0.276, 0.000, 1.173, 1.610, 2.534, 8.007, 0.000))
 """That the point of a refined track is seen there, within `ON_IT_PX`, where that is in the frame.
 
 Of contrast nothing is left beside the others: of clips whose light drifts colour and patch say it.

@@ -87,6 +87,7 @@ def evidence_of(
         spread=_log_px(away.norm(dim=-1).mean(-1)),
         path=_log_px(_path(now, frames, there.xy)),
         unmatched=torch.zeros_like(there.occlusion),
+        elsewhere=torch.zeros_like(there.occlusion),
         unlike=torch.zeros_like(there.occlusion),
         colour=torch.zeros_like(there.occlusion),
         contrast=torch.zeros_like(there.occlusion),

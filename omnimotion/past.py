@@ -103,7 +103,7 @@ class Past(NamedTuple):
             np.full(len(xy), nearest), find=find_here, unsure_px=LOST_PX,
             sure=self._with(np.full(self.shown.shape, QUERY_PX), sure),
         )  # fmt: skip
-        return Refined(refined.offset[:, here], refined.unmatched[:, here])
+        return Refined(*(each[:, here] for each in refined))
 
     def _with(self, known: np.ndarray, window: np.ndarray) -> np.ndarray:
         """What is known beside the window and what is in it, in the order of frames."""

@@ -2,7 +2,8 @@
 
 A patch at an edge is mostly of what is beside the query; the query's own pixel is not. So its
 colour is compared, too: as it is, and against the mean of what is around it. Light that changes,
-or is reflected, changes both; what moves to other surroundings keeps the first.
+or is reflected, changes both; what moves to other surroundings keeps the first. And a track that
+ends beside its pixel is moved onto it.
 
 Conventions. q queries, N pairs of a query and a frame, K places for each, in pixels of the store's
 frames. Colours are RGB in [0, 1], of larger images than patches are: in a small one the outermost
@@ -20,6 +21,9 @@ from omnimotion.views import Views
 
 NEARBY_PX = 0.25  # of a frame of 256: how far from a track its colour may be found
 AT_ONCE = 1 << 17  # places: 100 MB
+STEPS = 4  # of that length, each way: how far a track is moved onto its pixel
+PLACE_OFF, COLOUR_OFF = 0.5, 0.035  # px of a frame of 256 and RGB: of a place that counts one
+CLEARLY = 0.5  # by so much a place must be better than the track's own
 
 
 class Pixels:
@@ -57,26 +61,58 @@ class Pixels:
             found.append(torch.stack(off, dim=-1).sqrt_())
         return torch.cat(found).view(*xy.shape[:2], kinds).numpy()
 
+    def moved_onto(
+        self, colours: Tensor, frames: np.ndarray, xy: np.ndarray, unlike: np.ndarray
+    ) -> np.ndarray:
+        """Places ``xy`` (N, 2) of ``frames`` (N,) moved to where pixels have ``colours`` (N, 3).
+
+        As far as the patches there are ``unlike`` (N,) the queries', 0 to 1: a patch that fits is
+        in its place. They are where, of all nearby,
+        ``unlike (|colour off| / COLOUR_OFF)^2 + (|moved| / PLACE_OFF)^2`` is the least.
+        """
+        steps = torch.arange(-STEPS, STEPS + 1)
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        shift = NEARBY_PX * torch.stack((x, y), dim=-1).flatten(0, 1)  # (K, 2)
+        fixed, t = (shift / PLACE_OFF).square().sum(-1), torch.from_numpy(frames)
+        own, doubt = len(shift) // 2, torch.from_numpy(unlike)
+        chosen = []
+        for n in torch.arange(len(xy)).split(AT_ONCE // 8):
+            near = self._read(t[n], self._views.to_colours(xy[n.numpy()]), STEPS)
+            off = (near - colours[n, None]).square().sum(-1) / COLOUR_OFF**2
+            cost = doubt[n, None] * off + fixed
+            least, best = cost.min(dim=1)
+            chosen.append(torch.where(cost[:, own] - least > CLEARLY, best, own))
+        moved = shift[torch.cat(chosen)] if chosen else shift[:0]
+        return xy + (moved * max(self._views.size) / (2 * PIXELS_PER_UNIT)).numpy()
+
     def _near(self, frames: Tensor, xy: np.ndarray) -> tuple[Tensor, Tensor]:
         """Colours (N, 9, 3) at places ``xy`` (N, 2) and nearby each way, bilinear.
 
         And the mean (N, 3) of what is around, that of the nearest pixel of a grey image.
         """
-        views, images = self._views, self._views.images
-        width, height = views.colour_size
+        views = self._views
+        column, row = views.to_grey(xy).round().long().unbind(1)
+        width, height = views.grey_size
+        around = views.images.around[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        return self._read(frames, views.to_colours(xy), 1), around.float() / 255
+
+    def _read(self, frames: Tensor, xy: Tensor, steps: int) -> Tensor:
+        """Colours (N, K, 3) at ``xy`` (N, 2), pixels of the colour images, and around, bilinear.
+
+        K are rows and columns of ``2 steps + 1`` places each, `nearby` apart.
+        """
+        width, height = self._views.colour_size
         far = torch.tensor((width, height)) + 2.0  # beyond, float32 would lose the pixel
-        own = views.to_colours(xy).clamp(min=torch.full((2,), -3.0), max=far)
-        places = own[..., None] + self.nearby * torch.arange(-1, 2)  # (N, 2, 3)
-        reach = torch.arange(2 + math.ceil(2 * self.nearby))
+        own = xy.clamp(min=torch.full((2,), -3.0), max=far)
+        places = own[..., None] + self.nearby * torch.arange(-steps, steps + 1)  # (N, 2, k)
+        reach = torch.arange(2 + math.ceil(2 * steps * self.nearby))
         columns, rows = (places[..., :1].floor().long() + reach).unbind(1)  # (N, n)
         share_x, share_y = (
             (1 - (axis[:, :, None] - pixels[:, None]).abs()).clamp_(min=0)
             for axis, pixels in zip(places.unbind(1), (columns, rows))
-        )  # (N, 3, n): what a pixel's colour counts at a place
+        )  # (N, k, n): what a pixel's colour counts at a place
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-        block = images.colours[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
+        images = self._views.images.colours
+        block = images[frames[:, None, None], rows[:, :, None], columns[:, None]].float()
         near = share_x[:, None] @ (share_y @ block.flatten(2)).unflatten(2, block.shape[2:])
-        column, row = views.to_grey(xy).round().long().unbind(1)
-        width, height = views.grey_size
-        around = images.around[frames, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        return near.flatten(1, 2) / 255, around.float() / 255
+        return near.flatten(1, 2) / 255

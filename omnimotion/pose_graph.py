@@ -46,6 +46,7 @@ class Refined(NamedTuple):
 
     offset: np.ndarray  # (Q, T, 2) to be added to the tracks, pixels of the store's frames
     unmatched: np.ndarray  # (Q, T) share of the usual matches that do not end at the track
+    elsewhere: np.ndarray  # (Q, T) share of the matches from the track that leave it
 
 
 def refine(
@@ -75,7 +76,19 @@ def refine(
     share = (agree + 0.5) / (asked + 1)  # without any asked: 1/2
     own = np.arange(len(share)), query_frames
     share[own] = np.where(shown[own], 1, share[own])  # there the point is seen for certain
-    return Refined(offset.numpy() / matches.px, _unmatched(share, shown))
+    return Refined(offset.numpy() / matches.px, _unmatched(share, shown), _elsewhere(error, shown))
+
+
+def _elsewhere(error: Tensor, shown: np.ndarray) -> np.ndarray:
+    """The share (q, s) of matches from tracks that do not end at them, where they are shown.
+
+    ``error`` (q, s, j): how far off they end. One more is taken to end there: few say little.
+    What is seen there moves otherwise, so that it is another surface.
+    """
+    asked = error.isfinite() & torch.from_numpy(shown)[:, None]
+    asked.diagonal(dim1=1, dim2=2).fill_(False)
+    away = (asked & (error > AGREES_PX)).sum(2)
+    return (away / (asked.sum(2) + 1)).numpy()
 
 
 def _unmatched(share: np.ndarray, shown: np.ndarray) -> np.ndarray:

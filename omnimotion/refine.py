@@ -22,8 +22,8 @@ from omnimotion.pose_graph import refine
 from omnimotion.scene import Snapshot
 
 HIDDEN_ABOVE = 0.5  # occlusion from which a point counts as hidden
-HIDDEN, UNMATCHED, UNLIKE, COLOUR = map(
-    Evidence._fields.index, ("hidden", "unmatched", "unlike", "colour")
+HIDDEN, UNMATCHED, ELSEWHERE, UNLIKE, COLOUR = map(
+    Evidence._fields.index, ("hidden", "unmatched", "elsewhere", "unlike", "colour")
 )
 COLOURS = slice(COLOUR, COLOUR + 2)  # and contrast
 AT_ONCE = 8_000_000  # bytes of one array (q, T, T)
@@ -123,6 +123,22 @@ class Refiner:
         at_once = max(1, AT_ONCE // (8 * n_nodes**2))
         return joined(in_parts(work, len(confidence), at_once), n_frames)
 
+    def moved_onto(self, frames: np.ndarray, found: Found, visible: np.ndarray) -> Found:
+        """Tracks that end on the pixels of their queries where they are ``visible`` (q, T).
+
+        Queries are in ``frames`` (q,), where they stay, as they do at pins.
+        """
+        xy, where = found.xy.copy(), visible & inside_frame(found.xy, self.size)
+        every = np.arange(len(frames))
+        where[every, frames] = False
+        if self.pins:
+            where &= np.isinf(self.pins.pull(xy, frames, self.matches.px)[1])
+        colours = self.pixels.colours(frames, xy[every, frames])[:, 0]
+        q, t = np.nonzero(where)
+        unlike = found.evidence[q, t, UNLIKE]
+        xy[q, t] = self.pixels.moved_onto(colours[q], t, xy[q, t], unlike)
+        return found._replace(xy=xy)
+
     def _at_once(
         self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray,
         past: Past | None,
@@ -147,7 +163,7 @@ class Refiner:
         else:
             refined = refine(self.matches, xy, shown, confidence, t, sure=sure, find=find)
         xy = (xy + refined.offset).astype(np.float32)
-        evidence[..., UNMATCHED] = refined.unmatched
+        evidence[..., UNMATCHED], evidence[..., ELSEWHERE] = refined.unmatched, refined.elsewhere
         inside = inside_frame(xy, self.size)
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
         evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)

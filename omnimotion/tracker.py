@@ -101,6 +101,8 @@ class Tracker:
             found = refiner.refined(now, Asked(queries.t, seen), found, confidence, past)
             confidence = REFINED.probability(found.evidence)
             occlusion = 1 - SEEN.probability(found.evidence)
+            if handed is None:
+                found = refiner.moved_onto(queries.t, found, occlusion < HIDDEN_ABOVE)
         size = self.index.original_size
         xy = resize_xy(found.xy, self.index.size, size)
         visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
@@ -193,8 +195,7 @@ class Tracker:
         point, off = u[every_query, chosen], off[every_query, chosen]
         every = torch.arange(self.scene.n_frames, device=self.device)
         there = locate(now, now.at(every), point.expand(len(every), -1, 3).contiguous())
-        # seen from what the query moves with
-        others = where[:, :, 1 : 1 + ALTERNATIVES] - off[:, None]
+        others = where[:, :, 1 : 1 + ALTERNATIVES] - off[:, None]  # seen from what it moves with
         evidence = torch.stack(evidence_of(now, frames, own - off, others, there), dim=-1)
         fields = self.frame.to_pixels(there.xy + off), there.depth, evidence
         return Found(*(field.transpose(0, 1).float().cpu().numpy() for field in fields))

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from omnimotion.pixels import Pixels
 from omnimotion.views import Views, colour_size, grey_size
@@ -115,3 +116,61 @@ def test_no_tracks():
     seen, nothing = pixels(spotted), np.zeros(0, np.int64)
     nowhere = seen.colours(nothing, np.zeros((0, 2)))
     assert seen.recoloured(nowhere, nothing, np.zeros((0, 3, 2))).shape == (0, 3, 2)
+
+
+# moved onto a pixel -----------------------------------------------------------------------------
+
+
+def edge(t):
+    """Left of x = 60 the point's colour, right of it the background's."""
+    frame = np.tile(BACKGROUND.astype(np.uint8), (SIZE[1], SIZE[0], 1))
+    frame[:, :60] = POINT
+    return frame
+
+
+def moved(frame, xy, colour, unlike=1.0):
+    """How far places (N, 2) are moved in the second frame."""
+    seen = pixels(frame)
+    colours = torch.tensor(colour / 255, dtype=torch.float32).expand(len(xy), 3)
+    doubt = np.full(len(xy), unlike, np.float32)
+    return seen.moved_onto(colours, np.ones(len(xy), np.int64), xy, doubt) - xy
+
+
+def test_a_track_beside_its_pixel_is_moved_onto_it():
+    """To where the colour is its own alone, or as far as it is looked for: a pixel of 256."""
+    xy = np.array([[59.4, 30.0], [58.0, 30.0], [62.0, 30.0]])
+    found = moved(edge, xy, POINT)
+    step = pixels(edge).nearby  # of the places that are looked at
+    assert -0.4 - step <= found[0, 0] <= -0.4 + step
+    np.testing.assert_allclose(found[1:], 0)  # on it already; out of reach
+    np.testing.assert_allclose(found[:, 1], 0)
+
+
+def test_a_pixel_is_found_in_any_direction():
+    """The single pixel of `spotted` is at (53, 40)."""
+    for off in ((0.4, 0.0), (0.0, -0.4), (-0.3, 0.3)):
+        found = moved(spotted, np.array([[53.0, 40.0]]) + off, POINT)[0]
+        assert np.linalg.norm(found + off) < 0.6 * np.linalg.norm(off)
+        assert found @ np.array(off) < 0
+
+
+def test_a_patch_that_fits_is_in_its_place():
+    xy = np.array([[59.4, 30.0]])
+    assert moved(edge, xy, POINT, unlike=0.0).max() == 0
+    little, much = (-moved(edge, xy, POINT, unlike)[0, 0] for unlike in (2e-3, 1.0))
+    assert 0 <= little < much
+
+
+def test_colours_that_are_off_by_noise_move_nothing():
+    """By 0.02 at random everywhere: less than what a place counts."""
+    random = np.random.default_rng(3)
+    noisy = (128 + random.normal(0, 5, (SIZE[1], SIZE[0], 3))).clip(0, 255).astype(np.uint8)
+    xy = random.uniform(20, 100, (300, 2))
+    found = moved(lambda t: noisy, xy, np.full(3, 128.0))
+    assert np.linalg.norm(found, axis=1).mean() < 0.05 * 160 / 256
+
+
+def test_no_places_are_moved():
+    found = pixels(edge).moved_onto(torch.zeros(0, 3), np.zeros(0, np.int64), np.zeros((0, 2)),
+                                    np.zeros(0, np.float32))  # fmt: skip
+    assert found.shape == (0, 2)

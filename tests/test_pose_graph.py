@@ -175,12 +175,29 @@ def test_what_is_usual_is_seen_where_the_track_is_shown(truth):
     np.testing.assert_allclose(found[:, 5:], 1 - (0.5 / 6) / (4.5 / 5))
 
 
+def test_elsewhere_is_the_share_of_matches_from_the_track_that_leave_it(truth):
+    """Two of the four that start in frame 8 do; those that end there do not count."""
+    shown, confidence, query = asked()
+    wrong = [(8, 7, 300.0), (8, 10, -200.0), (3, 2, 100.0)]
+    found = refine(FakeMatches(truth, wrong, gaps=(1, 2)), truth, shown, confidence, query)
+    expected = np.zeros(N_FRAMES)
+    expected[8], expected[3] = 2 / 5, 1 / 5  # one more is taken to stay
+    np.testing.assert_allclose(found.elsewhere, np.tile(expected, (3, 1)))
+
+
+def test_a_match_that_leads_where_a_point_is_hidden_says_nothing(truth):
+    shown, confidence, query = asked()
+    shown[:, 7] = False
+    matches = FakeMatches(truth, [(8, 7, 300.0)], gaps=(1, 2), shown=shown)
+    assert (refine(matches, truth, shown, confidence, query).elsewhere == 0).all()
+
+
 def test_no_tracks():
     empty = np.zeros((0, N_FRAMES))
     found = refine(FakeMatches(np.zeros((0, N_FRAMES, 2))), np.zeros((0, N_FRAMES, 2)), empty > 0,
                    empty, np.zeros(0, np.int64))  # fmt: skip
     assert found.offset.shape == (0, N_FRAMES, 2)
-    assert found.unmatched.shape == (0, N_FRAMES)
+    assert found.unmatched.shape == found.elsewhere.shape == (0, N_FRAMES)
 
 
 # the image around the query ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from omnimotion.confidence import Evidence
+from omnimotion.pins import Pins
 from omnimotion.refine import HIDDEN, NEAR_FRAMES, Asked, Found, Refiner
 
 N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
@@ -117,6 +118,47 @@ def test_the_colour_of_a_track_is_compared_with_its_query():
     expected[3:6], expected[9:] = 2**0.25, 1
     np.testing.assert_allclose(found[0, :, 0], expected, atol=1e-6)
     assert found.shape == (1, N_FRAMES, 2)
+
+
+class Shifting(OneColour):
+    """Images in which a place's pixel is 3 px to its right."""
+
+    def moved_onto(self, colours, frames, xy, unlike):
+        assert (unlike == 0.5).all()
+        return xy + np.array([3.0, 0.0])
+
+
+def moved_onto(truth, visible, pins=None):
+    evidence = np.full((3, N_FRAMES, len(Evidence._fields)), 0.5, np.float32)
+    found = Found(truth.astype(np.float32), np.zeros((3, N_FRAMES), np.float32), evidence)
+    one = refiner(truth, pixels=Shifting())
+    one.pins = pins
+    moved = one.moved_onto(ASKED.frames, found, visible)
+    assert moved.evidence is evidence
+    return moved.xy - found.xy
+
+
+def test_a_track_ends_on_its_pixel_where_it_is_seen(truth):
+    """But in its query's frame, and outside the images."""
+    visible = np.ones((3, N_FRAMES), bool)
+    visible[1, 7] = False
+    inside = truth.copy()
+    inside[2, 9, 1] = 600
+    found = moved_onto(inside, visible)
+    expected = np.full((3, N_FRAMES), 3.0)
+    expected[:, OWN] = expected[1, 7] = expected[2, 9] = 0
+    np.testing.assert_allclose(found[..., 0], expected, atol=1e-4)
+    assert (found[..., 1] == 0).all()
+
+
+def test_a_pin_holds_whatever_its_pixel_looks_like(truth):
+    known = np.zeros((1, N_FRAMES), bool)
+    known[0, [OWN, 8]] = True
+    pins = Pins(truth[:1].astype(np.float32), known)
+    found = moved_onto(truth, np.ones((3, N_FRAMES), bool), pins)
+    assert (found[0, [OWN, 8]] == 0).all()
+    np.testing.assert_allclose(found[0, 9], (3, 0), atol=1e-4)
+    np.testing.assert_allclose(found[1, 8], (3, 0), atol=1e-4)
 
 
 # what is followed -------------------------------------------------------------------------------
