@@ -96,7 +96,7 @@ def start_windows(
     _check_plan(run, before, plan, store.index)
     changed = [k for k, (old, new) in enumerate(zip(before.spans, plan.spans)) if old != new]
     todo = {k: WindowStore(store, window) for k, window in enumerate(windows)
-            if k in changed or not _is_fitted(window_folder(run, k))}  # fmt: skip
+            if k in changed or not is_fitted(window_folder(run, k))}  # fmt: skip
     for window in todo.values():
         window.require_files()
     _discard(run, changed, before, plan)
@@ -134,7 +134,7 @@ def check_whole(run: Path) -> None:
 def finish_windows(run: Path) -> bool:
     """Mark a run as complete where all its windows are fitted; whether they are."""
     plan = Plan.load(run)
-    if not all(_is_fitted(window_folder(run, k)) for k in range(len(plan.spans))):
+    if not all(is_fitted(window_folder(run, k)) for k in range(len(plan.spans))):
         log.info("run=%s is complete when the windows of other shards are fitted", run)
         return False
     folders = [window_folder(run, k) for k in range(len(plan.spans))]
@@ -168,7 +168,8 @@ def open_clip(
         return Matches(WindowStore(store, span))
 
     meta = {
-        "scene": index.name, "source": index.source, "run": run.name, "windows": len(windows),
+        "scene": index.name, "source": index.source, "run": run.resolve().name,
+        "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
     pins = None
@@ -185,8 +186,13 @@ def _newest_in_windows(folder: Path) -> Path | None:
     others = list((folder / "runs").glob("*/checkpoints/step_*.npz"))
     if not complete and (others or not plans):
         return None
-    newest = max([*(complete or plans), *others], key=lambda path: path.stat().st_mtime)
-    return newest.parent if newest.name == PLAN_NAME else None
+    newest = max(complete or plans, key=_written)
+    newer = {path.parents[1] for path in others if _written(path) > _written(newest)}
+    return None if any(_is_complete(run) for run in newer) else newest.parent
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
@@ -226,9 +232,11 @@ def _length(plan: Plan) -> int:
     return len(plan.windows[0])
 
 
-def _is_fitted(run: Path) -> bool:
-    """Whether a window has nothing left to do: its report comes after its last checkpoint."""
-    if not (run / "report.json").is_file():
-        return False
+def is_fitted(run: Path) -> bool:
+    """Whether a fit has nothing left to do: its report comes after its last checkpoint."""
+    return (run / "report.json").is_file() and _is_complete(run)
+
+
+def _is_complete(run: Path) -> bool:
     state = newest_checkpoint(run)
     return state is not None and state.complete

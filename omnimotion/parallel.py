@@ -81,6 +81,7 @@ def share(fit: Fit, stop: StopSignal) -> StopSignal:
         return stop
     if dist.get_rank() == 0:
         dist.barrier()
+        dist.barrier()  # until the others have copied what is there
     fit.scene.shared = SharedSnapshot.of
     for parameter in () if fit.scene.fused else fit.scene.parameters():
         if parameter.requires_grad:  # the compiled loop's gradients are summed where they are made
@@ -97,8 +98,12 @@ def help_fit(start: Callable[[Path], Fit], run: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="omnimotion-run-") as folder, catch_signals() as stop:
         dist.barrier()
         copy = Path(folder) / run.name
+        copy.mkdir()
         if (run / "checkpoints").is_dir():
             shutil.copytree(run / "checkpoints", copy / "checkpoints")
+        if (run / "metrics.jsonl").is_file():  # whether it runs away is told by these
+            shutil.copy(run / "metrics.jsonl", copy)
+        dist.barrier()
         fit = start(copy)
         run_fit(fit, share(fit, stop))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from omnimotion.budget import most_steps
 from omnimotion.cameras import IDENTITY
 from omnimotion.checkpoint import KEPT, build_scene
 from omnimotion.config import Config, FitConfig
@@ -36,6 +37,7 @@ from omnimotion.previews import COLUMNS, save_preview, shown_step
 from omnimotion.report import save_report
 from omnimotion.resolved import resolved_config
 from omnimotion.runs import choose_device, open_tracker, run_folder, set_threads, start_fit
+from omnimotion.schedule import START_SHARE
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
 from omnimotion.tracker import BYTES_PER_RAY, RAYS_AT_ONCE
@@ -107,15 +109,20 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     path, save_s = _timed(whole.save)
     settings = whole.config.fit
     steps = settings.num_iters
+    loading_s = read_s * clip.pairs / clip.excerpt_pairs
+    starts, loads = 1 + settings.restarts * START_SHARE, 1.0
+    if settings.restarts:  # each start reads the matches, and the one that goes on once more
+        loads += settings.restarts + 1
+    budget = parse_seconds(settings.budget) if settings.budget else math.inf
+    if settings.budget:
+        steps = int(min(max(1, budget / len(windows) / (step_s * starts)), most_steps(settings)))
     previews = math.ceil(steps / settings.preview_every) if settings.preview_every else 0
     saves = math.ceil(steps / settings.checkpoint_every) + 1
     seconds = start_s + compile_s + len(windows) * (
-        read_s * clip.pairs / clip.excerpt_pairs + step_s * steps + previews * preview_s
-        + saves * save_s + report_s
+        loads * loading_s + step_s * steps * starts + previews * preview_s + saves * save_s
+        + report_s
     )  # fmt: skip
-    if settings.budget:
-        seconds = parse_seconds(settings.budget)
-        steps = max(1, int(seconds / len(windows) / step_s))
+    seconds = min(seconds, budget)
     richer = _richer(store)
     kept = KEPT * path.stat().st_size + (_bytes_in(run / "previews") + richer) * previews
     kept += _bytes_of(run) + richer * IN_HTML
@@ -134,7 +141,8 @@ def plan_query(folder: Path, clip: Clip, config: Config, grid: int) -> Stage:
     """
     fit = config.fit
     forget_peak()
-    tracker = open_tracker(folder, None, fit.device, fit.backend)
+    run = run_folder(folder, None)  # not the one that steps were timed with
+    tracker = open_tracker(folder, run, fit.device, fit.backend)
     points = grid_points(grid, 0, tracker.index.original_size)
     queries = QueryPoints.from_array(points)
     _, own_s, _ = _timed_twice(lambda: tracker.track(points, refine=False))
@@ -156,7 +164,8 @@ def _query(folder: Path, fit: FitConfig, grid: int) -> None:
     """Run the command itself, with all that a process takes; ConfigError where it fails."""
     with TemporaryDirectory(dir=folder) as temp:
         done = subprocess.run(
-            [sys.executable, "-m", "omnimotion", "query", "--scene", folder, "--grid", str(grid),
+            [sys.executable, "-m", "omnimotion", "query", "--scene", folder, "--run",
+             run_folder(folder, None), "--grid", str(grid),
              "--out", Path(temp) / "tracks.npz", "--threads", str(fit.threads),
              "--device", fit.device, "--backend", fit.backend],
             stdin=subprocess.DEVNULL, capture_output=True,

@@ -5,12 +5,13 @@ beside the flow's matches. It has a folder of its own, named after the run and t
 nothing is overwritten: other pins, another folder.
 """
 
+import os
 from pathlib import Path
 
 from omnimotion.config import Config
 from omnimotion.errors import ConfigError
 from omnimotion.known import KnownTracks
-from omnimotion.schedule import learning_rate
+from omnimotion.schedule import BUDGETED, learning_rate
 
 OWN = ("pin_steps", "pin_share")
 """Settings of a refit itself."""
@@ -18,17 +19,19 @@ OWN = ("pin_steps", "pin_share")
 
 def refit_folder(run: Path, pins: KnownTracks) -> Path:
     """Where a run's refit with these pins lives."""
+    run = run if run.name not in ("", "..") else Path(os.path.abspath(run))
     return run.with_name(f"{run.name}-pinned-{pins.fingerprint[:8]}")
 
 
 def refit_config(run: Config, asked: Config, free: tuple[str, ...]) -> Config:
     """The settings of a refit: those of the run, with what is ``free`` to differ as ``asked``.
 
-    ConfigError where another setting is asked for than the run has.
+    ConfigError where another setting is asked for than the run has, but for what it chose itself.
     """
     before, now, default = run.values(), asked.values(), Config().values()
+    chosen = (*(BUDGETED if run.fit.budget else ()), *(("seed",) if run.fit.restarts else ()))
     for name, value in now.items():
-        if name not in (*free, *OWN) and value not in (default[name], before[name]):
+        if name not in (*free, *OWN, *chosen) and value not in (default[name], before[name]):
             raise ConfigError(
                 f"{name} = {value}: with --pin the settings are the run's ({before[name]}), but "
                 f"for {' and '.join(OWN)}"

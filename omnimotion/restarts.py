@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omnimotion.budget import BUDGETED
 from omnimotion.checkpoint import checkpoints, newest_checkpoint, save_checkpoint
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError, FitDiverged
@@ -22,7 +21,7 @@ from omnimotion.flow import SceneStore
 from omnimotion.health import measure
 from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
 from omnimotion.runs import FREE
-from omnimotion.schedule import START_SHARE
+from omnimotion.schedule import BUDGETED, START_SHARE
 from omnimotion.signals import StopSignal
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def best_start(
     number of restarts was begun with.
     """
     record = _record(run, config)
-    if not record["fit"] and checkpoints(run):  # begun without restarts, and refused as such
+    if record["chosen"] is None and checkpoints(run):  # begun without, and refused as such
         return begin(run, config)
     while record["chosen"] is None:
         done = record["starts"]
@@ -60,6 +59,13 @@ def best_start(
         write_json(run / RECORD, record)
     _settle(run, record["chosen"])
     return begin(run, _config_of(config, record["chosen"], record))
+
+
+def check_none_begun(run: Path) -> None:
+    """ConfigError for a run that begins without restarts where some have been begun."""
+    if (run / RECORD).is_file() and not checkpoints(run):
+        record = _read_record(run / RECORD)
+        _check_same(run, {"restarts": record["restarts"]}, {"restarts": 0})
 
 
 def restarts_report(run: Path) -> dict[str, Any] | None:

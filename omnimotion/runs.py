@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from omnimotion.budget import BUDGETED, config_within
+from omnimotion.budget import config_within
 from omnimotion.cameras import IDENTITY, initial_cameras
 from omnimotion.checkpoint import (
     Checkpoint,
@@ -32,6 +32,7 @@ from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
 from omnimotion.resolved import resolved_config
 from omnimotion.scene import Scene
+from omnimotion.schedule import BUDGETED
 from omnimotion.seeds import Purpose
 from omnimotion.step_draws import Guided
 from omnimotion.supervision import LICENCE, Supervision, build_guide
@@ -43,6 +44,7 @@ DEFAULT_RUN = "default"
 NOTHING_GIVEN = Supervision()
 FREE = ("device", "backend", "threads", "preview_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
+MOST_THREADS = 1024
 
 
 def choose_device(asked: str) -> torch.device:
@@ -54,7 +56,12 @@ def choose_device(asked: str) -> torch.device:
 
 
 def set_threads(threads: int) -> None:
-    """Use that many CPU threads; 0 is one for each core this process may use."""
+    """Use that many CPU threads; 0 is one for each core this process may use.
+
+    ConfigError for a number below 0 or above `MOST_THREADS`.
+    """
+    if not 0 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads: found {threads}, expected 0 to {MOST_THREADS}")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(threads or usable or 1)
 
@@ -80,7 +87,7 @@ def start_fit(
     backend = choose_backend(config.fit.backend, device)
     state, index = newest_checkpoint(run), store.index
     origin = _origin(store, base, supervision) if base else None
-    unset = {name: -1 for name, value in config.values().items() if value == -1}
+    unset = _unset(config)
     config = (refit_config(origin.config, config, FREE) if origin
               else resolved_config(config, index.size, index.n_frames))  # fmt: skip
     if state is not None:
@@ -113,6 +120,21 @@ def start_fit(
     run.mkdir(parents=True, exist_ok=True)
     atomic_write(run / "config.txt", fit.config.to_text().encode())
     return fit
+
+
+def check_resumed(
+    store: SceneStore, run: Path, config: Config, supervision: Supervision
+) -> None:  # fmt: skip
+    """Raise as `start_fit` does where a run was started with other settings than these."""
+    state, index = newest_checkpoint(run), store.index
+    if state is not None:
+        asked = resolved_config(config, index.size, index.n_frames)
+        _resumed(run, state, index, asked, supervision, _unset(config))
+
+
+def _unset(config: Config) -> dict[str, int]:
+    """Settings that nobody asked for."""
+    return {name: -1 for name, value in config.values().items() if value == -1}
 
 
 def _compile() -> None:
@@ -156,7 +178,8 @@ def open_run(
         state, Frame(*index.size), index.n_frames, choose_backend(backend, where), where
     )
     meta = {
-        "scene": index.name, "source": index.source, "run": run.name, "step": state.step,
+        "scene": index.name, "source": index.source, "run": run.resolve().name,
+        "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip
     if "tracks" in state.given:

@@ -3,6 +3,7 @@
 from omnimotion.config import FitConfig, LossConfig
 
 ROOT = 0.5  # the power of runs that do not say one: they are of before there was a choice
+BUDGETED = ("num_iters", "pairs")  # settings that a budget decides
 START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `restarts`
 
 

@@ -156,3 +156,12 @@ def test_cost_is_measured_on_the_fit_itself(tiny_store, tiny_config, tmp_path):
     assert 0 < budget.step_seconds(made, 60.0) < 10
     assert 0 < budget.report_seconds(made, tiny_store) < 60
     assert not any(tmp_path.glob("report*"))
+
+
+def test_a_report_that_compiles_its_loops_is_timed_again(clock, monkeypatch):
+    """60 s the first time, 3 s from then on: a budget of 180 s has time for more."""
+    taken = iter([60.0, 3.0])
+    monkeypatch.setattr(budget, "make_report", lambda *_: clock.spend(next(taken)))
+    config = config_of(budget="180s")
+    found = budget.config_within(Trial(config, clock, 0.1, 0.1), None, clock.now)
+    assert found.fit.num_iters > 1000

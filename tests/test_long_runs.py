@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import LONG_FLAGS, LONG_FRAMES
 
 import omnimotion
+from omnimotion.checkpoint import newest_checkpoint, save_checkpoint
 from omnimotion.cli import main
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError, SceneError
@@ -186,6 +188,23 @@ def test_the_newest_run_is_opened_in_windows_or_not(long_scene, tmp_path):
     assert call("train", "--scene", scene, "--run", scene / "runs" / "whole", *ONE_STEP) == 0
     assert isinstance(open_clip(scene), Tracker)
     assert isinstance(open_clip(scene, scene / "runs" / "default"), LongTracker)
+
+
+def test_an_interrupted_run_hides_no_complete_one(long_scene, tmp_path):
+    scene = shutil.copytree(long_scene, tmp_path / "long")
+    assert call("train", "--scene", scene, "--run", scene / "runs" / "whole", *ONE_STEP) == 0
+    begun = newest_checkpoint(scene / "runs" / "whole")
+    shutil.rmtree(scene / "runs" / "whole")
+    save_checkpoint(scene / "runs" / "begun", replace(begun, complete=False))
+    assert isinstance(open_clip(scene), LongTracker)
+
+
+def test_a_run_whose_flow_is_dropped_is_found_complete_again(scene, tmp_path, caplog):
+    words = ("train", "--scene", scene, "--run", tmp_path / "run", *ONE_STEP, "--keep-flow", "no")
+    assert call(*words) == 0
+    assert not list((scene / "flow").glob("*.npz"))
+    assert call(*words) == 0
+    assert call(*words, "--num_iters", "2") == 2
 
 
 def test_a_budget_is_shared_by_the_windows(long_store, tiny_config, tmp_path):

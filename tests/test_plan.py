@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -74,10 +75,16 @@ def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_
     plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
     assert plan["n_frames"] == 4
     assert plan["stages"]["train"]["seconds"] > 100_000 * plan["step_s"]
-    longer.write_text(config.read_text() + "budget = 10m\n")
+    few = config.read_text().replace("num_iters = 150", "num_iters = 40")
+    longer.write_text(longer.read_text() + "budget = 10m\n")
     plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
     assert plan["stages"]["train"]["seconds"] == 600
     assert plan["steps"] * plan["step_s"] == pytest.approx(600, rel=0.01)
+    few = re.sub(r"full_rate_steps = \S+", "full_rate_steps = 0", few)
+    longer.write_text(few + "budget = 10m\n")
+    plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
+    assert plan["steps"] == 4 * 40  # it ends early, with time left
+    assert plan["stages"]["train"]["seconds"] < 600
 
 
 def test_a_clip_with_fewer_pairs_than_its_excerpt_by_itself_can_be_planned(

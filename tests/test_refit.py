@@ -1,6 +1,7 @@
 """A refit heeds its pins, moves what is near along, and leaves the rest and the run alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +136,20 @@ def test_only_a_complete_run_is_refitted(tiny_store, tmp_path, pins, asked):
     with pytest.raises(CheckpointError, match="train it to its end first"):
         start_fit(tiny_store, tmp_path / "new", asked, Supervision(pin=pins), tmp_path / "none")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_the_run_chose_itself_may_be_asked_for_as_it_was():
+    """A budget halves pairs, restarts choose a seed: the same command and a pin is no change."""
+    run = Config().replace(pairs=24, num_iters=90, seed=2, budget="45s", restarts=1)
+    asked = Config().replace(pairs=48, num_iters=1000, seed=1, budget="45s", restarts=1)
+    assert refit_config(run, asked, FREE).fit.pairs == 24
+    with pytest.raises(ConfigError, match="seed = 1"):
+        refit_config(run.replace(restarts=0), asked.replace(restarts=0), FREE)
+    with pytest.raises(ConfigError, match="pairs = 48"):
+        refit_config(run.replace(budget=""), asked.replace(num_iters=90, budget=""), FREE)
+
+
+def test_a_refit_of_the_folder_one_is_in_lies_beside_it(tmp_path, pins, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    assert refit_folder(Path("."), pins) == refit_folder(tmp_path / "run", pins)

@@ -234,3 +234,14 @@ def test_the_command_compares_starts_and_reports_them(tiny_store, config, tmp_pa
 
 def test_without_restarts_nothing_is_said_of_them(tmp_path):
     assert restarts_report(tmp_path) is None
+
+
+def test_a_run_begun_with_restarts_is_not_continued_without(tiny_store, config, tmp_path, capsys):
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        fit(tiny_store, run, config, Stop(8))
+    (tmp_path / "config.txt").write_text(config.replace(restarts=0).to_text())
+    words = ["train", "--config", tmp_path / "config.txt", "--scene", tiny_store.folder]
+    assert main([*map(str, words), "--run", str(run)]) == 2
+    assert "started with restarts = 1, now 0" in capsys.readouterr().err
+    assert (run / "starts").is_dir()

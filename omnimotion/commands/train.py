@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omnimotion.long_refits import Refit
     from omnimotion.long_runs import Part
     from omnimotion.signals import StopSignal
+    from omnimotion.supervision import Supervision
 
 SUMMARY = "fit a scene"
 log = logging.getLogger(__name__)
@@ -105,10 +106,10 @@ def main(args: Namespace) -> int:
 
 def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
-    from omnimotion.files import lock, make_folder
+    from omnimotion.files import make_folder
     from omnimotion.flow import SceneStore
     from omnimotion.long_refits import Refit, windows_of
-    from omnimotion.long_runs import Part, check_whole, drop_flow
+    from omnimotion.long_runs import Part
     from omnimotion.parallel import check_divided, help_fit
     from omnimotion.runs import run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
@@ -118,7 +119,7 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     whole = Part(store, run_folder(args.scene, args.run), config)
     windows = windows_of(whole.run, store.index) if args.pin else plan_windows(
         store.index.n_frames, args.window, args.overlap)  # fmt: skip
-    if len(windows) == 1:
+    if len(windows) == 1 and not _is_over(args, whole.run):
         store.require_files()
     check_divided(config.fit, len(windows))
     supervision = read_supervision(
@@ -146,13 +147,35 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
         if len(windows) > 1:
             _fit_windows(args, whole, windows, fit, refit)
         else:
-            with lock(run / "lock"):
-                check_whole(run)
-                fit(whole)
-                if args.keep_flow == "no":
-                    drop_flow(store, [])
+            _fit_whole(args, whole, supervision, fit)
     log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
              run, args.scene)  # fmt: skip
+
+
+def _is_over(args: Namespace, run: Path) -> bool:
+    """Whether a run of one window has nothing left to do, but perhaps to drop its flow."""
+    from omnimotion.long_runs import is_fitted
+
+    return args.keep_flow == "no" and not args.pin and is_fitted(run)
+
+
+def _fit_whole(
+    args: Namespace, whole: "Part", supervision: "Supervision", fit: Callable[["Part"], None]
+) -> None:
+    """Fit a clip of one window."""
+    from omnimotion.files import lock
+    from omnimotion.long_runs import check_whole, drop_flow
+    from omnimotion.runs import check_resumed
+
+    store, run, config = whole
+    with lock(run / "lock"):
+        check_whole(run)
+        if _is_over(args, run):
+            check_resumed(store, run, config, supervision)
+        else:
+            fit(whole)
+        if args.keep_flow == "no":
+            drop_flow(store, [])
 
 
 def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str]) -> None:
@@ -213,7 +236,7 @@ def _fit(
     from omnimotion.parallel import share
     from omnimotion.plots import plot_metrics
     from omnimotion.report import save_report
-    from omnimotion.restarts import best_start, restarts_report
+    from omnimotion.restarts import best_start, check_none_begun, restarts_report
     from omnimotion.temporary import remove_stale_temps
 
     store, run, config = part
@@ -224,6 +247,8 @@ def _fit(
     def begin_in(folder: Path, config: Config) -> "Fit":
         return begin(part._replace(run=folder, config=config))
 
+    if compares and not config.fit.restarts:
+        check_none_begun(run)
     compares = compares and config.fit.restarts > 0
     fit = best_start(begin_in, store, run, config, stop) if compares else begin(part)
     board = _tensorboard(run)
