@@ -20,6 +20,7 @@ from PIL import Image
 from replies import said
 
 from omnimotion.cli import main
+from omnimotion.config import Config
 from omnimotion.errors import ConfigError, InputError, ResourceError, SceneError
 from omnimotion.long_runs import Plan
 from omnimotion.video_writer import write_video
@@ -30,9 +31,9 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 from fastapi.testclient import TestClient
 
 from omnimotion.viewer import uploads
-from omnimotion.viewer.jobs import BUDGETS
+from omnimotion.viewer.jobs import BUDGETS, _begun_with
 from omnimotion.viewer.server import build_app
-from omnimotion.viewer.shelf import Shelf
+from omnimotion.viewer.shelf import Place, Shelf
 from omnimotion.viewer.shown import Shown
 from omnimotion.viewer.studio import VIDEOS, Studio
 from omnimotion.viewer.uploads import Uploads
@@ -392,3 +393,16 @@ def test_a_client_that_hangs_up_leaves_nothing(tmp_path, video):
         finally:
             server.terminate()
             server.wait(20)
+
+
+def test_what_is_gone_on_with_keeps_its_budget(tmp_path):
+    """That of the page, which may have ended before a fit began, or that of a run."""
+    asked, begun, plain = (Place(tmp_path / name, None) for name in ("a", "b", "c"))
+    for place in (asked, begun, plain):
+        (place.folder / "runs" / "default").mkdir(parents=True)
+    (tmp_path / ".a.budget").write_text("10m")
+    config = Config().replace(budget="2m")
+    (begun.folder / "runs" / "default" / "config.txt").write_text(config.to_text())
+    assert [_begun_with(place) for place in (asked, begun, plain)] == ["10m", "2m", ""]
+    (tmp_path / ".a.budget").write_text("--run=x")
+    assert _begun_with(asked) == ""

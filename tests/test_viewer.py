@@ -160,6 +160,7 @@ def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
     def adopt(run):
         answers.adopt(omnimotion.load(copy, run, device="cpu", backend="torch"))
 
+    drawn = answers.set_mask(0, np.packbits(np.ones(48 * 64, np.uint8)).tobytes())
     refits = Refits(copy, run_folder(copy, None), adopt, words)
     app = build_app(Shown(answers, refits), PORT)
     with closing(refits), TestClient(app, base_url=OWN) as client:
@@ -171,6 +172,7 @@ def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
         assert found["state"] == "done"
         assert found["run"].startswith("default-pinned-")
         (track,) = client.post("/api/tracks", json={"points": [[0, 31, 23]]}).json()["tracks"]
+        assert client.get(f"/api/masks/{drawn}/5").status_code == 200  # what is drawn stays
     np.testing.assert_allclose(track["xy"][7], (33, 29), atol=0.05)  # through its pin
     assert np.linalg.norm(before.xy[0, 7] - (33, 29)) > 0.5
     expected = open_tracker(copy, copy / "runs" / found["run"], "cpu", "torch")

@@ -21,6 +21,7 @@ from omnimotion.flow import SceneStore, frame_path
 from omnimotion.footage import images
 from omnimotion.formats import FORMATS, Sheet, check_options, save
 from omnimotion.images import encode_png
+from omnimotion.long_tracker import LongTracker
 from omnimotion.measure import PIXELS, Scale
 from omnimotion.points import checked_points
 from omnimotion.relay import Relay
@@ -58,8 +59,8 @@ class Answers:
     def __init__(self, scene: FittedScene, folder: Path) -> None:
         self.folder = folder
         self._lock = Lock()
+        self._masks, self._drawn = 0, (0, np.zeros((0, 0), np.uint8))  # so many, the newest one
         self._take(scene)
-        self._masks = 0
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know of the clip."""
@@ -83,7 +84,8 @@ class Answers:
     def _take(self, scene: FittedScene) -> None:
         self.scene, self._kept, self._tracker = scene, Kept(), scene.tracker
         self._mask: Relay | None = None  # the newest one
-        self._drawn = 0, np.zeros((0, 0), np.uint8)  # what it was made of
+        if self._masks:
+            self._mask = self._carried()
         self._depths = DepthPictures(scene.tracker, LAYER_SIDE)
 
     def tracks(self, points: list[list[float]], refine: bool) -> Tracks:
@@ -127,11 +129,15 @@ class Answers:
         if not labels.any():
             raise InputError("the mask is empty: draw on the object first")
         with self._lock:
-            carry = carried_labels(self._mask_step)
             self._drawn = t, labels.reshape(height, width)
-            self._mask = relay(self._tracker, carry, self._drawn[1], t)
+            self._mask = self._carried()
             self._masks += 1
             return self._masks
+
+    def _carried(self) -> Relay:
+        """What is drawn, in all frames."""
+        t, labels = self._drawn
+        return relay(self._tracker, carried_labels(self._mask_step), labels, t)
 
     def drawn(self, number: int) -> tuple[int, np.ndarray]:
         """The frame of the newest mask, and its labels (H, W); `InputError` for an older one."""
@@ -162,24 +168,13 @@ class Answers:
         sheet = Sheet(
             tracks=tracks, numbers=(tracks.frames + first).tolist(),
             scale=PIXELS if scale is None else Scale.parse(scale),
-            images=images(self.folder, None, tracks.frames.tolist()), volume=self._volume(),
+            images=images(self.folder, None, tracks.frames.tolist()),
+            volume=_volume(self._tracker, self._lock),
         )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="omnimotion-") as folder:
             path = Path(folder) / f"tracks{each.ending}"
             save(each, path, sheet)
             return path.name, path.read_bytes()
-
-    def _volume(self) -> Callable[[], np.ndarray] | None:
-        """What makes the canonical volume; windows have none of the whole clip."""
-        tracker = self._tracker
-        if not isinstance(tracker, Tracker):
-            return None
-
-        def volume() -> np.ndarray:
-            with self._lock:
-                return canonical_cloud(tracker, range(self.scene.n_frames), BESIDE_TRACKS)
-
-        return volume
 
     def check_frame(self, t: int) -> None:
         """Raise `PointsError` unless the clip has frame ``t``."""
@@ -202,6 +197,18 @@ class Answers:
     @property
     def _mask_step(self) -> int:
         return -(-max(self.scene.size) // MASK_SIDE)
+
+
+def _volume(tracker: Tracker | LongTracker, lock: Lock) -> Callable[[], np.ndarray] | None:
+    """What makes the canonical volume; windows have none of the whole clip."""
+    if not isinstance(tracker, Tracker):
+        return None
+
+    def volume() -> np.ndarray:
+        with lock:
+            return canonical_cloud(tracker, range(tracker.index.n_frames), BESIDE_TRACKS)
+
+    return volume
 
 
 def _formats() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from omnimotion.batch.stage import Place as Anywhere
 from omnimotion.batch.stage import last_words, run_stage
 from omnimotion.config import load_config
 from omnimotion.errors import CheckpointError, ConfigError, InputError, OmniMotionError
-from omnimotion.files import shown
+from omnimotion.files import atomic_write, shown
 from omnimotion.flow import INDEX_NAME, frame_path
 from omnimotion.history import read_metrics
 from omnimotion.signals import StopSignal
@@ -110,10 +110,15 @@ class Jobs:
     def start(self, place: Place, budget: str, is_new: bool) -> dict[str, Any]:
         """Make and fit the scene of a place, or go on with it; see `progress`. Raises as `check`.
 
-        ``is_new``: whether its video was sent for this job, and goes if it is cancelled.
+        ``is_new``: whether its video was sent for this job, and goes if it is cancelled. What is
+        gone on with keeps the budget that it was begun with, unless another is given.
         """
         with self._lock:
             self.check(budget)
+            if is_new and budget:
+                atomic_write(_budget_file(place), budget.encode())
+            elif not budget:
+                budget = _begun_with(place)
             log = Path(self._folder.name) / "log.txt"
             log.write_bytes(b"")
             self._job = Job(place, log, is_new)
@@ -189,6 +194,22 @@ def _discard(job: Job) -> None:
         return
     shutil.rmtree(job.place.folder, ignore_errors=True)
     job.place.video.unlink(missing_ok=True)
+    _budget_file(job.place).unlink(missing_ok=True)
+
+
+def _budget_file(place: Place) -> Path:
+    """Where the budget that a new scene was asked for with is kept."""
+    return place.folder.with_name(f".{place.folder.name}.budget")
+
+
+def _begun_with(place: Place) -> str:
+    """The budget of a job that is gone on with, nothing where it had none."""
+    with suppress(OSError, ValueError):
+        kept = _budget_file(place).read_text("utf-8")
+        return kept if kept in BUDGETS else ""
+    with suppress(OmniMotionError):
+        return load_config(place.folder / "runs" / "default" / "config.txt").fit.budget
+    return ""
 
 
 def _count(folder: Path, ending: str, without: str = "\0") -> int:
