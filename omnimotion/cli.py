@@ -5,6 +5,7 @@ Every error a user can cause ends as one line on stderr and its own exit code: 2
 interrupted.
 """
 
+import errno
 import importlib
 import logging
 import os
@@ -51,6 +52,9 @@ def guarded(program: Callable[[], int], less: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            print(f"error: {shown(str(error))}", file=sys.stderr)
+            return ConfigError.exit_code
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         print(f"error: {shown(_resource(error, less))}", file=sys.stderr)

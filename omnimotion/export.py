@@ -90,13 +90,17 @@ def load_tracks_of(path: Path, size: tuple[int, int]) -> Tracks:
 
 
 def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None:
-    """Raise `ConfigError` where an output may not be written; to be called before long work."""
+    """Raise `ConfigError` where an output may not be written; to be called before long work.
+
+    Makes the folder that it is to be in.
+    """
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"cannot write {shown(path)}: its name must end in {_list(suffixes)}")
     if path.is_dir():
         raise ConfigError(f"cannot write {shown(path)}: it is a folder")
     if path.exists() and not overwrite:
         raise ConfigError(f"{shown(path)} exists: choose another name, or give --overwrite")
+    make_folder(path.parent)
 
 
 def _list(suffixes: Collection[str]) -> str:

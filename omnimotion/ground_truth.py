@@ -194,7 +194,9 @@ def _decode_video(where: str, video: object) -> NDArray[np.uint8]:
         return np.stack(frames)
     if not isinstance(video, np.ndarray) or video.ndim != 4 or video.shape[3] != 3:
         raise InputError(f"{where}: video is not (T, H, W, 3), nor a list of JPEG frames")
-    return video.astype(np.uint8, copy=False)
+    if video.dtype != np.uint8:
+        raise InputError(f"{where}: video of {video.dtype}, expected uint8, 0 to 255")
+    return video
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -229,7 +231,8 @@ def _numbers(where: str, values: Any) -> NDArray[Any]:
 
 
 def _frame_size(folder: Path) -> tuple[int, int]:
-    first = next(iter(sorted((folder / "frames").glob("*.*"))), None)
+    paths = (path for path in (folder / "frames").glob("*.*") if not path.name.startswith("."))
+    first = min(paths, default=None)
     frame = _read_image(first) if first is not None else None
     if frame is None:
         raise InputError(f"{folder / 'frames'}: no readable frame, needed for the frame size")

@@ -15,6 +15,7 @@ from omnimotion.tracks import Tracks
 
 MIN_FRAMES = 3  # a parabola needs them
 
+LARGEST = 1e9  # of a unit, that a pixel may be long, or parts of it
 _SCALE = re.compile(r"(\d*\.?\d+(?:[eE][+-]?\d+)?)\s*([A-Za-z]{1,8})", re.ASCII)
 
 
@@ -27,9 +28,12 @@ class Scale:
 
     @classmethod
     def parse(cls, text: str) -> "Scale":
-        """From a number and a unit, ``0.5mm``; `ConfigError` for anything else."""
+        """From a number and a unit, ``0.5mm``; `ConfigError` for anything else.
+
+        And for lengths that no number of a table could hold.
+        """
         match = _SCALE.fullmatch(text.strip())
-        if match is None or not 0 < float(match[1]) < np.inf:
+        if match is None or not 1 / LARGEST <= float(match[1]) <= LARGEST:
             raise ConfigError(f"scale is {text!r}, expected the length of a pixel: 0.5mm, say")
         return cls(float(match[1]), match[2])
 

@@ -12,6 +12,7 @@ import torch
 
 from omnimotion.errors import ConfigError
 from omnimotion.geometry import resize_xy
+from omnimotion.images import MAX_SIDE
 from omnimotion.rays import locate, surface_at
 from omnimotion.relay import Relay
 from omnimotion.tracker import HIDDEN_ABOVE, Tracker, Windowed
@@ -139,9 +140,9 @@ def carried_labels(step: int) -> Callable[[Carrier, np.ndarray, int, int], np.nd
 
 
 def check_step(step: int | None) -> None:
-    """Raise `ConfigError` unless a step is 1 px or more, or not given."""
-    if step is not None and step < 1:
-        raise ConfigError(f"--step {step}: expected 1 or more")
+    """Raise `ConfigError` unless a step is 1 px to `MAX_SIDE`, or not given."""
+    if step is not None and not 1 <= step <= MAX_SIDE:
+        raise ConfigError(f"--step {step}: expected 1 to {MAX_SIDE}")
 
 
 def _at(image: np.ndarray, places: np.ndarray) -> np.ndarray:

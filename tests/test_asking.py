@@ -102,3 +102,16 @@ def test_a_folder_of_masks_that_is_none_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match=r"notes\.txt: expected the mask of a frame"):
         masks_of_frames(tmp_path, None, 10, (64, 48))
+
+
+def test_a_frame_has_one_mask(tmp_path):
+    for name in ("7.png", "000007.png"):
+        save_mask(tmp_path / name, Mask(np.ones((49, 65), np.uint8)))
+    with pytest.raises(InputError, match="a second mask of frame 7"):
+        masks_of_frames(tmp_path, None, 9, SIZE)
+
+
+def test_a_number_with_many_digits_is_no_other_frame(tmp_path):
+    save_mask(tmp_path / ("1" + "0" * 18 + "3.png"), Mask(np.ones((49, 65), np.uint8)))
+    with pytest.raises(PointsError, match="expected 0 to 8"):
+        masks_of_frames(tmp_path, None, 9, SIZE)

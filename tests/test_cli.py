@@ -4,8 +4,10 @@ import ast
 import io
 import json
 import os
+import pickle
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -336,6 +338,58 @@ def test_evaluate_prints_the_convention_and_writes_both_formats(tiny_scene, tiny
 def test_evaluate_finds_the_scene_by_the_name_of_the_clip(tiny_scene, tiny_clip, capsys):
     assert call("evaluate", tiny_clip, "--scenes", tiny_scene.parent, *FAST) == 0
     assert "AJ" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_what_is_of_another_size(tiny_scene, tiny_clip, tmp_path, capsys):
+    """Its pixels are others: every score would be wrong."""
+    half = tmp_path / "tiny"
+    shutil.copytree(tiny_clip, half)
+    for path in (half / "frames").iterdir():
+        Image.open(path).resize((32, 24)).save(path)
+    (half / "frames" / ".hidden.png").write_bytes(b"no image")
+    code, line = refusal(capsys, "evaluate", half, "--scene", tiny_scene, *FAST)
+    assert (code, "of a 64x48 video, tiny has frames of 32x24" in line) == (3, True)
+
+
+def test_endings_may_be_in_capitals(tiny_scene, tiny_clip, tmp_path):
+    out = tmp_path / "scores.JSON"
+    assert call("evaluate", tiny_clip, "--scene", tiny_scene, "--out", out, *FAST) == 0
+    assert json.loads(out.read_text())
+
+
+def test_extracted_clips_replace_none_and_are_of_8_bits(tmp_path, capsys):
+    points = {"points": np.zeros((1, 3, 2)), "occluded": np.zeros((1, 3), bool)}
+    video = np.zeros((3, 16, 16, 3), np.uint8)
+    for name, each in (("a.PKL", video), ("b.pkl", video[..., :1].repeat(3, -1) / 127.5 - 1)):
+        (tmp_path / name).write_bytes(pickle.dumps({"clip": {"video": each, **points}}))
+    words = ("evaluate", "--extract", tmp_path / "out")
+    assert call(*words, tmp_path / "a.PKL") == 0
+    code, line = refusal(capsys, *words, tmp_path / "a.PKL")
+    assert (code, "frames exists" in line) == (2, True)
+    code, line = refusal(capsys, *words, tmp_path / "b.pkl")
+    assert (code, "video of float64, expected uint8" in line) == (3, True)
+    assert len(list((tmp_path / "out" / "clip" / "frames").iterdir())) == 3
+
+
+@pytest.mark.parametrize("threads", [-1, 10**20])
+def test_threads_that_cannot_be_are_refused(tiny_scene, tiny_clip, capsys, threads):
+    words = (tiny_clip, "--scene", tiny_scene, f"--threads={threads}")
+    code, line = refusal(capsys, "evaluate", *words)
+    assert (code, "expected 0 to 1024" in line) == (2, True)
+
+
+def test_a_name_that_is_too_long_is_the_users(tiny_scene, tmp_path, capsys):
+    out = tmp_path / ("n" * 300 + ".csv")
+    code, line = refusal(capsys, "query", "--scene", tiny_scene, "--grid", 2, "--out", out)
+    assert (code, "File name too long" in line) == (2, True)
+
+
+def test_outputs_have_their_folders_made_before_long_work(tiny_scene, tmp_path, capsys):
+    words = ("query", "--scene", tiny_scene, "--grid", 2, "--device", "cpu")
+    assert call(*words, "--video", tmp_path / "new" / "x.mp4") == 0
+    (tmp_path / "file").touch()
+    code, line = refusal(capsys, *words, "--out", tmp_path / "file" / "x.csv")
+    assert (code, "cannot make" in line) == (2, True)
 
 
 def test_demo_renders_a_clip(tmp_path, caplog):

@@ -122,7 +122,7 @@ def many_tracks():
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_reader_of_its_own_finds_every_place_frame_and_gap(tmp_path, name, first, step):
     tracks = many_tracks().at(range(0, 17, step))
-    first = FIRST[name] if first is None else first
+    first = FIRST[name] if first is None or name == "colmap" else first
     assert FORMATS[name].first_frame == FIRST[name]
     found = found_in(written(tmp_path, name, tracks, first), name)
     expected = [expected_frames(tracks, q, first, name) for q in range(len(tracks))]
@@ -349,3 +349,11 @@ def test_a_folder_is_no_name_for_a_file(tmp_path):
     for out in (".", "/"):
         with pytest.raises(ConfigError, match="give --out the name of a file"):
             outputs(Path(out), ["csv"], False)
+
+
+def test_images_of_colmap_are_named_as_the_scene_names_them(tmp_path):
+    """Whatever number a shot begins with."""
+    tracks = small_tracks()
+    with closing(sqlite3.connect(written(tmp_path, "colmap", tracks, 1001))) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM images")]
+    assert names == [f"{t:06d}.png" for t in tracks.frames]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnimotion.config import Parser
-from omnimotion.errors import ConfigError
+from omnimotion.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from omnimotion.ground_truth import GroundTruth
@@ -57,12 +57,15 @@ def main(args: Namespace) -> int:
         for truth in _truths(args.truth):
             scene = args.scene or args.scenes / truth.name
             run = scene / "runs" / args.run if args.run else None
-            yield open_clip(scene, run, args.device), truth
+            tracker = open_clip(scene, run, args.device)
+            _check_size(scene, tracker.index.original_size, truth)
+            yield tracker, truth
 
     result = evaluate(clips(), args.mode)
     print(result.to_markdown())
     if args.out:
-        text = result.to_json() if args.out.suffix == ".json" else result.to_markdown()
+        is_json = args.out.suffix.lower() == ".json"
+        text = result.to_json() if is_json else result.to_markdown()
         atomic_write(args.out, text.encode())
         log.info("scores=%s", args.out)
     return 0
@@ -79,13 +82,22 @@ def _truths(paths: list[Path]) -> Iterator["GroundTruth"]:
             yield read_ground_truth(path)
 
 
+def _check_size(scene: Path, size: tuple[int, int], truth: "GroundTruth") -> None:
+    """Places are in pixels: `InputError` where the two count others."""
+    if size != truth.size:
+        own, other = ("{}x{}".format(*each) for each in (size, truth.size))
+        raise InputError(
+            f"{scene} is of a {own} video, {truth.name} has frames of {other}: preprocess these"
+        )
+
+
 def _is_pickle(path: Path) -> bool:
-    return path.suffix in (".pkl", ".pickle")
+    return path.suffix.lower() in (".pkl", ".pickle")
 
 
 def _extract(paths: list[Path], folder: Path) -> int:
     """Write the frames of every clip of the pickles."""
-    from omnimotion.files import make_folder
+    from omnimotion.files import atomic_folder
     from omnimotion.ground_truth import read_tapvid
     from omnimotion.images import save_png
 
@@ -94,8 +106,8 @@ def _extract(paths: list[Path], folder: Path) -> int:
             raise ConfigError(f"--extract {path}: expected a .pkl file of TAP-Vid")
         for clip in read_tapvid(path):
             frames = folder / clip.truth.name / "frames"
-            make_folder(frames)
-            for t, frame in enumerate(clip.frames):
-                save_png(frames / f"{t:05d}.png", frame)
+            with atomic_folder(frames) as temp:
+                for t, frame in enumerate(clip.frames):
+                    save_png(temp / f"{t:05d}.png", frame)
             log.info("clip=%s frames=%d", frames.parent, len(clip.frames))
     return 0

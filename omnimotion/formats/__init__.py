@@ -41,7 +41,7 @@ _ALL = (
     Format("deeplabcut", ".dlc.csv", "DeepLabCut", as_text(write_deeplabcut)),
     Format("trc", ".trc", "OpenSim and others", as_text(write_trc), 1, units=("m", "mm")),
     Format("tapvid", ".pkl", "TAP-Vid", save_tapvid, numbered=False),
-    Format("colmap", ".db", "COLMAP", save_colmap),
+    Format("colmap", ".db", "COLMAP", save_colmap, numbered=False),
     Format("rerun", ".rrd", "Rerun", save_rerun, needed=import_rerun),
 )  # fmt: skip
 FORMATS = {each.name: each for each in _ALL}

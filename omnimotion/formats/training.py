@@ -74,7 +74,7 @@ def save_colmap(path: Path, sheet: Sheet) -> None:
     with closing(sqlite3.connect(":memory:")) as database:  # of which no half can be left
         database.executescript(_TABLES)
         database.execute("INSERT INTO cameras VALUES (1, 0, ?, ?, ?, 0)", (*size, lens))
-        for t, number in enumerate(sheet.numbers):
+        for t, number in enumerate(tracks.frames):
             image = (t + 1, f"{number:06d}.png")
             database.execute("INSERT INTO images VALUES (?, ?, 1)", image)
             points = places[tracks.visible[:, t], t]
