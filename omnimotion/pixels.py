@@ -22,7 +22,7 @@ from omnimotion.views import Views
 NEARBY_PX = 0.25  # of a frame of 256: how far from a track its colour may be found
 AT_ONCE = 1 << 17  # places: 100 MB
 STEPS = 4  # of that length, each way: how far a track is moved onto its pixel
-PLACE_OFF, COLOUR_OFF = 0.5, 0.035  # px of a frame of 256 and RGB: of a place that counts one
+PLACE_OFF, COLOUR_OFF = 0.7, 0.035  # px of a frame of 256 and RGB: of a place that counts one
 CLEARLY = 0.5  # by so much a place must be better than the track's own
 
 
@@ -62,24 +62,23 @@ class Pixels:
         return torch.cat(found).view(*xy.shape[:2], kinds).numpy()
 
     def moved_onto(
-        self, colours: Tensor, frames: np.ndarray, xy: np.ndarray, unlike: np.ndarray
+        self, colours: Tensor, frames: np.ndarray, xy: np.ndarray, doubt: np.ndarray
     ) -> np.ndarray:
         """Places ``xy`` (N, 2) of ``frames`` (N,) moved to where pixels have ``colours`` (N, 3).
 
-        As far as the patches there are ``unlike`` (N,) the queries', 0 to 1: a patch that fits is
-        in its place. They are where, of all nearby,
-        ``unlike (|colour off| / COLOUR_OFF)^2 + (|moved| / PLACE_OFF)^2`` is the least.
+        To where, of all nearby, ``doubt (|colour off| / COLOUR_OFF)^2 + (|moved| / PLACE_OFF)^2``
+        is the least; ``doubt`` (N,), 0 to 1, is of the places as they are.
         """
         steps = torch.arange(-STEPS, STEPS + 1)
         y, x = torch.meshgrid(steps, steps, indexing="ij")
         shift = NEARBY_PX * torch.stack((x, y), dim=-1).flatten(0, 1)  # (K, 2)
         fixed, t = (shift / PLACE_OFF).square().sum(-1), torch.from_numpy(frames)
-        own, doubt = len(shift) // 2, torch.from_numpy(unlike)
+        own, doubts = len(shift) // 2, torch.from_numpy(doubt)
         chosen = []
         for n in torch.arange(len(xy)).split(AT_ONCE // 8):
             near = self._read(t[n], self._views.to_colours(xy[n.numpy()]), STEPS)
             off = (near - colours[n, None]).square().sum(-1) / COLOUR_OFF**2
-            cost = doubt[n, None] * off + fixed
+            cost = doubts[n, None] * off + fixed
             least, best = cost.min(dim=1)
             chosen.append(torch.where(cost[:, own] - least > CLEARLY, best, own))
         moved = shift[torch.cat(chosen)] if chosen else shift[:0]

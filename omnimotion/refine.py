@@ -126,7 +126,8 @@ class Refiner:
     def moved_onto(self, frames: np.ndarray, found: Found, visible: np.ndarray) -> Found:
         """Tracks that end on the pixels of their queries where they are ``visible`` (q, T).
 
-        Queries are in ``frames`` (q,), where they stay, as they do at pins.
+        Queries are in ``frames`` (q,), where they stay, as they do at pins. The better a patch
+        fits the more surely it is in its place, and far from the query light and shape are others.
         """
         xy, where = found.xy.copy(), visible & inside_frame(found.xy, self.size)
         every = np.arange(len(frames))
@@ -135,8 +136,9 @@ class Refiner:
             where &= np.isinf(self.pins.pull(xy, frames, self.matches.px)[1])
         colours = self.pixels.colours(frames, xy[every, frames])[:, 0]
         q, t = np.nonzero(where)
-        unlike = found.evidence[q, t, UNLIKE]
-        xy[q, t] = self.pixels.moved_onto(colours[q], t, xy[q, t], unlike)
+        near = NEAR_FRAMES / (NEAR_FRAMES + np.abs(t - frames[q]))
+        doubt = found.evidence[q, t, UNLIKE] * near.astype(np.float32)
+        xy[q, t] = self.pixels.moved_onto(colours[q], t, xy[q, t], doubt)
         return found._replace(xy=xy)
 
     def _at_once(

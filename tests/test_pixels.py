@@ -128,12 +128,12 @@ def edge(t):
     return frame
 
 
-def moved(frame, xy, colour, unlike=1.0):
+def moved(frame, xy, colour, doubt=1.0):
     """How far places (N, 2) are moved in the second frame."""
     seen = pixels(frame)
     colours = torch.tensor(colour / 255, dtype=torch.float32).expand(len(xy), 3)
-    doubt = np.full(len(xy), unlike, np.float32)
-    return seen.moved_onto(colours, np.ones(len(xy), np.int64), xy, doubt) - xy
+    doubts = np.full(len(xy), doubt, np.float32)
+    return seen.moved_onto(colours, np.ones(len(xy), np.int64), xy, doubts) - xy
 
 
 def test_a_track_beside_its_pixel_is_moved_onto_it():
@@ -154,10 +154,10 @@ def test_a_pixel_is_found_in_any_direction():
         assert found @ np.array(off) < 0
 
 
-def test_a_patch_that_fits_is_in_its_place():
+def test_without_doubt_a_place_stays():
     xy = np.array([[59.4, 30.0]])
-    assert moved(edge, xy, POINT, unlike=0.0).max() == 0
-    little, much = (-moved(edge, xy, POINT, unlike)[0, 0] for unlike in (2e-3, 1.0))
+    assert moved(edge, xy, POINT, doubt=0.0).max() == 0
+    little, much = (-moved(edge, xy, POINT, doubt)[0, 0] for doubt in (2e-3, 1.0))
     assert 0 <= little < much
 
 
