@@ -52,10 +52,9 @@ def masks_of_frames(path: Path, t: int | None, n_frames: int, size: Size) -> dic
             continue
         if each.suffix.lower() != ".png" or not (each.stem.isascii() and each.stem.isdigit()):
             raise InputError(f"{shown(each)}: expected the mask of a frame, like 000007.png")
-        frame = int(each.stem) if len(each.stem) < 19 else n_frames
+        frame = int(each.stem)
         if frame >= n_frames:
-            raise PointsError(f"{shown(each)}: frame {int(each.stem[:19])}, expected 0 to "
-                              f"{n_frames - 1}")  # fmt: skip
+            raise PointsError(f"{shown(each)}: frame {frame}, expected 0 to {n_frames - 1}")
         if frame in found:
             raise InputError(f"{shown(each)}: a second mask of frame {frame}")
         found[frame] = load_mask(each, size, may_be_empty=True)

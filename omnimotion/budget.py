@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 WARMUP, TIMED = 4, 100  # steps of a trial: the first ones compile and allocate
 GOLDEN = 0.6180339887  # its multiples, less their whole part, spread evenly however many
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
+REPORT_SHARE = 0.1  # of the budget: a report that takes more is timed again
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
 MOST = 4  # times the usual steps: with time for more, the fit ends early
 
@@ -45,7 +46,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     budget, default = parse_seconds(config.fit.budget), config.fit.num_iters
     pairs = config.fit.pairs
     report_s = report_seconds(trial, store)
-    if report_s > TRIAL_SHARE * budget:  # the first one may have compiled its loops
+    if report_s > REPORT_SHARE * budget:  # the first one may have compiled its loops
         report_s = min(report_s, report_seconds(trial, store))
     trial.darken()
 

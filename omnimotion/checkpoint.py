@@ -107,6 +107,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{shown(path)}: damaged meta ({error})") from error
 
 
+def run_name(run: Path) -> str:
+    """The name of a run's folder, also where one is in it."""
+    return Path(os.path.abspath(run)).name
+
+
 def newest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest sound checkpoint of a run, None where there is none.
 

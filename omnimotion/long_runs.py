@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimotion.checkpoint import checkpoints, newest_checkpoint
+from omnimotion.checkpoint import checkpoints, newest_checkpoint, run_name
 from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_archive, read_json, write_json
@@ -168,7 +168,7 @@ def open_clip(
         return Matches(WindowStore(store, span))
 
     meta = {
-        "scene": index.name, "source": index.source, "run": run.resolve().name,
+        "scene": index.name, "source": index.source, "run": run_name(run),
         "windows": len(windows),
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip

@@ -26,10 +26,12 @@ def refit_folder(run: Path, pins: KnownTracks) -> Path:
 def refit_config(run: Config, asked: Config, free: tuple[str, ...]) -> Config:
     """The settings of a refit: those of the run, with what is ``free`` to differ as ``asked``.
 
-    ConfigError where another setting is asked for than the run has, but for what it chose itself.
+    ConfigError where another setting is asked for than the run has, but for what it chose itself
+    where a budget or restarts are asked for again.
     """
     before, now, default = run.values(), asked.values(), Config().values()
-    chosen = (*(BUDGETED if run.fit.budget else ()), *(("seed",) if run.fit.restarts else ()))
+    chosen: tuple[str, ...] = BUDGETED if run.fit.budget and asked.fit.budget else ()
+    chosen += ("seed",) if run.fit.restarts and asked.fit.restarts else ()
     for name, value in now.items():
         if name not in (*free, *OWN, *chosen) and value not in (default[name], before[name]):
             raise ConfigError(

@@ -16,6 +16,7 @@ from omnimotion.checkpoint import (
     checkpoints,
     newest_checkpoint,
     restore_scene,
+    run_name,
 )
 from omnimotion.config import Config
 from omnimotion.correspondences import CorrespondencePool, build_pool
@@ -178,7 +179,7 @@ def open_run(
         state, Frame(*index.size), index.n_frames, choose_backend(backend, where), where
     )
     meta = {
-        "scene": index.name, "source": index.source, "run": run.resolve().name,
+        "scene": index.name, "source": index.source, "run": run_name(run),
         "step": state.step,
         "flow": index.flow, "coord_convention": index.coord_convention,
     }  # fmt: skip

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from omnimotion.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
     restore_scene,
+    run_name,
     save_checkpoint,
     to_arrays,
 )
@@ -230,3 +232,10 @@ def test_a_leftover_of_a_kill_does_not_matter(tiny_scene, tmp_path):
     good = checkpoints(run)[-1]
     (good.parent / f".{good.name}.12345.tmp").write_bytes(good.read_bytes()[:1000])
     assert newest_checkpoint(run).step == load_checkpoint(good).step
+
+
+def test_a_run_has_the_name_that_it_is_given(tmp_path, monkeypatch):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "best").symlink_to("first")
+    monkeypatch.chdir(tmp_path / "first")
+    assert [run_name(path) for path in (tmp_path / "best", Path("."))] == ["best", "first"]

@@ -31,7 +31,7 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 from fastapi.testclient import TestClient
 
 from omnimotion.viewer import uploads
-from omnimotion.viewer.jobs import BUDGETS, _begun_with
+from omnimotion.viewer.jobs import BUDGETS, _begun_with, _keep_budget
 from omnimotion.viewer.server import build_app
 from omnimotion.viewer.shelf import Place, Shelf
 from omnimotion.viewer.shown import Shown
@@ -406,3 +406,6 @@ def test_what_is_gone_on_with_keeps_its_budget(tmp_path):
     assert [_begun_with(place) for place in (asked, begun, plain)] == ["10m", "2m", ""]
     (tmp_path / ".a.budget").write_text("--run=x")
     assert _begun_with(asked) == ""
+    for budget in ("2m", ""):  # a new scene of that name has its own
+        _keep_budget(asked, budget)
+        assert _begun_with(asked) == budget

@@ -115,8 +115,8 @@ class Jobs:
         """
         with self._lock:
             self.check(budget)
-            if is_new and budget:
-                atomic_write(_budget_file(place), budget.encode())
+            if is_new:
+                _keep_budget(place, budget)
             elif not budget:
                 budget = _begun_with(place)
             log = Path(self._folder.name) / "log.txt"
@@ -200,6 +200,14 @@ def _discard(job: Job) -> None:
 def _budget_file(place: Place) -> Path:
     """Where the budget that a new scene was asked for with is kept."""
     return place.folder.with_name(f".{place.folder.name}.budget")
+
+
+def _keep_budget(place: Place, budget: str) -> None:
+    """For who goes on with it; of another scene that had the name nothing is left."""
+    if budget:
+        atomic_write(_budget_file(place), budget.encode())
+    else:
+        _budget_file(place).unlink(missing_ok=True)
 
 
 def _begun_with(place: Place) -> str:
