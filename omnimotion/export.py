@@ -92,7 +92,7 @@ def load_tracks_of(path: Path, size: tuple[int, int]) -> Tracks:
 def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None:
     """Raise `ConfigError` where an output may not be written; to be called before long work.
 
-    Makes the folder that it is to be in.
+    The folder that it is to be in may be missing, if it can be made.
     """
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"cannot write {shown(path)}: its name must end in {_list(suffixes)}")
@@ -100,7 +100,9 @@ def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None
         raise ConfigError(f"cannot write {shown(path)}: it is a folder")
     if path.exists() and not overwrite:
         raise ConfigError(f"{shown(path)} exists: choose another name, or give --overwrite")
-    make_folder(path.parent)
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise ConfigError(f"cannot make the folder of {shown(path)}: {shown(above)} is a file")
 
 
 def _list(suffixes: Collection[str]) -> str:

@@ -384,12 +384,18 @@ def test_a_name_that_is_too_long_is_the_users(tiny_scene, tmp_path, capsys):
     assert (code, "File name too long" in line) == (2, True)
 
 
-def test_outputs_have_their_folders_made_before_long_work(tiny_scene, tmp_path, capsys):
+def test_folders_of_outputs_are_made_where_they_can_be(tiny_scene, tiny_clip, tmp_path, capsys):
     words = ("query", "--scene", tiny_scene, "--grid", 2, "--device", "cpu")
-    assert call(*words, "--video", tmp_path / "new" / "x.mp4") == 0
+    new = tmp_path / "new"
+    assert call(*words, "--video", new / "v" / "x.mp4", "--sheet", new / "s" / "x.png") == 0
+    scores = new / "e" / "x.md"
+    assert call("evaluate", tiny_clip, "--scene", tiny_scene, "--out", scores, *FAST) == 0
     (tmp_path / "file").touch()
     code, line = refusal(capsys, *words, "--out", tmp_path / "file" / "x.csv")
-    assert (code, "cannot make" in line) == (2, True)
+    assert (code, "cannot make the folder of" in line) == (2, True)
+    other = ("query", "--scene", tmp_path / "none", "--grid", 2)
+    assert call(*other, "--out", tmp_path / "left" / "x.csv") == 3
+    assert not (tmp_path / "left").exists()  # by who has mistyped the scene
 
 
 def test_demo_renders_a_clip(tmp_path, caplog):

@@ -40,7 +40,7 @@ def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.evaluation import Tracker, evaluate
     from omnimotion.export import check_output
-    from omnimotion.files import atomic_write
+    from omnimotion.files import atomic_write, make_folder
     from omnimotion.ground_truth import GroundTruth
     from omnimotion.long_runs import open_clip
     from omnimotion.runs import set_threads
@@ -66,6 +66,7 @@ def main(args: Namespace) -> int:
     if args.out:
         is_json = args.out.suffix.lower() == ".json"
         text = result.to_json() if is_json else result.to_markdown()
+        make_folder(args.out.parent)
         atomic_write(args.out, text.encode())
         log.info("scores=%s", args.out)
     return 0

@@ -200,6 +200,7 @@ def _export(
 
 def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -> None:
     from omnimotion.depth_pictures import DepthPictures
+    from omnimotion.files import make_folder
     from omnimotion.footage import enlarged, images
     from omnimotion.images import save_png
     from omnimotion.overlay import Style, overlay_video, spread, track_sheet
@@ -218,10 +219,12 @@ def _draw(args: Namespace, tracks: "Tracks", tracker: "Tracker | LongTracker") -
             depths = DepthPictures(tracker, DEPTH_SIDE)
             pairs = zip(pictures, map(depths.full, numbers), strict=True)
             pictures = (np.hstack(pair) for pair in pairs)
+        make_folder(args.video.parent)
         write_video(args.video, pictures, rate)
         log.info("video=%s", args.video)
     if args.sheet:
         shown = spread(tracks.n_frames)
         frames = images(args.scene, args.source, [numbers[t] for t in shown])
+        make_folder(args.sheet.parent)
         save_png(args.sheet, track_sheet(frames, tracks, shown, style))
         log.info("sheet=%s", args.sheet)

@@ -116,7 +116,7 @@ def _edit(args: Namespace) -> int:
     from omnimotion.asking import check_frame, selected_frames
     from omnimotion.edits import load_edit, write_edit
     from omnimotion.export import check_output
-    from omnimotion.files import check_new_folder
+    from omnimotion.files import check_new_folder, make_folder
     from omnimotion.footage import enlarged, images
     from omnimotion.long_runs import open_clip
     from omnimotion.runs import set_threads
@@ -134,6 +134,7 @@ def _edit(args: Namespace) -> int:
     layer, video = load_edit(args.edit, index.original_size), None
     if args.video:
         pictures = enlarged(images(args.scene, args.source, frames), index.original_size)
+        make_folder(args.video.parent)
         video = args.video, pictures, frame_rate(index.fps, frames)
     write_edit(tracker, layer, t, frames, args.out, video)
     log.info("frames=%d out=%s video=%s", len(frames), args.out, args.video)
