@@ -53,8 +53,9 @@ lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+# A process per core: the tests do not disturb one another.
 test: lint
-	$(RUN) -m pytest -rfEs -m "not slow and not gpu"
+	$(RUN) -m pytest -rfEs -m "not slow and not gpu" -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/installed-dev
 	$(RUN) -m pytest -rfEs -m "slow or gpu"
