@@ -11,7 +11,7 @@ from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.export import load_tracks_of
 from omnimotion.files import shown
 from omnimotion.masks import Mask, load_mask, mask_points
-from omnimotion.points import Size, checked_points, grid_points
+from omnimotion.points import Size, check_frame, checked_points, grid_points
 from omnimotion.video import parse_selection
 
 
@@ -77,9 +77,3 @@ def selected_frames(spec: str | None, n_frames: int) -> range:
     if not frames or (has_end and wanted.stop > n_frames):
         raise ConfigError(f"--frames {spec}: the clip has frames 0 to {n_frames - 1}")
     return frames
-
-
-def check_frame(t: int, n_frames: int) -> None:
-    """Raise `PointsError` unless the clip has frame ``t``."""
-    if not 0 <= t < n_frames:
-        raise PointsError(f"--frame {t}: expected 0 to {n_frames - 1}")

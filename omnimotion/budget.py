@@ -6,6 +6,8 @@ at the start, and kept by the run: a resumed fit takes the same steps, whatever 
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from omnimotion.config import Config, FitConfig
@@ -24,6 +26,28 @@ TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 REPORT_SHARE = 0.1  # of the budget: a report that takes more is timed again
 FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
 MOST = 4  # times the usual steps: with time for more, the fit ends early
+
+
+class BudgetTooShort(ConfigError):
+    """There is no time for the warm-up; ``needed`` seconds there would be."""
+
+    def __init__(self, budget: str, needed: float, least: int, default: int) -> None:
+        super().__init__(
+            f"budget = {budget}: too short on this machine for a fit of {least} steps (warmup): "
+            f"give {needed:.0f}s or more, or leave it out for {default} steps"
+        )
+        self.needed, self.least, self.default = needed, least, default
+
+
+@contextmanager
+def shared_budget(budget: str, n_windows: int) -> Iterator[None]:
+    """Have a refused share of a budget say what ``n_windows`` windows together need."""
+    try:
+        yield
+    except BudgetTooShort as problem:
+        whole = f"{budget} for {n_windows} windows"
+        raise BudgetTooShort(whole, problem.needed * n_windows, problem.least, problem.default) \
+            from None
 
 
 class Cost(NamedTuple):
@@ -63,10 +87,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     spent, least = time.perf_counter() - began, max(1, config.fit.warmup)
     if steps < least:
         needed = spent + cost.rest + least * cost.step
-        raise ConfigError(
-            f"budget = {config.fit.budget}: too short on this machine for a fit of {least} steps "
-            f"(warmup): give {needed + 1:.0f}s or more, or leave it out for {default} steps"
-        )
+        raise BudgetTooShort(config.fit.budget, needed + 1, least, default)
     most = most_steps(config.fit)
     if steps > most:
         log.info("budget=%s has time for %d steps: the fit ends early, at %d times the default; "

@@ -9,36 +9,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from omnimotion.files import atomic_write, make_folder
-from omnimotion.rays import surface_at
-from omnimotion.tracker import RAYS_AT_ONCE, Tracker, Windowed
+from omnimotion.tracker import Tracker, Windowed, every_pixel, to_uint8
 
 BESIDE_TRACKS = 4  # px between rays, where the volume is shown with tracks
 PLY_POINT = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)])
 
 
-@torch.no_grad()
 def canonical_cloud(tracker: Tracker, frames: Iterable[int], step: int) -> np.ndarray:
     """The surfaces that ``frames`` show, records (N,) of `PLY_POINT`.
 
     Every ``step``-th pixel of a stored frame, in x and y, is a ray; of points that share a cube of
     as many pixels a side the first is kept.
     """
-    width, height = tracker.index.size
-    y, x = torch.meshgrid(
-        torch.arange(0, height, step), torch.arange(0, width, step), indexing="ij"
-    )
-    xy = tracker.frame.normalise(torch.stack((x, y), dim=-1).float().view(-1, 2))
-    now, found = tracker.scene.snapshot(), np.zeros(0, PLY_POINT)
+    xy, found = every_pixel(tracker.index.size, step).view(-1, 2), np.zeros(0, PLY_POINT)
     for t in frames:
-        frame_map = now.at(torch.tensor([t], device=tracker.device))
-        for part in xy.to(tracker.device).split(RAYS_AT_ONCE):
-            seen = surface_at(now, frame_map, part[None])
-            points = np.zeros(len(part), PLY_POINT)
+        for seen in tracker.surfaces(t, xy):
+            points = np.zeros(len(seen.u[0]), PLY_POINT)
             points["xyz"] = seen.u[0].cpu().numpy() * (1, -1, -1)
-            points["rgb"] = (255 * seen.rgb[0].clamp(0, 1)).round().cpu().numpy()
+            points["rgb"] = to_uint8(seen.rgb[0])
             found = _thinned(np.concatenate((found, points)), step / tracker.frame.half)
     return found
 

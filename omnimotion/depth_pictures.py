@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from omnimotion.overlay import depth_picture
-from omnimotion.tracker import Tracker, Windowed
-from omnimotion.windows import homes
+from omnimotion.tracker import Tracker, Windowed, shown_by
 
 
 class DepthPictures:
@@ -18,19 +17,17 @@ class DepthPictures:
         """``side``: at most so many rays are cast along the longer side of a frame."""
         self._tracker = tracker
         self._step = -(-max(tracker.index.size) // side)
-        self._limits: dict[int, tuple[float, float]] = {}  # of windows
+        self._limits: dict[int, tuple[float, float]] = {}  # of windows, by first frame
 
     def small(self, t: int) -> np.ndarray:
         """Frame t, uint8 (h, w, 3), a pixel for each ray: as the window shows it in which it is
         farthest from the ends.
         """
-        windows = self._tracker.windows
-        k = int(homes(windows, np.array([t]))[0])
-        tracker = self._tracker.window(k)
-        if k not in self._limits:
-            self._limits[k] = self._limits_of(tracker)
-        depth = tracker.surface(t - windows[k].start, self._step)[0]
-        return depth_picture(depth, limits=self._limits[k])
+        tracker, own = shown_by(self._tracker, t)
+        start = t - own
+        if start not in self._limits:
+            self._limits[start] = self._limits_of(tracker)
+        return depth_picture(tracker.surface(own, self._step)[0], limits=self._limits[start])
 
     def full(self, t: int) -> np.ndarray:
         """Frame t at the size of the original video, uint8 (H, W, 3)."""

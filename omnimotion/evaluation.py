@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from omnimotion import metrics
 from omnimotion.errors import InputError
 from omnimotion.files import shown
+from omnimotion.geometry import inside_frame
 from omnimotion.ground_truth import GroundTruth, QueryMode, QuerySet
 
 SURVIVAL_PX = (16, 50)  # pips2 and CoTracker publish different thresholds; both are printed
@@ -174,7 +175,7 @@ def _score(
     scaled, true_scaled = (metrics.to_scale(p, truth.size) for p in (xy, queries.tracks))
     scores = _tapvid(truth, queries, true_scaled, visible, scaled)
     hidden = queries.evaluated & ~queries.visible
-    hidden_inside = hidden & metrics.inside_frame(queries.tracks, truth.size)
+    hidden_inside = hidden & inside_frame(queries.tracks, truth.size)
     frames = queries.queries[:, 0].astype(np.int64)
     seen = queries.visible & queries.known
     scores |= {

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from omnimotion.errors import ConfigError, InputError, PointsError
+from omnimotion.errors import ConfigError, InputError
 from omnimotion.long_runs import open_clip
 from omnimotion.long_tracker import LongTracker
 from omnimotion.masks import load_mask
+from omnimotion.points import check_frame
 from omnimotion.propagation import propagated
-from omnimotion.tracker import Tracker
+from omnimotion.tracker import Tracker, shown_by
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
-from omnimotion.windows import homes
 
 AnyMask = np.ndarray | str | Path
 
@@ -71,7 +71,7 @@ class FittedScene:
         if not masks:
             raise InputError("no mask is given")
         for t in masks:
-            self._check(t)
+            check_frame(t, self.n_frames)
         if step < 1:
             raise ConfigError(f"step {step}: expected 1 or more")
         given = {t: self._labels(each) for t, each in masks.items()}
@@ -83,7 +83,7 @@ class FittedScene:
 
         `PointsError` for a frame outside the clip.
         """
-        self._check(frame)
+        check_frame(frame, self.n_frames)
         return self._seen(frame)[1]
 
     def depth(self, frame: int) -> np.ndarray:
@@ -91,18 +91,13 @@ class FittedScene:
 
         `PointsError` for a frame outside the clip.
         """
-        self._check(frame)
+        check_frame(frame, self.n_frames)
         return self._seen(frame)[0]
 
     def _seen(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """As the window shows it in which the frame is farthest from the ends."""
-        windows = self.tracker.windows
-        k = int(homes(windows, np.array([frame]))[0])
-        return Carrier(self.tracker.window(k)).seen(frame - windows[k].start)
-
-    def _check(self, frame: int) -> None:
-        if not 0 <= frame < self.n_frames:
-            raise PointsError(f"frame {frame}: expected 0 to {self.n_frames - 1}")
+        tracker, t = shown_by(self.tracker, frame)
+        return Carrier(tracker).seen(t)
 
     def _labels(self, mask: AnyMask) -> np.ndarray:
         if isinstance(mask, str | Path):

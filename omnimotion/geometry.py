@@ -30,6 +30,12 @@ def resize_xy(xy: Array, size_from: tuple[int, int], size_to: tuple[int, int]) -
     return ((xy + 0.5) * np.asarray(scale, dtype=xy.dtype) - 0.5).astype(xy.dtype)
 
 
+def inside_frame(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which pixels (..., 2) lie on the (W, H) frame, its outer half pixel included: bool (...)."""
+    inside: np.ndarray = np.all((xy >= -0.5) & (xy <= np.asarray(size) - 0.5), axis=-1)
+    return inside
+
+
 def to_raster(xy: Array) -> Array:
     """Pixel-centre coordinates to raster ones, where (0, 0) is the image's upper left corner."""
     return xy + 0.5

@@ -53,10 +53,10 @@ class Handed(NamedTuple):
         alike = error <= error.amin(-1, keepdim=True) + ALIKE_PX
         weights = render_weights((look.density + LEAST_DENSITY) * alike) * alike
         weights = weights / weights.sum(-1, keepdim=True)
-        depth, share = settle(weights, z)
+        depth = settle(weights, z)
         seen = frame_map.forward(lift(xy, depth[..., None]))[..., 0, :]
         rgb = (weights[..., None] * look.rgb).sum(-2)
-        return Surface(depth, seen, rgb, share, weights)
+        return Surface(depth, seen, rgb, weights)
 
     def _error(self, now: Snapshot, u: Tensor) -> Tensor:
         """How far canonical points (q, S, 3) are from the tracks in the overlap: (q, S) px."""

@@ -133,17 +133,20 @@ def _table(path: Path) -> tuple[np.ndarray, Place, str]:
     lines = [number for number, line in enumerate(text) if line.strip()]
     if not lines:
         raise PointsError(f"{shown(path)}: no rows below the header")
+
+    def place(row: int) -> str:
+        return f"line {lines[row] + 2}"
+
     try:
         table = np.loadtxt([text[n] for n in lines], delimiter=",", comments=None, ndmin=2)
     except ValueError as problem:
+        for row, n in enumerate(lines):
+            _check_row(f"{shown(path)}, {place(row)}", text[n], names)
         raise PointsError(f"{shown(path)}: {shown(str(problem))}") from None
     if table.shape[1] != len(names):
         raise PointsError(
             f"{shown(path)}: {table.shape[1]} values a row, {len(names)} in the header"
         )
-
-    def place(row: int) -> str:
-        return f"line {lines[row] + 2}"
 
     ones = np.ones(len(table))
     columns = {
@@ -157,6 +160,18 @@ def _table(path: Path) -> tuple[np.ndarray, Place, str]:
             found = f"{name} is {columns[name][k]:g}, expected 0 to {high}"
             raise PointsError(f"{shown(path)}, {place(k)}: {found}")
     return np.column_stack(list(columns.values())), place, ""
+
+
+def _check_row(place: str, line: str, names: list[str]) -> None:
+    """Raise `PointsError` unless a line holds a number for each name."""
+    cells = [cell.strip() for cell in line.split(",")]
+    if len(cells) != len(names):
+        raise PointsError(f"{place}: {len(cells)} values, {len(names)} in the header")
+    for name, cell in zip(names, cells):
+        try:
+            float(cell)
+        except ValueError:
+            raise PointsError(f"{place}: {name} is {shown(cell)!r}, expected a number") from None
 
 
 def _of_tracks(path: Path, size: Size) -> tuple[np.ndarray, Place, str]:

@@ -12,12 +12,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from omnimotion.checkpoint import newest_checkpoint
 from omnimotion.errors import CheckpointError
-from omnimotion.files import atomic_folder, write_archive
+from omnimotion.files import atomic_folder, read_archive, write_archive
 from omnimotion.flow import SceneIndex
+from omnimotion.geometry import PIXELS_PER_UNIT
 from omnimotion.known import KnownTracks, known_within
 from omnimotion.long_runs import PINS_NAME, PLAN_NAME, Part, Plan, window_folder
-from omnimotion.pins import pins_of
+from omnimotion.pins import joined_pins, known_of, pins_of, stored_pins
 from omnimotion.refit import refit_folder
 from omnimotion.runs import check_refit
 from omnimotion.supervision import Supervision
@@ -32,6 +34,24 @@ LOCK = "lock"  # of a run's folder, which a refit has one of its own of
 def windows_of(run: Path, index: SceneIndex) -> list[range]:
     """The windows of a run, which its refits have too. Raises as `Plan.load` does."""
     return Plan.load(run).windows if (run / PLAN_NAME).is_file() else [range(index.n_frames)]
+
+
+def with_earlier(pins: KnownTracks, run: Path, index: SceneIndex) -> KnownTracks:
+    """Pins, and those that a run has been refitted with before: what was corrected stays so.
+
+    CheckpointError where the run's are damaged.
+    """
+    if (run / PINS_NAME).is_file():
+        arrays = read_archive(run / PINS_NAME, CheckpointError)[0]
+    else:
+        state = newest_checkpoint(run)
+        arrays = state.arrays if state else {}
+    earlier = stored_pins(arrays, index.n_frames)
+    if earlier is None:
+        return pins
+    log.info("pins: %d points of %s hold on", len(earlier.known), run)
+    size = index.original_size
+    return joined_pins(known_of(earlier, size, index.size), pins, 2 * PIXELS_PER_UNIT / max(size))
 
 
 class Refit:
@@ -52,6 +72,11 @@ class Refit:
             self._check_plan()
         for part in self._parts():
             check_refit(part.store, self.of(part)[1], part.config, self.of(part)[0])
+
+    @property
+    def n_fitted(self) -> int:
+        """How many windows are fitted on."""
+        return len(self._parts())
 
     def of(self, part: Part) -> tuple[Supervision, Path]:
         """What a part, a window or the whole clip, is given, and the run that it goes on from."""

@@ -81,10 +81,12 @@ def window_folder(run: Path, k: int) -> Path:
 
 
 def start_windows(
-    store: SceneStore, run: Path, config: Config, windows: list[range]
-) -> list[Part]:
+    store: SceneStore, run: Path, config: Config, windows: list[range],
+    n_fitted: int | None = None,
+) -> list[Part]:  # fmt: skip
     """What is left to fit of a clip in several windows; says how it is cut.
 
+    ``n_fitted``: windows that share a budget, by default all; of a refit those with pins.
     ConfigError when the run was started with other windows or settings, CheckpointError when it
     is of another video, SceneError when files of what is left are missing.
     """
@@ -104,7 +106,7 @@ def start_windows(
         (run / REPORT_NAME).unlink(missing_ok=True)
     replace(plan, complete=not todo).save(run)
     if config.fit.budget:
-        seconds = parse_seconds(config.fit.budget) / len(windows)
+        seconds = parse_seconds(config.fit.budget) / max(1, n_fitted or len(windows))
         config = config.replace(budget=f"{seconds:g}s")
     log.info("windows=%d of %d to %d frames, %d are fitted", len(windows),
              min(map(len, windows)), max(map(len, windows)), len(windows) - len(todo))  # fmt: skip

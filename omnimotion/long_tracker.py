@@ -22,7 +22,7 @@ import torch
 
 from omnimotion.confidence import WITHIN_PX
 from omnimotion.flow import SceneIndex
-from omnimotion.geometry import PIXELS_PER_UNIT, resize_xy
+from omnimotion.geometry import PIXELS_PER_UNIT, inside_frame, resize_xy
 from omnimotion.handover import Handed
 from omnimotion.matches import Matches
 from omnimotion.parts import in_parts
@@ -51,13 +51,13 @@ class Answer:
     def __init__(self, count: int, n_frames: int, size: tuple[int, int], refine: bool) -> None:
         self.size = size
         self.xy = np.zeros((count, n_frames, 2), np.float32)
-        self.occlusion, self.confidence, self.depth = np.zeros((3, count, n_frames), np.float32)
+        self.confidence, self.depth = np.zeros((2, count, n_frames), np.float32)
+        self.occlusion = np.ones((count, n_frames), np.float32)  # what is not answered is not seen
         self.looks = Looks(count, n_frames) if refine else None
 
     def visible(self, rows: np.ndarray | slice, frames: slice) -> np.ndarray:
         """Whether points are seen, bool (rows, frames)."""
-        xy = self.xy[rows, frames]
-        inside = ((xy >= -0.5) & (xy <= np.array(self.size) - 0.5)).all(-1)
+        inside = inside_frame(self.xy[rows, frames], self.size)
         return np.logical_and(inside, self.occlusion[rows, frames] < HIDDEN_ABOVE)
 
     def put(self, rows: np.ndarray, window: range, found: Tracks, weights: "Weights") -> None:

@@ -77,11 +77,6 @@ def temporal_coherence(true_visible: Bools, true_xy: Floats, xy: Floats) -> floa
     return float(np.mean(np.sqrt(squared_error(bend, true_bend)[triplets])))
 
 
-def inside_frame(xy: Floats, size: tuple[int, int]) -> Bools:
-    """Which pixel-centre points (..., 2) lie on the (W, H) clip, its outer half pixel included."""
-    return np.all((xy >= -0.5) & (xy <= np.asarray(size) - 0.5), axis=-1)
-
-
 def median_error(cells: Bools, true_xy: Floats, xy: Floats) -> float:
     """Median distance over the chosen cells; NaN if there are none."""
     chosen = np.sqrt(squared_error(xy, true_xy)[cells])

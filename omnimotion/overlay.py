@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from omnimotion.colours import depth_colours, query_colours
 from omnimotion.errors import InputError
-from omnimotion.geometry import resize_xy
+from omnimotion.geometry import inside_frame, resize_xy
 from omnimotion.tracks import Tracks
 
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _FAR = 1e6  # a lost point may be anywhere; beyond this, arithmetic would overflow
 _SHADOW = 0.55  # share of the light that a trail takes from the background beside it
 _OLDEST = 0.1  # opacity at the tail of a trail
-_UNSETTLED = 46  # grey level of depth that means nothing
+_UNKNOWN = 46  # grey level of depth that is not known
 _THUMBNAIL = 480  # px of the longer side of a frame in a contact sheet
 _SHEET = (24, 24, 27)  # background and text of a contact sheet
 _INK = (205, 205, 210)
@@ -111,24 +111,21 @@ def track_sheet(
 
 
 def depth_picture(
-    depth: np.ndarray,
-    settled: np.ndarray | None = None,
-    limits: tuple[float, float] | None = None,
+    depth: np.ndarray, limits: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """Pseudo-depth float (H, W) as uint8 (H, W, 3): near is bright, far is dark.
+    """Pseudo-depth float (H, W) as uint8 (H, W, 3): near is bright, far is dark; unknown is grey.
 
-    ``settled``: bool (H, W), where the depth means something; elsewhere the picture is grey.
     ``limits`` (near, far) keeps the colours of several frames comparable; by default they are
     the 1st and 99th percentile.
     """
-    known = np.isfinite(depth) if settled is None else np.isfinite(depth) & settled
+    known = np.isfinite(depth)
     if not known.any():
-        return np.full((*depth.shape, 3), _UNSETTLED, np.uint8)
+        return np.full((*depth.shape, 3), _UNKNOWN, np.uint8)
     near, far = limits or tuple(np.percentile(depth[known], (1, 99)))
     nearness = (far - np.where(known, depth, far)) / max(far - near, 1e-6)
     level = np.rint(255 * nearness.clip(0, 1)).astype(np.uint8)
     colours = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.where(known[..., None], colours, np.uint8(_UNSETTLED))
+    return np.where(known[..., None], colours, np.uint8(_UNKNOWN))
 
 
 def contact_sheet(
@@ -205,7 +202,7 @@ def _draw_trails(
     """Segments from old to new, so that the fresh lie on top; those that touch the frame."""
     # a segment that ends too far outside would overflow OpenCV's fixed point
     near = (np.abs(xy) < 4 * max(layer.shape) / pen.zoom).all(axis=-1)
-    inside = _inside(xy, (layer.shape[1] // pen.zoom, layer.shape[0] // pen.zoom))
+    inside = inside_frame(xy, (layer.shape[1] // pen.zoom, layer.shape[0] // pen.zoom))
     drawn = near[:, 1:] & near[:, :-1] & (inside[:, 1:] | inside[:, :-1])
     points = pen.fixed(xy)
     for k in range(xy.shape[1] - 1):
@@ -229,7 +226,7 @@ def _draw_heads(
     layer: np.ndarray, pen: _Pen, xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]
 ) -> None:
     """Hidden points first, so that they never cover visible ones."""
-    inside = _inside(xy, size)
+    inside = inside_frame(xy, size)
     scale = pen.zoom * 2**_SHIFT
     for q in np.flatnonzero(inside)[np.argsort(visible[inside], kind="stable")].tolist():
         centre = pen.fixed(xy[q]).tolist()
@@ -242,10 +239,6 @@ def _draw_heads(
             rim, width = pen.thickness(pen.radius * 0.75), pen.thickness(pen.radius * 0.35)
             cv2.circle(layer, centre, ring, (0, 0, 0, 110), rim, cv2.LINE_AA, _SHIFT)
             cv2.circle(layer, centre, ring, pen.ink(q, 1), width, cv2.LINE_AA, _SHIFT)
-
-
-def _inside(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.all((xy >= -0.5) & (xy <= np.asarray(size) - 0.5), axis=-1)
 
 
 def _composite(frame: np.ndarray, layer: np.ndarray, pen: _Pen, dim: float) -> np.ndarray:

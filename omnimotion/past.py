@@ -19,6 +19,7 @@ from omnimotion.matches import Matches
 from omnimotion.patches import Around, Patches, Template
 from omnimotion.pose_graph import QUERY_PX, Refined, refine
 
+MOST_WARP = 1e3  # a patch that is turned and stretched more tells nothing
 LOST_PX = 32.0  # how far off tracks are taken to be at most, of a frame of 256: may be lost
 
 
@@ -36,7 +37,8 @@ class Looks:
 
     def go_on(self, rows: np.ndarray, frames: np.ndarray, window: range, warp: np.ndarray) -> None:
         """Put in a window's ``warp`` (q, T, 2, 2) of what is near tracks in ``frames`` (q,)."""
-        self.warp[rows, window.start : window.stop] = warp @ self.at(rows, frames)[:, None]
+        chained = warp @ self.at(rows, frames)[:, None]
+        self.warp[rows, window.start : window.stop] = chained.clip(-MOST_WARP, MOST_WARP)
 
     def at(self, rows: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """How ``frames`` (q,) turn and stretch what is near the queries, (q, 2, 2)."""

@@ -26,6 +26,7 @@ class Pins(NamedTuple):
 
     xy: np.ndarray  # float32 (M, T, 2), 0 where unknown
     known: np.ndarray  # bool (M, T)
+    seen: np.ndarray  # bool (M, T), False where hidden or unknown
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint holds of them."""
@@ -80,7 +81,37 @@ def pins_of(known: KnownTracks, original_size: tuple[int, int], size: tuple[int,
     """The pins of a file, in pixels of frames stored at ``size`` (W, H)."""
     where = known.weight > 0
     xy = resize_xy(known.xy, original_size, size) * where[..., None]
-    return Pins(xy.astype(np.float32), where)
+    return Pins(xy.astype(np.float32), where, known.visible & where)
+
+
+def known_of(pins: Pins, original_size: tuple[int, int], size: tuple[int, int]) -> KnownTracks:
+    """The way back from `pins_of`."""
+    xy = resize_xy(pins.xy, size, original_size) * pins.known[..., None]
+    return KnownTracks(xy, pins.known.astype(np.float32), pins.seen)
+
+
+def joined_pins(earlier: KnownTracks, pins: KnownTracks, px: float) -> KnownTracks:
+    """Pins with earlier ones, which hold on; where both set a place, the later one holds.
+
+    Points that have a place in common, to `NEAR_PX`, are one. ``px``: pixels of a frame whose
+    longer side is 256 in one of the original video's.
+    """
+    xy, weight, visible = pins.xy.copy(), pins.weight.copy(), pins.visible.copy()
+    others = []
+    for m in range(len(earlier.xy)):
+        off = px * np.linalg.norm(pins.xy - earlier.xy[m], axis=-1)  # (Q, T)
+        same = ((pins.weight > 0) & (earlier.weight[m] > 0) & (off <= NEAR_PX)).any(axis=1)
+        if not same.any():
+            others.append(m)
+            continue
+        q = same.argmax()
+        free = (weight[q] == 0) & (earlier.weight[m] > 0)
+        for mine, old in ((xy, earlier.xy), (weight, earlier.weight), (visible, earlier.visible)):
+            mine[q, free] = old[m, free]
+    return KnownTracks(
+        np.concatenate((xy, earlier.xy[others])), np.concatenate((weight, earlier.weight[others])),
+        np.concatenate((visible, earlier.visible[others])), pins.licence,
+    )  # fmt: skip
 
 
 def stored_pins(arrays: Mapping[str, np.ndarray], n_frames: int) -> Pins | None:
@@ -94,4 +125,7 @@ def stored_pins(arrays: Mapping[str, np.ndarray], n_frames: int) -> Pins | None:
         raise CheckpointError(f"checkpoint: pins: {found}, expected those of {n_frames} frames")
     if not (known.any(axis=1).all() and np.isfinite(xy).all()):
         raise CheckpointError("checkpoint: pins: a point is pinned nowhere, or not at a place")
-    return Pins(xy, known)
+    seen = arrays.get("pins.seen", known)  # earlier versions did not keep it
+    if (seen.dtype, seen.shape) != (bool, known.shape) or (seen & ~known).any():
+        raise CheckpointError("checkpoint: pins: seen where nothing is pinned")
+    return Pins(xy, known, seen)

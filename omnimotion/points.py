@@ -268,3 +268,9 @@ def _in_clip(
             f"expected {kind} from {first} to {last[column]}"
         )
     return points.astype(np.float32)
+
+
+def check_frame(t: int, n_frames: int) -> None:
+    """Raise `PointsError` unless the clip has frame ``t``."""
+    if not 0 <= t < n_frames:
+        raise PointsError(f"frame {t}: expected 0 to {n_frames - 1}")

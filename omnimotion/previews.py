@@ -25,11 +25,11 @@ def preview_picture(store: SceneStore, scene: Scene) -> np.ndarray:
     frames = sorted({round(k * (n_frames - 1) / (COLUMNS - 1)) for k in range(COLUMNS)})
     tracks = tracker.track(grid_points(GRID, n_frames // 2, size))
     rendered = [tracker.surface(t, step) for t in frames]
-    depths = [depth for depth, _, _ in rendered]
+    depths = [depth for depth, _ in rendered]
     limits = (float(min(d.min() for d in depths)), float(max(d.max() for d in depths)))
     images = [draw_tracks(store.frame(t)[::step, ::step], tracks, t) for t in frames]
     images += [depth_picture(depth, limits=limits) for depth in depths]
-    images += [rgb for _, rgb, _ in rendered]
+    images += [rgb for _, rgb in rendered]
     labels = [f"{name} {t}" for name in ("tracks", "depth", "colour") for t in frames]
     return contact_sheet(images, len(frames), labels)
 

@@ -15,6 +15,7 @@ label. Places of one colour that are close share their votes.
 Conventions. Shares are float32 (L, h, w) on the cells of a lattice; labels uint8 (H, W), original.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
@@ -62,7 +63,7 @@ class Propagation:
         """
         self._carrier, self._step, self._given = Carrier(tracker), step, dict(given)
         self._votes, self._done = None, dict[int, Labelled]()
-        self._shown: dict[int, Shares] = {}  # smaller than labels of all pixels
+        self._shown: dict[int, bytes] = {}  # labels, packed: a hundredth of the shares of many
         if tracker.refiner:
             self._votes = _Votes(tracker.index, tracker.refiner, given.values(), step)
             self._done = {t: self._votes.of(labels) for t, labels in given.items()}
@@ -82,7 +83,8 @@ class Propagation:
         for frame in range(t + side, j + side, side):
             if frame not in self._done:
                 self._label(self._votes, frame, t)
-        return self._votes.decided(self._shown[j])
+        labels = np.frombuffer(zlib.decompress(self._shown[j]), np.uint8)
+        return labels.reshape(self._given[t].shape).copy()
 
     def _nearest(self, j: int) -> int:
         return min(self._given, key=lambda t: (abs(t - j), t))
@@ -94,7 +96,8 @@ class Propagation:
             if s in self._given or (self._nearest(s) == t and (s - t) * (j - t) > 0)
         }  # fmt: skip
         scene = self._scene(j, votes.side)
-        self._done[j], self._shown[j] = votes.count(j, known, scene)
+        self._done[j], shown = votes.count(j, known, scene)
+        self._shown[j] = zlib.compress(votes.decided(shown).tobytes())
 
     def _scene(self, j: int, step: int) -> np.ndarray:
         """What the scene says: of the nearest frames given before and behind, the nearer first."""

@@ -22,7 +22,6 @@ class Surface(NamedTuple):
     depth: Tensor  # (P, N)
     u: Tensor  # (P, N, 3) canonical, float64: a track from it is as exact
     rgb: Tensor  # (P, N, 3)
-    settled: Tensor  # (P, N) share of the ray's weight close to the surface
     weights: Tensor  # (P, N, S) of the ray's samples, front to back
 
 
@@ -32,7 +31,6 @@ class Located(NamedTuple):
     xy: Tensor  # (..., 2) normalised
     depth: Tensor  # (...)
     occlusion: Tensor  # (...) share of the ray's weight in front of the point
-    settled: Tensor  # (...) share of the ray's weight close to the point or in front of it
     seen: Tensor  # (..., 3) canonical, the surface that is seen there
 
 
@@ -41,9 +39,9 @@ def surface_at(now: Snapshot, frame_map: FrameMap, xy: Tensor) -> Surface:
     ray = xy.float()  # as precise as the volume
     z = stratified_depths(xy.shape[:2], RAY_SAMPLES, None, ray)
     seen = now.render(frame_map, ray, z)
-    depth, share = settle(seen.weights, z)
+    depth = settle(seen.weights, z)
     u = frame_map.forward(lift(xy, depth[..., None]).double())[..., 0, :]
-    return Surface(depth, u, seen.rgb, share, seen.weights)
+    return Surface(depth, u, seen.rgb, seen.weights)
 
 
 def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
@@ -51,41 +49,40 @@ def locate(now: Snapshot, frame_map: FrameMap, u: Tensor) -> Located:
     exact = frame_map.inverse(u)
     local = exact.float()
     if isinstance(frame_map, FusedFrameMap) and isinstance(now.volume, VolumeTable):
-        front, settled, depth = look_fused(frame_map, now.volume, local)
+        front, depth = look_fused(frame_map, now.volume, local)
     else:
-        front, settled, depth = look(now, frame_map, local)
+        front, depth = look(now, frame_map, local)
     seen = frame_map.forward(lift(local[..., :2], depth[..., None]))[..., 0, :]
-    return Located(exact[..., :2], exact[..., 2], front, settled, seen)
+    return Located(exact[..., :2], exact[..., 2], front, seen)
 
 
-def look(now: Snapshot, frame_map: FrameMap, local: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def look(now: Snapshot, frame_map: FrameMap, local: Tensor) -> tuple[Tensor, Tensor]:
     """What lies along the rays through local points (P, N, 3).
 
-    `Located`'s occlusion and settled, and the depth of the surface that is seen, each (P, N).
+    `Located`'s occlusion, and the depth of the surface that is seen, each (P, N).
     """
     z = stratified_depths(local.shape[:2], RAY_SAMPLES, None, local)
     weights = render_weights(now.volume(frame_map.forward(lift(local[..., :2], z))).density)
     reach = SURFACE_REACH * 2 / RAY_SAMPLES
     behind = z - local[..., 2:]  # (P, N, S)
     front = (weights * (behind < -reach)).sum(-1)
-    near = (weights * (behind.abs() <= reach)).sum(-1)
-    return front, (front + near).clamp(max=1), settle(weights, z)[0]
+    return front, settle(weights, z)
 
 
 def look_fused(
     frame_map: FusedFrameMap, volume: VolumeTable, local: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """`look` in one compiled loop, on a CPU, without gradients."""
     from omnimotion.fused.queries import look as look_along
 
     tables = (*frame_map.tables, volume.density_table())
     sampling = RAY_SAMPLES, SURFACE_REACH, REFERENCE_SAMPLES / RAY_SAMPLES
-    front, settled, depth = look_along(local, frame_map.frames, tables, sampling).unbind(-1)
-    return front, settled, depth
+    front, depth = look_along(local, frame_map.frames, tables, sampling).unbind(-1)
+    return front, depth
 
 
-def settle(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth of the surface on rays (..., S), and the share of weight that is close to it.
+def settle(weights: Tensor, z: Tensor) -> Tensor:
+    """Depth (...) of the surface on rays (..., S).
 
     The mean of the weight near the median: the plain mean lies between two surfaces where the
     ray sees two.
@@ -93,5 +90,4 @@ def settle(weights: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     median = (weights.cumsum(-1) < 0.5).sum(-1, keepdim=True).clamp(max=z.shape[-1] - 1)
     reach = SURFACE_REACH * 2 / z.shape[-1]
     near = weights * ((z - z.gather(-1, median)).abs() <= reach)
-    share = near.sum(-1)
-    return (near * z).sum(-1) / share.clamp(min=1e-6), share
+    return (near * z).sum(-1) / near.sum(-1).clamp(min=1e-6)

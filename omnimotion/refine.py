@@ -10,9 +10,8 @@ import torch
 
 from omnimotion.confidence import Evidence
 from omnimotion.evidence import warps
-from omnimotion.geometry import Frame
+from omnimotion.geometry import Frame, inside_frame
 from omnimotion.matches import Matches
-from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
 from omnimotion.past import Past
 from omnimotion.patches import Patches

@@ -61,6 +61,14 @@ def best_start(
     return begin(run, _config_of(config, record["chosen"], record))
 
 
+def chosen_config(run: Path, config: Config) -> Config:
+    """The config that a run with restarts went on with; raises as `best_start` does."""
+    record = _record(run, config)
+    if record["chosen"] is None:
+        return config
+    return _config_of(config, record["chosen"], record)
+
+
 def check_none_begun(run: Path) -> None:
     """ConfigError for a run that begins without restarts where some have been begun."""
     if (run / RECORD).is_file() and not checkpoints(run):

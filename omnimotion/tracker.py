@@ -17,19 +17,20 @@ from omnimotion.confidence import REFINED, SCENE, SEEN
 from omnimotion.errors import PointsError
 from omnimotion.evidence import ALTERNATIVES, candidates, carried, evidence_of
 from omnimotion.flow import SceneIndex, SceneStore
-from omnimotion.geometry import Frame, resize_xy
+from omnimotion.geometry import Frame, inside_frame, resize_xy
 from omnimotion.handover import Handed
 from omnimotion.matches import Matches
-from omnimotion.metrics import inside_frame
 from omnimotion.parts import in_parts
 from omnimotion.patches import Patches
 from omnimotion.pins import Pins
 from omnimotion.pixels import Pixels
-from omnimotion.rays import locate, surface_at
+from omnimotion.points import check_frame
+from omnimotion.rays import Surface, locate, surface_at
 from omnimotion.refine import HIDDEN, HIDDEN_ABOVE, Asked, Found, Refiner, joined
 from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.views import Views
+from omnimotion.windows import homes
 
 RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is about
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
@@ -47,6 +48,12 @@ class Windowed(Protocol):
     @property
     def window(self) -> Callable[[int], "Tracker"]:
         """The tracker of a window, by its number."""
+
+
+def shown_by(tracker: Windowed, t: int) -> tuple["Tracker", int]:
+    """The window that frame t is farthest from the ends of, and the frame's number in it."""
+    k = int(homes(tracker.windows, np.array([t]))[0])
+    return tracker.window(k), t - tracker.windows[k].start
 
 
 class Tracker:
@@ -134,28 +141,27 @@ class Tracker:
         """The tracker of window ``k``: this one. See `LongTracker`."""
         return self
 
-    @torch.no_grad()
-    def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Depth (h, w), colour uint8 (h, w, 3) and settledness (h, w) of frame t as rendered.
+    def surface(self, t: int, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Depth (h, w) and colour uint8 (h, w, 3) of frame t as rendered.
 
         Every ``step``-th pixel of the working size in x and y.
         """
-        width, height = self.index.size
-        y, x = torch.meshgrid(
-            torch.arange(0, height, step), torch.arange(0, width, step), indexing="ij"
-        )
-        xy = self.frame.normalise(torch.stack((x, y), dim=-1).float().view(-1, 2)).to(self.device)
-        now, depths, colours, shares = self.scene.snapshot(), [], [], []
+        xy = every_pixel(self.index.size, step)
+        found = list(self.surfaces(t, xy.view(-1, 2)))
+        depth = torch.cat([each.depth[0] for each in found]).view(xy.shape[:2])
+        rgb = torch.cat([each.rgb[0] for each in found]).view(*xy.shape[:2], 3)
+        return depth.cpu().numpy(), to_uint8(rgb)
+
+    @torch.no_grad()
+    def surfaces(self, t: int, xy: torch.Tensor) -> Iterator[Surface]:
+        """What is seen in frame t at ``xy`` (N, 2), pixels of the working size, a part at a time.
+
+        Each as of one frame, (1, n).
+        """
+        now = self.scene.snapshot()
         frame_map = now.at(torch.tensor([t], device=self.device))
         for part in xy.split(RAYS_AT_ONCE):
-            seen = surface_at(now, frame_map, part[None])
-            depths.append(seen.depth[0])
-            colours.append(seen.rgb[0])
-            shares.append(seen.settled[0])
-        shape = x.shape
-        rgb = (torch.cat(colours).view(*shape, 3).clamp(0, 1) * 255).round().to(torch.uint8)
-        return (torch.cat(depths).view(shape).cpu().numpy(), rgb.cpu().numpy(),
-                torch.cat(shares).view(shape).cpu().numpy())  # fmt: skip
+            yield surface_at(now, frame_map, self.frame.normalise(part).to(self.device)[None])
 
     @torch.no_grad()
     def found(
@@ -188,7 +194,7 @@ class Tracker:
         u, off = candidates(now, frames, own, look(now, now.at(frames), own[:, None]), is_chosen)
         where = carried(now, u.to(own.dtype))  # (T, q, 1 + K, 2)
         chosen = torch.zeros_like(frames)
-        if refiner is not None and handed is None:
+        if refiner is not None and is_chosen:
             px = self.frame.to_pixels(where + off).permute(1, 2, 0, 3).cpu().numpy()
             chosen = torch.from_numpy(refiner.choose(t, xy, px)).to(self.device)
         every_query = torch.arange(len(u), device=self.device)
@@ -230,8 +236,7 @@ def rows_of_pixels(t: int, index: SceneIndex) -> Iterator[np.ndarray]:
     PointsError for a frame outside the clip.
     """
     width, height = index.original_size
-    if not 0 <= t < index.n_frames:
-        raise PointsError(f"frame {t}: expected 0 to {index.n_frames - 1}")
+    check_frame(t, index.n_frames)
     at_once = max(1, DENSE_AT_ONCE // (width * index.n_frames))
     parts = (
         np.mgrid[y : min(y + at_once, height), :width].reshape(2, -1)
@@ -244,3 +249,15 @@ def _rows(points: "np.ndarray | list") -> np.ndarray:
     """Points as (Q, 3); an empty list is no points."""
     rows = np.asarray(points, dtype=np.float32)
     return rows.reshape(0, 3) if rows.size == 0 else rows
+
+
+def every_pixel(size: tuple[int, int], step: int) -> torch.Tensor:
+    """Every ``step``-th pixel of a frame (W, H), in x and y: float32 (h, w, 2)."""
+    x, y = (torch.arange(0, side, step, dtype=torch.float32) for side in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def to_uint8(rgb: torch.Tensor) -> np.ndarray:
+    """Colours in [0, 1], which may lie beyond, as uint8."""
+    levels: np.ndarray = (255 * rgb.clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
+    return levels

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from omnimotion.errors import ConfigError
-from omnimotion.geometry import resize_xy
+from omnimotion.geometry import inside_frame, resize_xy
 from omnimotion.images import MAX_SIDE
 from omnimotion.rays import locate, surface_at
 from omnimotion.relay import Relay
-from omnimotion.tracker import HIDDEN_ABOVE, Tracker, Windowed
+from omnimotion.tracker import HIDDEN_ABOVE, RAYS_AT_ONCE, Tracker, Windowed, to_uint8
 
-RAYS_AT_ONCE = 32768
 NEAR_CELLS = 200  # cells along the longer side in which `Carrier.near` thinks
 NEAR = 8  # cells: with 4, 2 of 3,400 pixels were lost on a rendered clip; with 8, none on any
 
@@ -41,23 +40,21 @@ class Carrier:
         parts = torch.from_numpy(xy).split(RAYS_AT_ONCE)
         found = [self._carry(part, i, j) for part in parts]
         places, hidden = (torch.cat(each).cpu().numpy() for each in zip(*found))
-        size = np.array(self.tracker.index.original_size)
-        inside = ((places >= -0.5) & (places <= size - 0.5)).all(-1)
+        inside = inside_frame(places, self.tracker.index.original_size)
         return places, inside & (hidden < HIDDEN_ABOVE)
 
     def _carry(self, xy: torch.Tensor, i: int, j: int) -> tuple[torch.Tensor, torch.Tensor]:
         index, frame, device = self.tracker.index, self.tracker.frame, self.tracker.device
         maps = (self.now.at(torch.tensor([t], device=device)) for t in (i, j))
-        seen = surface_at(self.now, next(maps), self._own(xy)[None])
+        own = frame.normalise(self._stored(xy)).to(device)
+        seen = surface_at(self.now, next(maps), own[None])
         there = locate(self.now, next(maps), seen.u)
         places = resize_xy(frame.to_pixels(there.xy[0]), index.size, index.original_size)
         return places.float(), there.occlusion[0]
 
-    def _own(self, xy: torch.Tensor) -> torch.Tensor:
-        """Original pixels (N, 2) to normalised coordinates on the device."""
-        index = self.tracker.index
-        xy = resize_xy(xy, index.original_size, index.size)
-        return self.tracker.frame.normalise(xy).to(self.tracker.device)
+    def _stored(self, xy: torch.Tensor) -> torch.Tensor:
+        """Original pixels (N, 2) to those of the stored frames."""
+        return resize_xy(xy, self.tracker.index.original_size, self.tracker.index.size)
 
     def map(self, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
         """`carry` of every pixel of frame i: (H, W, 2) and (H, W)."""
@@ -65,17 +62,14 @@ class Carrier:
         places, visible = self.carry(lattice((width, height)), i, j)
         return places.reshape(height, width, 2), visible.reshape(height, width)
 
-    @torch.no_grad()
     def seen(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What each pixel of frame t shows: pseudo-depth float32 (H, W), RGB uint8 (H, W, 3)."""
         width, height = self.tracker.index.original_size
-        frame_map = self.now.at(torch.tensor([t], device=self.tracker.device))
-        places = torch.from_numpy(lattice((width, height))).split(RAYS_AT_ONCE)
-        found = [surface_at(self.now, frame_map, self._own(part)[None]) for part in places]
+        places = torch.from_numpy(lattice((width, height)))
+        found = list(self.tracker.surfaces(t, self._stored(places)))
         depth = torch.cat([each.depth[0] for each in found]).view(height, width)
         rgb = torch.cat([each.rgb[0] for each in found]).view(height, width, 3)
-        rgb = (255 * rgb.clamp(0, 1)).round().to(torch.uint8)
-        return depth.float().cpu().numpy(), rgb.cpu().numpy()
+        return depth.float().cpu().numpy(), to_uint8(rgb)
 
     def near(self, drawn: np.ndarray, t: int, j: int) -> np.ndarray:
         """Pixels of frame j, bool (H, W), that may show what is drawn on frame t, bool (H, W).

@@ -18,9 +18,11 @@ import pytest
 from PIL import Image
 
 from omnimotion import cli
+from omnimotion.checkpoint import load_checkpoint
 from omnimotion.cli import COMMANDS, main
 from omnimotion.export import load_tracks
 from omnimotion.files import atomic_path, lock
+from omnimotion.pins import stored_pins
 from omnimotion.restricted_pickle import load_plain_pickle
 from omnimotion.video import open_video
 
@@ -278,6 +280,14 @@ def test_train_goes_on_from_a_run_to_heed_pins(tiny_store, tmp_path, capsys):
         assert call("train", *words, "--pin", table, "--pin_steps", "2") == 0
         (folder,) = tmp_path.glob("run-pinned-*")
         assert [path.name for path in checkpoint_files(folder)] == ["step_00000002.npz"]
+    table.write_text("track,t,x,y\n0,1,30,30\n0,5,31,30\n")
+    words = ("--scene", tiny_store.folder, "--run", folder, *FAST)
+    assert call("train", *words, "--pin", table, "--pin_steps", "2") == 0
+    (again,) = tmp_path.glob("run-pinned-*-pinned-*")
+    pins = stored_pins(load_checkpoint(*checkpoint_files(again)).arrays, tiny_store.index.n_frames)
+    assert [np.flatnonzero(known).tolist() for known in pins.known] == [[1, 5], [0, 3]]
+    assert pins.seen.sum() == 3  # one of the first ones is hidden, still
+    words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT)
     table.write_text("track,t,x,y\n0,0,10,10\n")
     code, line = refusal(capsys, "train", *words, "--pin", table)
     assert (code, "pins.csv: no track is seen" in line) == (3, True)

@@ -11,6 +11,7 @@ from omnimotion.geometry import (
     apply_similarity,
     compose_similarity,
     from_raster,
+    inside_frame,
     invert_similarity,
     resize_xy,
     to_raster,
@@ -117,3 +118,8 @@ def test_composition_with_the_inverse_is_the_identity():
     camera = similarities(5)
     identity = double([1, 0, 0, 0]).expand(5, 4)
     torch.testing.assert_close(compose_similarity(camera, invert_similarity(camera)), identity)
+
+
+def test_inside_frame_counts_the_outer_half_pixel():
+    xy = np.array([[-0.5, 0], [-0.6, 0], [9.5, 7.5], [9.5, 7.6]])
+    assert inside_frame(xy, (10, 8)).tolist() == [True, False, True, False]

@@ -1,6 +1,7 @@
 """Fits in windows: how they are cut, gone on with, opened, and what is refused."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -212,6 +213,19 @@ def test_a_budget_is_shared_by_the_windows(long_store, tiny_config, tmp_path):
     parts = start_windows(long_store, tmp_path, config, [range(12), range(8, 20), range(16, 30)])
     assert [part.config.fit.budget for part in parts] == ["20s"] * 3
     assert [part.store.index.n_frames for part in parts] == [12, 12, 14]
+    windows = [range(12), range(8, 20), range(16, 30)]
+    (tmp_path / "refit").mkdir()
+    parts = start_windows(long_store, tmp_path / "refit", config, windows, n_fitted=1)
+    assert parts[0].config.fit.budget == "60s"
+
+
+def test_a_refused_budget_names_what_all_windows_need(scene, tmp_path, capsys):
+    """What it names for three windows is three times what one of them needs."""
+    words = ("train", "--scene", scene, *WINDOWS, *ONE_STEP, "--num_iters", "0")
+    words += ("--run", tmp_path / "run", "--budget", "3s", "--warmup", "9999")
+    code, line = said(capsys, *words)
+    assert (code, "budget = 3s for 3 windows: too short" in line) == (2, True)
+    assert int(re.search(r"give (\d+)s", line)[1]) > 3 * 9999 * 1e-4  # of the fastest step
 
 
 def test_a_run_with_windows_to_fit_is_not_opened(long_store, tiny_config, scene):

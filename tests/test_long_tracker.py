@@ -210,6 +210,25 @@ def test_what_is_known_beside_a_window_goes_over_with_a_track(fitted, monkeypatc
         np.testing.assert_array_equal(past.shown[0], tracks.visible[0, beside])
 
 
+def test_frames_that_are_not_answered_yet_tell_nothing(fitted, monkeypatch):
+    """A track from the middle window goes on to the last one before it goes back to the first."""
+    taken = []
+    follow = Tracker.follow
+
+    def spied(tracker, queries, refine, handed=None):
+        taken.extend([handed.past] if handed else [])
+        return follow(tracker, queries, refine, handed)
+
+    monkeypatch.setattr(Tracker, "follow", spied)
+    fitted.track(np.array([(14, 30, 20)], np.float32))
+    onward, back = taken
+    assert WINDOWS[1].start == 8
+    assert onward.shown.shape == (1, WINDOWS[2].start)
+    assert not onward.shown[0, :8].any()
+    assert onward.shown[0, 8:].any()
+    assert back.shown.shape == (1, N_FRAMES - WINDOWS[0].stop)
+
+
 def test_a_scene_without_matches_is_not_refined(fitted, points):
     alone = LongTracker(fitted.index, fitted.windows, fitted.window)
     found, plain = alone.track(points[:5]), fitted.track(points[:5], refine=False)

@@ -126,10 +126,6 @@ def test_median_trajectory_error_is_a_mean_of_medians():
     assert metrics.median_trajectory_error(evaluated, true_xy, xy) == (2 + 4) / 2
 
 
-def test_inside_frame_counts_the_outer_half_pixel():
-    xy = np.array([[-0.5, 0], [-0.6, 0], [9.5, 7.5], [9.5, 7.6]])
-    assert metrics.inside_frame(xy, (10, 8)).tolist() == [True, False, True, False]
-
 
 def test_badja_pck_by_hand():
     true_xy = np.zeros((1, 4, 2))

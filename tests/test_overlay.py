@@ -194,11 +194,10 @@ def test_a_sheet_shows_some_frames_in_rows_of_four():
         track_sheet(frames, tracks, [0, 2])
 
 
-def test_near_is_bright_and_unsettled_is_grey():
+def test_near_is_bright_and_unknown_is_grey():
     depth = np.tile(np.linspace(-1, 1, 50), (20, 1))
-    settled = np.ones(depth.shape, bool)
-    settled[:5] = False
-    image = depth_picture(depth, settled)
+    depth[:5] = np.nan
+    image = depth_picture(depth)
     assert image.dtype == np.uint8
     assert image.shape == (20, 50, 3)
     assert (np.diff(light(image[10])) <= 3).all()

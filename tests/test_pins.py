@@ -5,7 +5,7 @@ import pytest
 
 from omnimotion.errors import CheckpointError
 from omnimotion.known import KnownTracks
-from omnimotion.pins import PIN_PX, Pins, pins_of, stored_pins
+from omnimotion.pins import PIN_PX, Pins, joined_pins, known_of, pins_of, stored_pins
 
 N_FRAMES, PX = 9, 0.5  # PX: pixels of a frame of 256 in one of the store's
 
@@ -20,7 +20,7 @@ def pins():
     """A point that moves 5 px a frame, pinned in frames 2, 4 and 8."""
     known = np.zeros((1, N_FRAMES), bool)
     known[0, [2, 4, 8]] = True
-    return Pins(np.where(known[..., None], line(10, 20, 5), 0).astype(np.float32), known)
+    return Pins(np.where(known[..., None], line(10, 20, 5), 0).astype(np.float32), known, known)
 
 
 def pulled(pins, track, t):
@@ -69,7 +69,7 @@ def test_other_tracks_stay(pins, track, t):
 def test_of_two_pinned_points_the_nearer_one_counts():
     known = np.zeros((2, N_FRAMES), bool)
     known[:, [0, 8]] = True
-    pins = Pins(np.stack((line(10, 20, 0), line(10, 22, 1))).astype(np.float32), known)
+    pins = Pins(np.stack((line(10, 20, 0), line(10, 22, 1))).astype(np.float32), known, known)
     moved, _ = pulled(pins, line(10, 21.5, 0), 0)
     np.testing.assert_allclose(moved[8], (18, 21.5))
 
@@ -92,6 +92,7 @@ def test_pins_are_stored_as_they_are_and_resized():
     [
         {"xy": np.zeros((1, N_FRAMES, 2))}, {"xy": np.zeros((2, N_FRAMES, 2), np.float32)},
         {"xy": np.full((1, N_FRAMES, 2), np.nan, np.float32)}, {"known": np.array(True)},
+        {"seen": np.ones((1, N_FRAMES), bool)}, {"seen": np.zeros((2, N_FRAMES), bool)},
         {"known": np.zeros((1, N_FRAMES), bool)}, {"known": np.ones((1, N_FRAMES + 1), bool)},
     ],
 )  # fmt: skip
@@ -99,3 +100,40 @@ def test_stored_pins_that_cannot_be_are_refused(pins, changes):
     arrays = pins._replace(**changes).arrays()
     with pytest.raises(CheckpointError, match="pins"):
         stored_pins(arrays, N_FRAMES)
+
+
+def test_stored_pins_are_known_as_they_were_given():
+    weight = np.zeros((1, N_FRAMES), np.float32)
+    weight[0, [2, 5]] = 1
+    seen = weight > 0
+    seen[0, 5] = False
+    xy = np.where(weight[..., None] > 0, line(10, 20, 5), 0).astype(np.float32)
+    given = KnownTracks(xy, weight, seen)
+    again = known_of(pins_of(given, (64, 64), (32, 32)), (64, 64), (32, 32))
+    np.testing.assert_allclose(again.xy, xy, atol=1e-4)
+    np.testing.assert_array_equal(again.weight, weight)
+    np.testing.assert_array_equal(again.visible, seen)
+
+
+def known_at(*points):
+    """Points pinned at places ``(t, x, y)``, seen."""
+    xy, weight = np.zeros((len(points), N_FRAMES, 2), np.float32), np.zeros(
+        (len(points), N_FRAMES), np.float32)  # fmt: skip
+    for q, places in enumerate(points):
+        for t, *place in places:
+            xy[q, t], weight[q, t] = place, 1
+    return KnownTracks(xy, weight, weight > 0)
+
+
+def test_earlier_pins_hold_on_and_later_places_win():
+    earlier = known_at([(0, 5, 5), (3, 8, 5)], [(1, 40, 40), (2, 41, 40)])
+    pins = known_at([(0, 5, 6), (3, 9, 9), (7, 12, 5)], [(4, 20, 20), (6, 22, 20)])
+    found = joined_pins(earlier, pins, px=1.0)  # the first of each are one: 1 px apart in frame 0
+    expected = known_at([(0, 5, 6), (3, 9, 9), (7, 12, 5)], [(4, 20, 20), (6, 22, 20)],
+                        [(1, 40, 40), (2, 41, 40)])  # fmt: skip
+    for name in ("xy", "weight", "visible"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    found = joined_pins(known_at([(0, 5, 5), (2, 7, 5)]), known_at([(0, 5, 6), (3, 8, 6)]), px=1.0)
+    assert np.flatnonzero(found.weight[0]).tolist() == [0, 2, 3]
+    apart = joined_pins(known_at([(0, 5, 5), (2, 7, 5)]), known_at([(0, 5, 6), (3, 8, 6)]), px=3.0)
+    assert len(apart.xy) == 2

@@ -64,12 +64,12 @@ def test_the_compiled_loop_agrees_with_double_precision(samples, reach, monkeypa
         now = scene("torch").double().snapshot()
         expected = torch.stack(look(now, now.at(frames), local.double()), dim=-1)
     assert expected[..., 0].std() > 0.2  # some are hidden, some are not
-    assert expected[..., 2].std() > 0.2
+    assert expected[..., 1].std() > 0.2
     off = (found - expected).abs()
-    assert off[..., :2].max() < 1e-4
+    assert off[..., 0].max() < 1e-4
     # of a ray that lets half through at the border of two samples, either is the median
-    assert off[..., 2].flatten().quantile(0.99) < 1e-4
-    assert (off[..., 2] <= 2 / samples).all()
+    assert off[..., 1].flatten().quantile(0.99) < 1e-4
+    assert (off[..., 1] <= 2 / samples).all()
 
 
 @backends
@@ -91,8 +91,6 @@ def test_shares_and_surface_of_an_even_fog(backend):
     fog = [1 - math.exp(-thickness * n) for n in range(64)] + [1.0]
     expected = torch.tensor([[fog[38], fog[0], fog[64]]])
     torch.testing.assert_close(found.occlusion, expected, atol=1e-5, rtol=0)
-    expected = torch.tensor([[fog[43], fog[0], fog[64]]])
-    torch.testing.assert_close(found.settled, expected, atol=1e-5, rtol=0)
     median = next(k for k in range(64) if fog[k + 1] >= 0.5)
     near = [(fog[k + 1] - fog[k], (k + 0.5) / 32 - 1) for k in range(median - 2, median + 3)]
     depth = sum(w * z for w, z in near) / sum(w for w, _ in near)

@@ -155,7 +155,7 @@ def test_a_track_ends_on_its_pixel_where_it_is_seen(truth):
 def test_a_pin_holds_whatever_its_pixel_looks_like(truth):
     known = np.zeros((1, N_FRAMES), bool)
     known[0, [OWN, 8]] = True
-    pins = Pins(truth[:1].astype(np.float32), known)
+    pins = Pins(truth[:1].astype(np.float32), known, known)
     found = moved_onto(truth, np.ones((3, N_FRAMES), bool), pins)
     assert (found[0, [OWN, 8]] == 0).all()
     np.testing.assert_allclose(found[0, 9], (3, 0), atol=1e-4)

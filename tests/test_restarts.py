@@ -12,8 +12,8 @@ from omnimotion.errors import CheckpointError, ConfigError, FitDiverged, Interru
 from omnimotion.fitting import run_fit
 from omnimotion.health import measure
 from omnimotion.history import read_metrics
-from omnimotion.restarts import best_start, restarts_report
-from omnimotion.runs import start_fit
+from omnimotion.restarts import best_start, chosen_config, restarts_report
+from omnimotion.runs import NOTHING_GIVEN, check_resumed, start_fit
 from omnimotion.signals import StopSignal
 
 STEPS, PAUSE = 20, 6  # 0.3 of the steps
@@ -245,3 +245,17 @@ def test_a_run_begun_with_restarts_is_not_continued_without(tiny_store, config, 
     assert main([*map(str, words), "--run", str(run)]) == 2
     assert "started with restarts = 1, now 0" in capsys.readouterr().err
     assert (run / "starts").is_dir()
+
+
+def test_a_complete_run_is_known_by_the_command_that_made_it(tiny_store, config, tmp_path):
+    """Whichever seed went on: a command given again is asked with the first one."""
+    fit(tiny_store, tmp_path, config)
+    known = chosen_config(tmp_path, config)
+    assert known.fit.seed == restarts_report(tmp_path)["chosen"]
+    check_resumed(tiny_store, tmp_path, known, NOTHING_GIVEN)
+    other = config.replace(seed=SEEDS[0] + SEEDS[1] - known.fit.seed)
+    with pytest.raises(ConfigError, match="seed"):
+        check_resumed(tiny_store, tmp_path, other, NOTHING_GIVEN)
+    with pytest.raises(ConfigError, match="restarts = 1, now 2"):
+        chosen_config(tmp_path, config.replace(restarts=2))
+    assert chosen_config(tmp_path / "other", config) == config

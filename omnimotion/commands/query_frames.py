@@ -37,10 +37,10 @@ def _check_without(args: Namespace, what: str, *names: str) -> None:
 
 
 def _dense(args: Namespace) -> int:
-    from omnimotion.asking import check_frame
     from omnimotion.dense import DENSE_SUFFIXES, write_dense
     from omnimotion.export import check_output
     from omnimotion.long_runs import open_clip
+    from omnimotion.points import check_frame
     from omnimotion.runs import set_threads
 
     _check_alone(args, "--dense writes")
@@ -82,10 +82,11 @@ def _canonical(args: Namespace) -> int:
 
 def _whole_frames(args: Namespace) -> int:
     """Maps of a frame, or its mask in others: a folder of files, one or more for each frame."""
-    from omnimotion.asking import check_frame, masks_of_frames, selected_frames
+    from omnimotion.asking import masks_of_frames, selected_frames
     from omnimotion.files import check_new_folder
     from omnimotion.long_runs import open_clip
     from omnimotion.maps import check_kinds, write_maps
+    from omnimotion.points import check_frame
     from omnimotion.propagation import write_masks
     from omnimotion.runs import set_threads
     from omnimotion.warps import check_step
@@ -113,12 +114,13 @@ def _whole_frames(args: Namespace) -> int:
 
 def _edit(args: Namespace) -> int:
     """What is drawn on a frame, in others: a folder of layers, the video with them, or both."""
-    from omnimotion.asking import check_frame, selected_frames
+    from omnimotion.asking import selected_frames
     from omnimotion.edits import load_edit, write_edit
     from omnimotion.export import check_output
     from omnimotion.files import check_new_folder, make_folder
     from omnimotion.footage import enlarged, images
     from omnimotion.long_runs import open_clip
+    from omnimotion.points import check_frame
     from omnimotion.runs import set_threads
     from omnimotion.tracks import frame_rate
 

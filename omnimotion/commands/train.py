@@ -108,7 +108,7 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
     from omnimotion.files import make_folder
     from omnimotion.flow import SceneStore
-    from omnimotion.long_refits import Refit, windows_of
+    from omnimotion.long_refits import Refit, windows_of, with_earlier
     from omnimotion.long_runs import Part
     from omnimotion.parallel import check_divided, help_fit
     from omnimotion.runs import run_folder, set_threads, start_fit
@@ -127,7 +127,11 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     )
     _check_given(args, store.index.n_frames, len(windows), sorted(supervision.fingerprints))
     set_threads(config.fit.threads)
-    refit = Refit(whole, windows, supervision, supervision.pin) if supervision.pin else None
+    refit = None
+    if supervision.pin:
+        pins = with_earlier(supervision.pin, whole.run, store.index)
+        supervision = supervision._replace(pin=pins)
+        refit = Refit(whole, windows, supervision, pins)
     whole = whole._replace(run=refit.run) if refit else whole
 
     def begin(part: Part) -> "Fit":
@@ -165,13 +169,14 @@ def _fit_whole(
     """Fit a clip of one window."""
     from omnimotion.files import lock
     from omnimotion.long_runs import check_whole, drop_flow
+    from omnimotion.restarts import chosen_config
     from omnimotion.runs import check_resumed
 
     store, run, config = whole
     with lock(run / "lock"):
         check_whole(run)
         if _is_over(args, run):
-            check_resumed(store, run, config, supervision)
+            check_resumed(store, run, chosen_config(run, config), supervision)
         else:
             fit(whole)
         if args.keep_flow == "no":
@@ -199,20 +204,22 @@ def _fit_windows(
     """Fit the windows of a clip that are left, or this shard's part of them."""
     from omnimotion.batch.task import parse_shard
     from omnimotion.batch.work import waiting_lock
+    from omnimotion.budget import shared_budget
     from omnimotion.files import lock, make_folder
     from omnimotion.heap import give_back
     from omnimotion.long_runs import drop_flow, finish_windows, start_windows
 
     store, run, config = whole
+    n_fitted = refit.n_fitted if refit else len(windows)
     shard, n_shards = parse_shard(args.shard)
     with waiting_lock(run / "lock"):  # which another shard may hold for a moment
         if refit:
             refit.take_over()
-        left = start_windows(store, run, config, windows)
+        left = start_windows(store, run, config, windows, n_fitted)
     mine = [part for part in left if windows.index(part.store.span) % n_shards == shard]
     for part in mine:
         make_folder(part.run)
-        with lock(part.run / "lock"):
+        with lock(part.run / "lock"), shared_budget(config.fit.budget, n_fitted):
             fit(part)
         left.remove(part)
         gc.collect()  # a fit is part of a cycle, and holds its window's matches

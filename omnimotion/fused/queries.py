@@ -43,10 +43,10 @@ def look(
     points: Tensor, frames: Tensor, tables: tuple[Tensor, Layout, Tensor, DensityTable],
     sampling: tuple[int, float, float],
 ) -> Tensor:  # fmt: skip
-    """What is seen (P, N, 3) along rays through points (P, N, 3): see `rays.look`; no gradient."""
+    """What is seen (P, N, 2) along rays through points (P, N, 3): see `rays.look`; no gradient."""
     grids, layout, cameras, density = tables
     arrays = (grids.numpy(), layout, cameras.numpy(), density)
-    seen = torch.empty(points.shape)
+    seen = torch.empty(*points.shape[:2], 2)
     source, where, target = points.contiguous().numpy(), frames.numpy(), seen.numpy()
     n_samples, reach, step = sampling
     numbers = (n_samples, np.float32(reach), np.float32(step))

@@ -106,14 +106,13 @@ def _follow(points: np.ndarray, needed: np.ndarray, tables: tuple, step: float,
 
 
 @kernel
-def _bounds(z: float, n_samples: int, reach: float) -> tuple[int, int]:
-    """How many samples lie in front of a point at depth z, and how many up to it.
+def _in_front(z: float, n_samples: int, reach: float) -> int:
+    """How many samples lie in front of a point at depth z.
 
     Those within ``reach`` samples of the point are not in front of it.
     """
     place = (z + ONE) * (HALF * float32(n_samples)) - HALF
-    before, up_to = math.ceil(place - reach), math.floor(place + reach) + 1
-    return min(max(before, 0), n_samples), min(max(up_to, 0), n_samples)
+    return min(max(math.ceil(place - reach), 0), n_samples)
 
 
 @kernel
@@ -136,10 +135,10 @@ def look(points: np.ndarray, frames: np.ndarray, tables: tuple, sampling: tuple,
          seen: np.ndarray) -> None:  # fmt: skip
     """Look at points (P, N, 3) of ``frames``, in local coordinates, along their rays.
 
-    ``seen`` (P, N, 3) becomes the share of the ray's weight in front of a point, that up to it,
-    and the depth of the surface that is seen. ``tables``: grids (T, G), their layout, cameras
-    (T, 4), and the volume's `DensityTable`. ``sampling``: samples S of a ray, how many of them
-    around a point or a surface belong to it, and the thickness of one where density is one.
+    ``seen`` (P, N, 2) becomes the share of the ray's weight in front of a point, and the depth of
+    the surface that is seen. ``tables``: grids (T, G), their layout, cameras (T, 4), and the
+    volume's `DensityTable`. ``sampling``: samples S of a ray, how many of them around a point or
+    a surface belong to it, and the thickness of one where density is one.
     """
     grids, layout, cameras, table = tables
     n_samples, reach, step = sampling
@@ -152,11 +151,9 @@ def look(points: np.ndarray, frames: np.ndarray, tables: tuple, sampling: tuple,
             some, out = points[p, start : start + RAYS], seen[p, start : start + RAYS]
             rays = thickness[: len(some)]
             for r in range(len(some)):
-                needed[r, 0] = _bounds(some[r, 2], n_samples, reach)[1]
+                needed[r, 0] = _in_front(some[r, 2], n_samples, reach)
                 needed[r, 1] = within + 1
             _follow(some, needed, (cameras[t], grids[t], layout, table), step, rays)
             for r in range(len(some)):
-                before, up_to = _bounds(some[r, 2], n_samples, reach)
-                out[r, 0] = ONE - exp(-rays[r, before])
-                out[r, 1] = ONE - exp(-rays[r, up_to])
-                out[r, 2] = _surface(rays[r], within)
+                out[r, 0] = ONE - exp(-rays[r, needed[r, 0]])
+                out[r, 1] = _surface(rays[r], within)

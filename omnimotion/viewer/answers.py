@@ -23,12 +23,11 @@ from omnimotion.formats import FORMATS, Sheet, check_options, save
 from omnimotion.images import encode_png
 from omnimotion.long_tracker import LongTracker
 from omnimotion.measure import PIXELS, Scale
-from omnimotion.points import checked_points
+from omnimotion.points import check_frame, checked_points
 from omnimotion.relay import Relay
-from omnimotion.tracker import Tracker
+from omnimotion.tracker import Tracker, shown_by
 from omnimotion.tracks import Tracks
 from omnimotion.warps import carried_labels, relay
-from omnimotion.windows import homes
 
 MAX_POINTS = 500
 LAYERS = ("video", "colour", "depth")
@@ -178,8 +177,7 @@ class Answers:
 
     def check_frame(self, t: int) -> None:
         """Raise `PointsError` unless the clip has frame ``t``."""
-        if not 0 <= t < self.scene.n_frames:
-            raise PointsError(f"frame {t}: expected 0 to {self.scene.n_frames - 1}")
+        check_frame(t, self.scene.n_frames)
 
     def _check_mask(self, number: int) -> Relay:
         if self._mask is None or number != self._masks:
@@ -189,10 +187,8 @@ class Answers:
     def _rendered(self, layer: str, t: int) -> bytes:
         if layer == "depth":
             return encode_png(self._depths.small(t))
-        windows = self._tracker.windows
-        k = int(homes(windows, np.array([t]))[0])
-        step = -(-max(self._tracker.index.size) // LAYER_SIDE)
-        return encode_png(self._tracker.window(k).surface(t - windows[k].start, step)[1])
+        tracker, own = shown_by(self._tracker, t)
+        return encode_png(tracker.surface(own, -(-max(tracker.index.size) // LAYER_SIDE))[1])
 
     @property
     def _mask_step(self) -> int:
