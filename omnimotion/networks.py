@@ -23,6 +23,7 @@ TCNN_INSTALL = (
     'pip install "setuptools<82" ninja && pip install --no-build-isolation '
     '"git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"'
 )
+GABOR_FREQUENCY = 32.0  # of a network, shared by its filters
 GABOR_SHAPE = 6.0  # of the gamma distribution that draws a filter's spread (Fathony et al.)
 TCNN_MULTIPLE = 16  # tinycudann pads inputs and outputs to this many channels
 
@@ -96,13 +97,11 @@ class GaborNet(nn.Module):
     """Multiplicative Gabor filters (Fathony et al., ICLR 2021), as OmniMotion uses them."""
 
     def __init__(
-        self, n_in: int, n_out: int, width: int, n_layers: int, generator: torch.Generator,
-        frequency: float = 32.0,
-    ) -> None:  # fmt: skip
+        self, n_in: int, n_out: int, width: int, n_layers: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.filters = nn.ModuleList(
-            _GaborFilter(n_in, width, n_layers + 1, frequency / math.sqrt(n_layers + 1), generator)
-            for _ in range(n_layers + 1)
+            _GaborFilter(n_in, width, n_layers + 1, generator) for _ in range(n_layers + 1)
         )
         self.layers = nn.ModuleList(linear(width, width, generator) for _ in range(n_layers))
         self.last = linear(width, n_out, generator)
@@ -116,16 +115,14 @@ class GaborNet(nn.Module):
 
 
 class _GaborFilter(nn.Module):
-    def __init__(
-        self, n_in: int, width: int, n_filters: int, frequency: float, generator: torch.Generator
-    ) -> None:
+    def __init__(self, n_in: int, width: int, n_filters: int, generator: torch.Generator) -> None:
         super().__init__()
         self.linear = linear(n_in, width, generator)
         self.centre = nn.Parameter(2 * torch.rand(width, n_in, generator=generator) - 1)
         spread = torch._standard_gamma(torch.full((width,), GABOR_SHAPE), generator=generator)
         self.log_spread = nn.Parameter((spread / n_filters).log())
         with torch.no_grad():
-            self.linear.weight.mul_(frequency)
+            self.linear.weight.mul_(GABOR_FREQUENCY / math.sqrt(n_filters))
             self.linear.bias.uniform_(-math.pi, math.pi, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:

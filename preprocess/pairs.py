@@ -4,6 +4,7 @@ Conventions. A pair (i, j) with i < j is computed in both directions at once. A 
 order is by gap, then by i, so that a pair can start from the flow of the next smaller gap.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,15 +111,9 @@ class Lattice:
 
 def _coprime_step(turn: int) -> int:
     step = max(1, round(turn * 0.618))
-    while _gcd(step, turn) != 1:
+    while math.gcd(step, turn) != 1:
         step += 1
     return step
-
-
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a
 
 
 def previous_gap(gap: int, gaps: list[int]) -> int | None:

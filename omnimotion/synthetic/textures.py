@@ -133,7 +133,7 @@ def _spline(places: Field, low: float, cells: float, count: int) -> Field:
     return np.where(distance < 1, near, far)
 
 
-def pick(rng: np.random.Generator, colours: Sequence[Colour], spread: float = 0.04) -> Field:
+def pick(rng: np.random.Generator, colours: Sequence[Colour]) -> Field:
     """One of the colours, (3,), slightly varied."""
     colour = np.array(colours[int(rng.integers(len(colours)))])
-    return colour + spread * rng.standard_normal(3)
+    return colour + 0.04 * rng.standard_normal(3)

@@ -95,8 +95,6 @@ def _tracks(asked: Asked, answers: Answers, folder: Path) -> list[str]:
 
 _ORDERS = {"maps": _maps, "masks": _masks, "volume": _volume, "video": _video, "sheet": _sheet}
 
-WHATS = tuple(_ORDERS)
-
 
 def map_kinds() -> list[str]:
     """The kinds of maps that can be made here: EXR needs an extra."""
