@@ -2,9 +2,9 @@
 
 Convention: tracks are (N, T, 2) x, y in pixel-centre coordinates of the clip's own frames (integer
 = centre of a pixel), frames 0-based, visibility True = visible. TAP-Vid stores raster coordinates
-divided by (W, H); a pixel centre is ``raster * (W, H) - 0.5`` (conventions 2.2).
+divided by (W, H); a pixel centre is ``raster * (W, H) - 0.5``.
 
-Query modes (conventions 2.4):
+Query modes:
   given    the queries the file names; scored on every frame but the query's
   strided  every 5th frame asks for each track visible there; scored on every frame but the query's
   first    the first visible frame of each track; scored strictly after it

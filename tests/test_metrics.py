@@ -9,7 +9,7 @@ from omnimotion import metrics
 
 
 def reference_scores(evaluated, true_visible, true_xy, visible, xy):
-    """TAP-Vid's definitions (conventions 2.5), one cell at a time."""
+    """TAP-Vid's definitions, one cell at a time."""
     thresholds = [1, 2, 4, 8, 16]
     agree = n_evaluated = n_seen = 0
     within = dict.fromkeys(thresholds, 0)

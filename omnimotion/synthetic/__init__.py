@@ -107,7 +107,6 @@ def write_clip(clip: SyntheticClip, folder: Path) -> None:
     """Write ``folder/frames/00000.png``, ... and ``folder/gt.npz``.
 
     The archive has ``queries``, ``tracks``, ``visible``, ``known`` and ``occlusion_labels`` (True:
-    The archive has ``queries``, ``tracks``, ``visible``, ``known`` and ``occlusion_labels`` (True:
     visibility may be scored). The folder of frames comes last, and whole. Raises InputError if
     there are frames or another archive in the folder already, ResourceError if the disk is full.
     """
