@@ -236,7 +236,7 @@ def _length(plan: Plan) -> int:
 
 def is_fitted(run: Path) -> bool:
     """Whether a fit has nothing left to do: its report comes after its last checkpoint."""
-    return (run / "report.json").is_file() and _is_complete(run)
+    return (run / REPORT_NAME).is_file() and _is_complete(run)
 
 
 def _is_complete(run: Path) -> bool:

@@ -10,6 +10,7 @@ import math
 from functools import cached_property
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,8 +72,6 @@ class Views:
 
     def _made(self, t: int) -> tuple[np.ndarray, ...]:
         """The images of a frame, in the order of `Images`."""
-        import cv2
-
         frame, small = self.frame(t), self.grey_size
         grey, colours, image = (
             cv2.resize(each, size, interpolation=cv2.INTER_AREA)

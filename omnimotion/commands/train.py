@@ -17,8 +17,10 @@ from omnimotion.windows import MOST, OVERLAP, WINDOW, plan_windows
 
 if TYPE_CHECKING:
     from omnimotion.fitting import Fit
+    from omnimotion.flow import SceneStore
     from omnimotion.long_refits import Refit
     from omnimotion.long_runs import Part
+    from omnimotion.scene import Scene
     from omnimotion.signals import StopSignal
     from omnimotion.supervision import Supervision
 
@@ -275,12 +277,12 @@ def _fit(
              report.seconds, report.flow_error_px, report.skipped)  # fmt: skip
 
 
-def _preview(store: object, run: Path, scene: object, step: int) -> None:
+def _preview(store: "SceneStore", run: Path, scene: "Scene", step: int) -> None:
     from omnimotion.history import read_metrics
     from omnimotion.plots import plot_metrics
     from omnimotion.previews import save_preview
 
-    save_preview(store, scene, run, step)  # type: ignore[arg-type]
+    save_preview(store, scene, run, step)
     plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
 
 
