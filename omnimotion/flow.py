@@ -19,7 +19,7 @@ import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import read_archive, read_json, write_archive, write_json
-from omnimotion.images import load_png
+from omnimotion.images import load_image
 from omnimotion.kinds import NUMBER, check_kinds
 from omnimotion.scene_index import INDEX_FORMAT, checked_index
 
@@ -91,16 +91,11 @@ class SceneIndex:
     flow: dict[str, Any]  # method, model, weights, licence, why
     stride: int
     gaps: list[int]  # between the frames of a pair, increasing; all pairs of a gap are there
-    coverage: list[float]  # share of lattice points with a match, per pair
+    coverage: list[float]  # share of lattice points with a match, by i, then by j
     settings: dict[str, Any]  # the options that shaped the result
     grown: list[tuple[int, str]]  # earlier lengths of the video, and its fingerprints then
     coord_convention: str = COORD_CONVENTION
     format: int = INDEX_FORMAT
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """All ordered pairs (i, j), in increasing order: many, in a long clip."""
-        return [(i, j) for i in range(self.n_frames) for j in self.targets(i)]
 
     def targets(self, i: int) -> list[int]:
         """The frames that frame i is paired with, increasing."""
@@ -174,7 +169,7 @@ class SceneStore:
     def frame(self, t: int) -> np.ndarray:
         """Frame t, uint8 RGB (H, W, 3) at the working size."""
         path = frame_path(self.folder, t)
-        frame = load_png(path)
+        frame = load_image(path)
         width, height = self.index.size
         if frame.shape != (height, width, 3):
             raise SceneError(f"{path}: size {frame.shape[1::-1]}, expected {self.index.size}")

@@ -41,11 +41,6 @@ def to_raster(xy: Array) -> Array:
     return xy + 0.5
 
 
-def from_raster(xy: Array) -> Array:
-    """Inverse of `to_raster`."""
-    return xy - 0.5
-
-
 @dataclass(frozen=True)
 class Frame:
     """The normalisation of frames of one size (W, H)."""

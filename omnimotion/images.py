@@ -102,11 +102,6 @@ def check_size(size: tuple[int, int]) -> None:
         )
 
 
-def load_png(path: Path, error: type[OmniMotionError] = VideoError) -> np.ndarray:
-    """Read what `save_png` wrote, uint8 RGB (H, W, 3); `error` names the file if it is damaged."""
-    return load_image(path, error)
-
-
 def save_png(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB (H, W, 3) as a PNG file, atomically. Raises like `files.atomic_path`."""
     atomic_write(path, encode_png(rgb))

@@ -18,15 +18,7 @@ import numpy as np
 
 from omnimotion.errors import ConfigError, VideoError
 from omnimotion.files import regular_size, shown
-from omnimotion.images import (
-    MAX_SIDE,
-    SUFFIXES,
-    check_size,
-    load_image,
-    load_png,
-    natural_order,
-    save_png,
-)
+from omnimotion.images import MAX_SIDE, SUFFIXES, check_size, load_image, natural_order
 from omnimotion.video_decoder import (
     ALL_FRAMES,
     MATROSKA,
@@ -36,8 +28,6 @@ from omnimotion.video_decoder import (
     probe,
     read_header,
 )
-
-__all__ = ["Video", "load_png", "open_video", "parse_selection", "save_png"]
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimotion.errors import FlowError
 from omnimotion.flow import INDEX_NAME, SceneStore, frame_path
-from omnimotion.video import save_png
+from omnimotion.images import save_png
 from preprocess.job import PRODUCTS, Job
 from preprocess.repair import is_frame
 

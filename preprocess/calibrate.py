@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 
 from omnimotion.flow import flow_path, frame_path
-from omnimotion.video import Video, open_video, save_png
+from omnimotion.images import save_png
+from omnimotion.video import Video, open_video
 from preprocess.compute import at_size, gaps_of, one_cv2_thread, preprocess
 from preprocess.estimator import FlowEstimator, cached_frames
 from preprocess.job import PRODUCTS, Job

@@ -16,8 +16,9 @@ import numpy as np
 from omnimotion.errors import FlowError
 from omnimotion.files import lock, make_folder, require_free
 from omnimotion.flow import SceneIndex, frame_path
+from omnimotion.images import save_png
 from omnimotion.temporary import remove_stale_temps
-from omnimotion.video import Video, open_video, save_png
+from omnimotion.video import Video, open_video
 from omnimotion.windows import longest_gap
 from preprocess.append import append
 from preprocess.estimator import FlowEstimator, cached_frames

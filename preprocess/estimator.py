@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from omnimotion.flow import frame_path
-from omnimotion.images import load_png
+from omnimotion.images import load_image
 from preprocess.filter import Pixels
 
 Frames = Callable[[int], np.ndarray]
@@ -53,4 +53,4 @@ class FlowEstimator(Protocol):
 def cached_frames(folder: Path, size: tuple[int, int]) -> Frames:
     """Access to a scene's frames that keeps the recent ones in memory."""
     count = min(FRAME_CACHE, max(4, FRAME_CACHE_BYTES // (size[0] * size[1] * 3)))
-    return lru_cache(maxsize=count)(lambda t: load_png(frame_path(folder, t)))
+    return lru_cache(maxsize=count)(lambda t: load_image(frame_path(folder, t)))

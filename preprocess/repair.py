@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimotion.errors import FlowError, VideoError
 from omnimotion.flow import INDEX_NAME, SceneIndex, flow_path, frame_path, read_flow
-from omnimotion.video import load_png, save_png
+from omnimotion.images import load_image, save_png
 from preprocess.job import PRODUCTS, Job
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def repair(folder: Path, frames: Iterable[np.ndarray]) -> bool:
 def is_frame(path: Path, frame: np.ndarray) -> bool:
     """Whether a file holds a frame, uint8 RGB (H, W, 3)."""
     try:
-        return np.array_equal(load_png(path), frame)
+        return np.array_equal(load_image(path), frame)
     except VideoError:
         return False
 

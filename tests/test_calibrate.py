@@ -47,7 +47,7 @@ def test_the_work_is_what_preprocessing_does(
     assert {kind: count for kind, count in work.pairs.items() if count} == {
         kind: done[kind] for kind in ("link", "log", "other") if done[kind]
     }
-    assert work.ordered == len(SceneStore.open(tmp_path / "s").index.pairs)
+    assert work.ordered == len(SceneStore.open(tmp_path / "s").index.coverage)
     assert (work.moves, work.links) == (done["moves"], done["links"])
 
 
@@ -61,9 +61,9 @@ def test_of_the_first_frames_the_disk_of_all_is_told(tiny_clip, tiny_store, tmp_
     )
     assert plan.costs.bytes(plan.work) == pytest.approx(stored, rel=0.1)
     assert plan.peak_bytes > stored
-    assert plan.work.ordered == len(tiny_store.index.pairs)
+    assert plan.work.ordered == len(tiny_store.index.coverage)
     excerpt = SceneStore.open(options.scene).index
-    assert (excerpt.n_frames, len(excerpt.pairs)) == (5, plan.excerpt.ordered)
+    assert (excerpt.n_frames, len(excerpt.coverage)) == (5, plan.excerpt.ordered)
     assert plan.seconds > 0
 
 

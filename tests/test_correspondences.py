@@ -123,7 +123,7 @@ def test_the_pool_is_bounded_and_reproducible(tiny_store):
     assert torch.equal(a.xy_i, b.xy_i)
     other = build_pool(tiny_store, cameras, 5000, 1, CPU)
     assert not torch.equal(a.xy_i, other.xy_i)
-    assert len(a.i) == len(tiny_store.index.pairs)
+    assert len(a.i) == len(tiny_store.index.coverage)
 
 
 # held out ---------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_what_is_held_out_depends_on_the_seed_only(tiny_store):
 
 
 def test_what_is_held_out_is_bounded_and_spread_over_the_pairs(tiny_store, monkeypatch):
-    n_pairs = len(tiny_store.index.pairs)
+    n_pairs = len(tiny_store.index.coverage)
     for most in (n_pairs // 2, 3 * n_pairs):
         monkeypatch.setattr("omnimotion.correspondences.HELD_OUT_MOST", most)
         held = build_pool(tiny_store, still_cameras(tiny_store), SIZE, 0, CPU).held_out

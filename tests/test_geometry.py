@@ -10,7 +10,6 @@ from omnimotion.geometry import (
     Frame,
     apply_similarity,
     compose_similarity,
-    from_raster,
     inside_frame,
     invert_similarity,
     resize_xy,
@@ -62,7 +61,6 @@ def test_resizing_there_and_back():
 
 def test_raster_coordinates_start_at_the_corner():
     np.testing.assert_array_equal(to_raster(np.array([-0.5, 0.0])), [0.0, 0.5])
-    np.testing.assert_array_equal(from_raster(to_raster(np.array([3.25]))), [3.25])
 
 
 @pytest.mark.parametrize("size", SIZES)

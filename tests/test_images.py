@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from omnimotion.errors import InputError, SceneError, VideoError
-from omnimotion.images import decode_image, frame_files, load_image, load_png, save_png
+from omnimotion.images import decode_image, frame_files, load_image, save_png
 
 HEIGHT, WIDTH = 20, 24
 
@@ -37,7 +37,7 @@ def png_header(width, height):
 
 def test_png_returns_what_was_saved(tmp_path):
     save_png(tmp_path / "a.png", ramp())
-    np.testing.assert_array_equal(load_png(tmp_path / "a.png"), ramp())
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), ramp())
     assert os.listdir(tmp_path) == ["a.png"]
 
 
@@ -213,7 +213,7 @@ def test_errors_name_the_file(tmp_path):
         ("missing.png", "no such file: .*missing.png"),
     ]:
         with pytest.raises(SceneError, match=text):
-            load_png(tmp_path / name, SceneError)
+            load_image(tmp_path / name, SceneError)
 
 
 def test_files_of_frames_come_in_natural_order(tmp_path):

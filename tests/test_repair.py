@@ -8,7 +8,7 @@ import pytest
 
 from omnimotion.errors import ConfigError, FlowError
 from omnimotion.flow import SceneStore, flow_path, frame_path, read_flow, write_flow
-from omnimotion.video import load_png, save_png
+from omnimotion.images import load_image, save_png
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 
@@ -41,7 +41,7 @@ def test_damaged_files_are_made_again_to_the_same_bytes(tiny_store, tiny_clip, c
     flip(flow_path(copy, 2))
     flow_path(copy, 5).write_bytes(flow_path(copy, 6).read_bytes())  # sound, of another frame
     flip(frame_path(copy, 3))
-    save_png(frame_path(copy, 1), np.zeros_like(load_png(frame_path(copy, 0))))  # sound, edited
+    save_png(frame_path(copy, 1), np.zeros_like(load_image(frame_path(copy, 0))))  # sound, edited
     frame_path(copy, 7).unlink()
     mend(tiny_clip, copy)
     assert contents(copy) == contents(tiny_store.folder)

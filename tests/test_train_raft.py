@@ -21,7 +21,7 @@ from omnimotion.errors import (
 )
 from omnimotion.files import read_archive, write_archive
 from omnimotion.history import read_metrics
-from omnimotion.images import load_png
+from omnimotion.images import load_image
 from omnimotion.signals import StopSignal
 from omnimotion.synthetic.pairs import Pairs
 from preprocess import raft_weights
@@ -222,8 +222,8 @@ def test_curves_and_pictures_are_written(trained):
     lines = read_metrics(trained / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"held_out_px", "held_out_visible_px", "rate"} <= lines[-1].keys()
-    assert load_png(trained / "loss.png").std() > 1
-    assert load_png(trained / "flow" / "00000004.png").shape == (2 * 128, 5 * 128, 3)
+    assert load_image(trained / "loss.png").std() > 1
+    assert load_image(trained / "flow" / "00000004.png").shape == (2 * 128, 5 * 128, 3)
 
 
 # settings ---------------------------------------------------------------------------------------

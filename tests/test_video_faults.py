@@ -15,7 +15,8 @@ from clip_files import H264, TEST_CARD, ffmpeg, make_clips, make_folder
 
 from omnimotion import video as video_module
 from omnimotion.errors import OmniMotionError, VideoError
-from omnimotion.video import load_png, open_video, save_png
+from omnimotion.images import load_image, save_png
+from omnimotion.video import open_video
 from omnimotion.video_decoder import _read_report, decode
 
 
@@ -304,6 +305,6 @@ def test_an_image_that_is_replaced_is_noticed(tmp_path):
     folder = make_folder(tmp_path / "images", ["0.png", "1.png", "2.png"])
     video = open_video(folder)
     name = folder / video.names[1]
-    save_png(name, 255 - load_png(name))
+    save_png(name, 255 - load_image(name))
     with pytest.raises(VideoError, match="changed after it was opened"):
         list(video)

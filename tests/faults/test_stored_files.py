@@ -17,8 +17,8 @@ from omnimotion.errors import OmniMotionError
 from omnimotion.export import load_tracks, save_tracks
 from omnimotion.files import read_json
 from omnimotion.flow import SceneIndex, flow_path, frame_path, read_flow
+from omnimotion.images import load_image
 from omnimotion.masks import Mask, load_mask, save_mask
-from omnimotion.video import load_png
 from preprocess.filter import CheckedFlow
 from preprocess.job import JOB_NAME, Job, find_job
 from preprocess.pair_store import CheckedPair, PairStore
@@ -75,7 +75,7 @@ def job(folder, store):
 def frame(folder, store):
     path = folder / "000003.png"
     path.write_bytes(frame_path(store.folder, 3).read_bytes())
-    return path, load_png
+    return path, load_image
 
 
 def mask(folder, _):
