@@ -11,8 +11,9 @@ import torch
 from cost import Grids, Work
 from numba import float32, njit, uint64
 
-from omnimotion.kernels.lanes import NARROW, load, spread, store
+from omnimotion.kernels.lanes import NARROW, load, store
 from omnimotion.kernels.quads import add_to_corners, corners
+from omnimotion.kernels.several import zeros
 
 REPEATS = 30
 ROW = 9  # points of a motion grid in a row, between two sides of a cell
@@ -23,7 +24,7 @@ SAMPLES = 16  # on a ray
 COPY_MB = 4  # as large as a step's arrays
 CHAIN, CHAINS = 32, 4096  # multiplications and additions, one after the other; side by side
 
-ZERO, HALF = float32(0), float32(0.5)
+HALF = float32(0.5)
 fast = njit(error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 
@@ -111,7 +112,7 @@ def read_cubes(grid: np.ndarray, corner: np.ndarray, side: int, sums: np.ndarray
     next_x, next_y = uint64(EIGHT), uint64(EIGHT * side)
     for m in range(uint64(len(corner))):
         near = uint64(corner[m]) * uint64(EIGHT)
-        found = spread(ZERO, EIGHT)
+        (found,) = zeros(1, EIGHT)
         for front in (near, near + next_y * uint64(side)):
             for edge in (front, front + next_y):
                 found += load(grid, edge, EIGHT) + load(grid, edge + next_x, EIGHT)

@@ -8,7 +8,7 @@ pytest.importorskip("numba", reason="numba is not installed")
 from numba import float32, njit
 
 from omnimotion.kernels import decoder, volume
-from omnimotion.kernels.lanes import NARROW, WIDE, load, passed, spread, store, total
+from omnimotion.kernels.lanes import NARROW, WIDE, load, passed, store, total
 from omnimotion.kernels.several import (
     add_products,
     add_weighed,
@@ -34,7 +34,7 @@ def test_operators_are_those_of_each_lane(width):
     @njit
     def act(a, b, result):
         x, y = load(a, 1, width), load(b, 2, width)
-        x += spread(float32(0.5), width)
+        x += float32(0.5)
         store(result, 3, x * y - float32(2) * x + y)
         return total(x)
 
@@ -49,14 +49,14 @@ def test_operators_are_those_of_each_lane(width):
 
 def test_what_is_not_above_zero_is_shut_and_nan_lets_pass(width):
     @njit
-    def act(where, result):
-        store(result, 0, passed(spread(float32(3), width), load(where, 0, width)))
+    def act(a, where, result):
+        store(result, 0, passed(load(a, 0, width), load(where, 0, width)))
 
     where, result = np.resize(np.float32([np.nan, 0, -1, 1, -0.0]), WIDE), np.zeros(WIDE)
-    result = result.astype(np.float32)
+    a, result = numbers(WIDE), result.astype(np.float32)
     for turn in range(5):
-        act(np.roll(where, turn), result)
-        expected = np.where(np.roll(where, turn) <= 0, 0, 3)
+        act(a, np.roll(where, turn), result)
+        expected = np.where(np.roll(where, turn) <= 0, 0, a)
         assert np.array_equal(result[:width], expected[:width])
 
 
@@ -69,7 +69,7 @@ def test_an_array_with_gaps_is_refused(width):
 
     @njit
     def write(a):
-        store(a, 0, spread(float32(0.5), width))
+        store(a, 0, zeros(1, width)[0])
 
     for call in (read, write):
         call(numbers(64))

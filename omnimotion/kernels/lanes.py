@@ -127,17 +127,6 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, index, value), generate
 
 
-@intrinsic(prefer_literal=True)
-def spread(typing: Any, number: Any, width: Any) -> Any:
-    """One number in so many lanes."""
-    kind = Lanes(width.literal_value, number)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return spread_of(builder, arguments[0], kind)
-
-    return kind(number, width), generate
-
-
 @intrinsic
 def passed(typing: Any, value: Any, where: Any) -> Any:
     """``value``, but zero where ``where`` is not above zero; NaN lets pass."""
