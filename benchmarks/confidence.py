@@ -24,6 +24,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from calibration import calibration_error, reliability, reliability_picture
 from PIL import Image
 
 from omnimotion import metrics
@@ -38,7 +39,6 @@ from omnimotion.confidence import (
 )
 from omnimotion.files import atomic_write
 from omnimotion.ground_truth import read_ground_truth
-from omnimotion.plots import reliability_picture
 from omnimotion.runs import open_tracker
 from omnimotion.synthetic import SyntheticClip, render_clip, write_clip
 
@@ -250,17 +250,17 @@ def with_model(fit: Answers, model: Logistic) -> Answers:
 
 
 def pooled(fits: list[Answers]) -> np.ndarray:
-    """`metrics.reliability` of all fits together."""
+    """The table of all fits together."""
     said, right = (np.concatenate([getattr(each, name) for each in fits])
                    for name in ("said", "right"))  # fmt: skip
-    return metrics.reliability(said, right, BINS)
+    return reliability(said, right, BINS)
 
 
 def summary(name: str, fits: list[Answers]) -> str:
     """A row of the table: means over fits."""
     rows = [
         (each.right.mean(), each.said.mean(),
-         metrics.calibration_error(metrics.reliability(each.said, each.right, BINS)),
+         calibration_error(reliability(each.said, each.right, BINS)),
          ranking(each.said, each.right))
         for each in fits
     ]  # fmt: skip

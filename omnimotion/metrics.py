@@ -6,8 +6,6 @@ scale the points are given in; TAP-Vid scores want points at 256x256 (`to_scale`
 denominator is empty is NaN. A prediction that is not finite is never within a threshold.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,24 +100,6 @@ def badja_pck(cells: Bools, true_xy: Floats, xy: Floats, mask_areas: Floats) -> 
     """
     radius = PCK_RADIUS * np.sqrt(mask_areas)
     return share_within(cells & (radius > 0), true_xy, xy, radius)
-
-
-def reliability(confidence: Floats, right: Bools, bins: int) -> NDArray[np.float64]:
-    """What is behind confidences (C,) in [0, 1]: (bins, 3) rows of count, mean, share ``right``.
-
-    Bins are of equal width; means of an empty one are NaN.
-    """
-    which = np.minimum((np.asarray(confidence) * bins).astype(np.int64), bins - 1)
-    count = np.bincount(which, minlength=bins).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(which, of, bins) / count for of in (confidence, right))
-    return np.column_stack((count, mean, share))
-
-
-def calibration_error(table: Floats) -> float:
-    """Expected calibration error of a `reliability` table: the mean distance of its means."""
-    count, mean, share = table[table[:, 0] > 0].T
-    return float(np.sum(count * np.abs(mean - share)) / count.sum()) if len(count) else math.nan
 
 
 def survival(

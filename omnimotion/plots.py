@@ -100,28 +100,6 @@ def error_histogram(error_px: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def reliability_picture(tables: Mapping[str, np.ndarray]) -> bytes:
-    """Share that is right against confidence, of each `metrics.reliability` table by its name.
-
-    Below: how many there are.
-    """
-    figure = _figure(5.2, 6.0)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle="--")
-    for colour, (name, table) in zip(_CURVES, tables.items()):
-        count, mean, share = table[table[:, 0] > 0].T
-        upper.plot(mean, share, "o-", color=colour, linewidth=1.6, markersize=4, label=name)
-        lower.plot(mean, 100 * count / count.sum(), "o-", color=colour, linewidth=1.2,
-                   markersize=3)  # fmt: skip
-    upper.set(xlim=(0, 1), ylim=(0, 1))
-    lower.set_ylim(bottom=0)
-    if tables:
-        upper.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    _label(upper, "share of tracks within 4 px, by confidence; dashed: as it should be", "")
-    _label(lower, "share of all tracks, %", "confidence")
-    return _png(figure)
-
-
 def error_map_picture(error_px: np.ndarray) -> bytes:
     """Mean error (rows, columns) by place in the frame as colour; grey where it is NaN."""
     rows, columns = error_px.shape

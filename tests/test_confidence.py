@@ -198,26 +198,36 @@ def test_it_says_about_how_many_are_right(answer):
     assert abs(said.mean() - right.mean()) < 0.15
 
 
-def test_reliability_by_hand():
-    confidence = np.array([0.0, 0.05, 0.6, 0.7, 0.99, 1.0])
-    right = np.array([False, True, True, False, True, True])
-    table = metrics.reliability(confidence, right, 2)
-    np.testing.assert_allclose(table, [[2, 0.025, 0.5], [4, 0.8225, 0.75]])
-    assert metrics.calibration_error(table) == pytest.approx((2 * 0.475 + 4 * 0.0725) / 6)
-
-
-def test_reliability_of_nothing():
-    table = metrics.reliability(np.zeros(0), np.zeros(0, bool), 4)
-    assert (table[:, 0] == 0).all()
-    assert np.isnan(metrics.calibration_error(table))
-
-
-# the clips that weights come from ---------------------------------------------------------------
+# how they are judged, and the clips that weights come from ---------------------------------------
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    return runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "confidence.py"))
+    folder = Path(__file__).parents[1] / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)  # where it finds what it imports
+        return runpy.run_path(str(folder / "confidence.py"))
+
+
+def test_reliability_by_hand(benchmark):
+    said = np.array([0.0, 0.05, 0.6, 0.7, 0.99, 1.0])
+    right = np.array([False, True, True, False, True, True])
+    table = benchmark["reliability"](said, right, 2)
+    np.testing.assert_allclose(table, [[2, 0.025, 0.5], [4, 0.8225, 0.75]])
+    error = benchmark["calibration_error"](table)
+    assert error == pytest.approx((2 * 0.475 + 4 * 0.0725) / 6)
+
+
+def test_reliability_of_nothing(benchmark):
+    table = benchmark["reliability"](np.zeros(0), np.zeros(0, bool), 4)
+    assert (table[:, 0] == 0).all()
+    assert np.isnan(benchmark["calibration_error"](table))
+
+
+def test_reliability_is_drawn_also_where_there_is_hardly_any(benchmark):
+    one = np.array([[3, 0.2, 0.3], [0, np.nan, np.nan]])
+    for tables in ({}, {"a": one}, {"a": one, "b": np.zeros((2, 3))}):
+        assert benchmark["reliability_picture"](tables).startswith(b"\x89PNG")
 
 
 def test_worn_frames_show_the_same_in_other_light_and_less_sharply(benchmark):

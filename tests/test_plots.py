@@ -14,7 +14,6 @@ from omnimotion.plots import (
     error_map_picture,
     frame_errors_picture,
     plot_metrics,
-    reliability_picture,
 )
 
 
@@ -125,8 +124,6 @@ def test_the_map_is_dark_where_errors_are_large_and_grey_where_there_are_none():
         lambda: error_histogram(np.array([0.0, 1e9], np.float32)),
         lambda: error_map_picture(np.full((1, 24), np.nan)),
         lambda: error_map_picture(np.zeros((24, 1))),
-        lambda: reliability_picture({}),
-        lambda: reliability_picture({"a": np.array([[3, 0.2, 0.3], [0, np.nan, np.nan]])}),
     ],
 )
 def test_odd_errors_still_give_the_same_picture(draw):
