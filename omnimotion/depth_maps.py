@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from omnimotion.errors import InputError
 from omnimotion.files import read_bytes, shown
 from omnimotion.geometry import Frame, resize_xy
-from omnimotion.images import check_size, frame_files
+from omnimotion.images import frame_files, open_checked, parsing
 
 MAX_MAP_BYTES = 1 << 30
 OUTER = 2  # percent of a frame's depths at each end that count as the last before them
@@ -78,30 +77,27 @@ def _ranged(values: np.ndarray) -> np.ndarray:
 
 def _load(path: Path, size: Size) -> np.ndarray:
     """One map, float64 (H, W)."""
-    data = io.BytesIO(read_bytes(path, InputError, MAX_MAP_BYTES))
-    try:
-        values = _png(data) if path.suffix.lower() == ".png" else np.load(data, allow_pickle=False)
-    except Exception as problem:  # whatever a damaged or hostile file makes the parsers raise
-        reason = shown(str(problem))
-        expected = "expected PNG of 16 bits or NPY"
-        raise InputError(f"depth {shown(path)}: {reason}; {expected}") from None
+    name, data = f"depth {shown(path)}", read_bytes(path, InputError, MAX_MAP_BYTES)
+    with parsing(name, "PNG of 16 bits or NPY"):
+        values = _png(data) if path.suffix.lower() == ".png" else _npy(data)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
-        raise InputError(f"depth {shown(path)}: no array of numbers (H, W)")
+        raise InputError(f"{name}: no array of numbers (H, W)")
     if values.shape != size[::-1]:
-        raise InputError(
-            f"depth {shown(path)} has shape {values.shape}, expected the video's {size[::-1]}"
-        )
+        raise InputError(f"{name} has shape {values.shape}, expected the video's {size[::-1]}")
     if not np.isfinite(values).all():
-        raise InputError(f"depth {shown(path)}: a value is not finite")
+        raise InputError(f"{name}: a value is not finite")
     return values.astype(np.float64)
 
 
-def _png(data: io.BytesIO) -> np.ndarray:
-    image = Image.open(data, formats=("PNG",))
-    check_size(image.size)
-    image.verify()  # the CRC of every chunk, which decoding does not look at
-    data.seek(0)
-    image = Image.open(data, formats=("PNG",))
+def _npy(data: bytes) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except MemoryError as problem:  # of what the header claims: what is there has been read
+        raise ValueError(str(problem)) from problem
+
+
+def _png(data: bytes) -> np.ndarray:
+    image = open_checked(data)
     if image.mode not in ("I;16", "I;16B", "I"):
         raise ValueError(f"has pixels of mode {image.mode}")
     return np.asarray(image)

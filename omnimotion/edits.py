@@ -4,18 +4,16 @@ Conventions. A layer is uint8 RGBA (H, W, 4) of the original size (W, H); its co
 multiplied with alpha. Frames are uint8 RGB (H, W, 3).
 """
 
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from omnimotion.errors import InputError
 from omnimotion.files import atomic_folder, atomic_write, read_bytes, shown
-from omnimotion.images import PNG_DEPTH, check_size, encode_png
+from omnimotion.images import PNG_DEPTH, check_video_size, encode_png, open_checked, parsing
 from omnimotion.tracker import Windowed
 from omnimotion.video_writer import write_video
 from omnimotion.warps import Carrier, relay
@@ -29,23 +27,12 @@ def load_edit(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises `InputError`, naming the file, where it is no such PNG, of another size, or shows
     nothing: its alpha is 0 everywhere.
     """
-    data = read_bytes(path, InputError, MAX_EDIT_BYTES)
-    try:
+    name, data = f"edit {shown(path)}", read_bytes(path, InputError, MAX_EDIT_BYTES)
+    with parsing(name, "a PNG of 8-bit RGBA"):
         layer = _decode(data)
-    except MemoryError:
-        raise
-    except Exception as problem:  # whatever a damaged or hostile file makes the parser raise
-        reason = shown(str(problem))
-        raise InputError(
-            f"edit {shown(path)}: {reason}; expected a PNG of 8-bit RGBA"
-        ) from problem
-    height, width = layer.shape[:2]
-    if (width, height) != size:
-        raise InputError(
-            f"edit {shown(path)} is {width}x{height}, expected the video's {size[0]}x{size[1]}"
-        )
+    check_video_size(name, layer, size)
     if not layer[..., 3].any():
-        raise InputError(f"edit {shown(path)} shows nothing: its alpha is 0 everywhere")
+        raise InputError(f"{name} shows nothing: its alpha is 0 everywhere")
     return layer
 
 
@@ -117,12 +104,9 @@ def _unmultiplied(ink: np.ndarray) -> np.ndarray:
 
 
 def _decode(data: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(data), formats=("PNG",))
-    check_size(image.size)
-    image.verify()  # the CRC of every chunk, which decoding does not look at
+    image = open_checked(data)
     if data[PNG_DEPTH] == 16:
         raise ValueError("has 16 bits a channel")
-    image = Image.open(io.BytesIO(data), formats=("PNG",))
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
         raise ValueError(f"has no alpha channel (pixels of mode {image.mode})")
     return np.asarray(image.convert("RGBA"))

@@ -10,7 +10,8 @@ files of several pictures.
 import io
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,40 @@ def check_size(size: tuple[int, int]) -> None:
         )
 
 
+def open_checked(data: bytes, formats: tuple[str, ...] = ("PNG",)) -> Image.Image:
+    """An image file whose size, and of a PNG the checksums, are right; its pixels are not decoded.
+
+    Raises ValueError for the size, else what Pillow raises.
+    """
+    image = Image.open(io.BytesIO(data), formats=formats)
+    check_size(image.size)
+    if image.format == "PNG":
+        image.verify()  # the CRC of every chunk, which decoding does not look at
+        image = Image.open(io.BytesIO(data), formats=formats)
+    return image
+
+
+@contextmanager
+def parsing(name: str, expected: str) -> Iterator[None]:
+    """`InputError` with the file's ``name`` for what a damaged or hostile one makes parsers raise.
+
+    But for MemoryError: there the machine is too small.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as problem:
+        raise InputError(f"{name}: {shown(str(problem))}; expected {expected}") from problem
+
+
+def check_video_size(name: str, pixels: np.ndarray, size: tuple[int, int]) -> None:
+    """`InputError` unless ``pixels`` (H, W, ...) of the file ``name`` have the size (W, H)."""
+    height, width = pixels.shape[:2]
+    if (width, height) != size:
+        raise InputError(f"{name} is {width}x{height}, expected the video's {size[0]}x{size[1]}")
+
+
 def save_png(path: Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB (H, W, 3) as a PNG file, atomically. Raises like `files.atomic_path`."""
     atomic_write(path, encode_png(rgb))
@@ -118,11 +153,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def _decode(data: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    check_size(image.size)
-    if image.format == "PNG":
-        image.verify()  # the CRC of every chunk, which decoding does not look at
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = open_checked(data, _FORMATS)
     count = _n_pictures(image)
     if count > 1:
         raise ValueError(f"holds {count} pictures: make it one file for each")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from omnimotion.errors import InputError, PointsError
 from omnimotion.files import atomic_write, read_bytes, shown
-from omnimotion.images import check_size
+from omnimotion.images import check_video_size, open_checked, parsing
 
 MAX_MASK_BYTES = 64 << 20
 
@@ -34,21 +34,12 @@ def load_mask(path: Path, size: tuple[int, int], may_be_empty: bool = False) -> 
     Raises `InputError`, naming the file, when it is no mask, of another size, or has no object
     though it may not be empty.
     """
-    data = read_bytes(path, InputError, MAX_MASK_BYTES)
-    try:
+    name, data = f"mask {shown(path)}", read_bytes(path, InputError, MAX_MASK_BYTES)
+    with parsing(name, "an indexed PNG"):
         mask = _decode(data)
-    except MemoryError:
-        raise
-    except Exception as problem:  # whatever a damaged or hostile file makes the parser raise
-        reason = shown(str(problem))
-        raise InputError(f"mask {shown(path)}: {reason}; expected an indexed PNG") from problem
-    height, width = mask.labels.shape
-    if (width, height) != size:
-        raise InputError(
-            f"mask {shown(path)} is {width}x{height}, expected the video's {size[0]}x{size[1]}"
-        )
+    check_video_size(name, mask.labels, size)
     if not (may_be_empty or mask.labels.any()):
-        raise InputError(f"mask {shown(path)} is empty: every pixel is background")
+        raise InputError(f"{name} is empty: every pixel is background")
     return mask
 
 
@@ -85,10 +76,7 @@ def mask_points(labels: np.ndarray, t: int, step: int) -> np.ndarray:
 
 
 def _decode(data: bytes) -> Mask:
-    image = Image.open(io.BytesIO(data), formats=("PNG",))
-    check_size(image.size)
-    image.verify()  # the CRC of every chunk, which decoding does not look at
-    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    image = open_checked(data)
     if image.mode not in ("P", "L", "1"):
         raise ValueError(f"has pixels of mode {image.mode}")
     values = np.asarray(image)

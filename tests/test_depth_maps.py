@@ -86,3 +86,13 @@ def test_what_is_no_map_is_named(tmp_path, name, write, said):
     with pytest.raises(InputError, match=said) as caught:
         read_depth(tmp_path, 1, SIZE, SIZE)
     assert name in str(caught.value)
+
+
+def test_too_little_memory_is_no_fault_of_a_png(tmp_path, monkeypatch):
+    def fails(data):
+        raise MemoryError
+
+    Image.fromarray(RAMP.astype(np.uint16)).save(tmp_path / "a.png")
+    monkeypatch.setattr("omnimotion.depth_maps.open_checked", fails)
+    with pytest.raises(MemoryError):
+        read_depth(tmp_path, 1, SIZE, SIZE)
