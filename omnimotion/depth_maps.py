@@ -5,7 +5,6 @@ video's size. Only the order of a frame's depths counts, so that scale and shift
 differ from frame to frame. Larger is farther, unless the setting ``inverse_depth`` says otherwise.
 """
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnimotion.archive import fingerprint
 from omnimotion.errors import InputError
 from omnimotion.files import read_bytes, shown
-from omnimotion.geometry import Frame, resize_xy
+from omnimotion.geometry import Frame, nearest_pixels
 from omnimotion.images import frame_files, open_checked, parsing
+from omnimotion.points import Size
 
 MAX_MAP_BYTES = 1 << 30
 OUTER = 2  # percent of a frame's depths at each end that count as the last before them
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class ClipDepth:
     @property
     def fingerprint(self) -> str:
         """Tells these maps from others."""
-        return hashlib.sha256(str(self.values.shape).encode() + self.values.tobytes()).hexdigest()
+        return fingerprint(self.values)
 
 
 class DepthLookup:
@@ -59,11 +58,9 @@ def read_depth(folder: Path, n_frames: int, original_size: Size, size: Size) -> 
     Raises `InputError` for another number of files, and, naming it, for a file that is no map, is
     of another size, or holds a value that is not finite.
     """
-    centres = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)
-    nearest = np.rint(resize_xy(centres.astype(np.float64), size, original_size))
-    x, y = np.clip(nearest, 0, np.array(original_size) - 1).astype(np.int64).transpose(2, 0, 1)
+    nearest = nearest_pixels(size, original_size)
     paths = frame_files(folder, (".png", ".npy"), n_frames)
-    return ClipDepth(np.stack([_ranged(_load(path, original_size))[y, x] for path in paths]))
+    return ClipDepth(np.stack([_ranged(_load(path, original_size))[nearest] for path in paths]))
 
 
 def _ranged(values: np.ndarray) -> np.ndarray:

@@ -36,6 +36,19 @@ def inside_frame(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return inside
 
 
+def nearest_pixels(
+    size_from: tuple[int, int], size_to: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of an image of one (W, H) lies in the same image of another.
+
+    Rows and columns of the nearest pixels there, int64 (H, W), which index its arrays.
+    """
+    centres = np.stack(np.meshgrid(np.arange(size_from[0]), np.arange(size_from[1])), axis=-1)
+    nearest = np.rint(resize_xy(centres.astype(np.float64), size_from, size_to))
+    x, y = np.clip(nearest, 0, np.array(size_to) - 1).astype(np.int64).transpose(2, 0, 1)
+    return y, x
+
+
 def to_raster(xy: Array) -> Array:
     """Pixel-centre coordinates to raster ones, where (0, 0) is the image's upper left corner."""
     return xy + 0.5

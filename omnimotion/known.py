@@ -6,7 +6,6 @@ table (CSV) has a row for each track and frame; its header names ``track,t,x,y``
 Files of tracks (`omnimotion.export`) are read as well. Frames that are left out are not known.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omnimotion.archive import fingerprint
 from omnimotion.errors import InputError, PointsError
 from omnimotion.export import CSV_COLUMNS, load_tracks_of
 from omnimotion.files import read_bytes, shown
@@ -41,10 +41,7 @@ class KnownTracks:
     @property
     def fingerprint(self) -> str:
         """Tells these tracks from others."""
-        digest = hashlib.sha256()
-        for array in (self.xy, self.weight, self.visible):
-            digest.update(str(array.shape).encode() + array.tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.xy, self.weight, self.visible)
 
 
 def read_known(

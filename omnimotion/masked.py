@@ -5,18 +5,17 @@ Its pixel counts as one without a match. A match known to end where its point is
 there it is another object that is seen.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from omnimotion.archive import fingerprint
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore, zero_outside
-from omnimotion.geometry import resize_xy
+from omnimotion.geometry import nearest_pixels
 from omnimotion.images import frame_files
 from omnimotion.masks import load_mask
-
-Size = tuple[int, int]
+from omnimotion.points import Size
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,7 @@ class ClipMasks:
     @property
     def fingerprint(self) -> str:
         """Tells these masks from others."""
-        return hashlib.sha256(str(self.labels.shape).encode() + self.labels.tobytes()).hexdigest()
+        return fingerprint(self.labels)
 
     def at(self, t: int, xy: np.ndarray) -> np.ndarray:
         """The labels (N,) at the pixels of frame t nearest to places (N, 2)."""
@@ -43,12 +42,9 @@ def read_masks(folder: Path, n_frames: int, original_size: Size, size: Size) -> 
     Raises `InputError` for another number of files, or for a file as `load_mask` does; a mask
     without an object is one.
     """
-    centres = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)
-    nearest = np.rint(resize_xy(centres.astype(np.float64), size, original_size))
-    x, y = np.clip(nearest, 0, np.array(original_size) - 1).astype(np.int64).transpose(2, 0, 1)
-    paths = frame_files(folder, (".png",), n_frames)
+    paths, nearest = frame_files(folder, (".png",), n_frames), nearest_pixels(size, original_size)
     masks = (load_mask(path, original_size, may_be_empty=True) for path in paths)
-    return ClipMasks(np.stack([mask.labels[y, x] for mask in masks]))
+    return ClipMasks(np.stack([mask.labels[nearest] for mask in masks]))
 
 
 class MaskedStore(SceneStore):

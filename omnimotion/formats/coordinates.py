@@ -8,8 +8,7 @@ its origin on the corner of the outermost pixel, whose centre is at 0.5.
 import numpy as np
 
 from omnimotion.geometry import to_raster
-
-Size = tuple[int, int]
+from omnimotion.points import Size
 
 
 def corner_down(xy: np.ndarray) -> np.ndarray:
