@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from omnimotion.errors import ConfigError
+from omnimotion.images import MAX_SIDE, MIN_SIDE
 
 FLOWS = ("auto", "dis", "raft")
 RAFT_MODELS = ("large", "small", "rendered")
 PAIR_MODES = ("auto", "all", "log")
-MIN_SIDE, MAX_SIDE = 16, 8192
 
 
 @dataclass(frozen=True)

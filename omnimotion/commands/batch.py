@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnimotion.commands.options import add_flow
 from omnimotion.config import Config, Parser, load_config
 from omnimotion.errors import BatchFailed, ConfigError, Interrupted, PointsError
 
@@ -36,11 +37,7 @@ def add_arguments(parser: Parser) -> None:
                       help="track the points of a table (see query), or of the table NAME.csv, "
                            ".json or .npz that a folder holds for each video")  # fmt: skip
     add("--frame", type=int, metavar="T", help="frame of the grid; default 0")
-    add("--flow", default="auto", choices=("auto", "raft", "dis"), help="see preprocess --help")
-    add("--raft-weights", type=Path, metavar="FILE", help="see preprocess --help")
-    add("--max-side", type=int, default=854, metavar="PX",
-        help="longer side at which flow is computed")  # fmt: skip
-    add("--pairs", default="auto", choices=("auto", "all", "log"), help="see preprocess --help")
+    add_flow(parser)
     add("--jobs", type=int, default=0, metavar="N",
         help="videos at once on this machine; 0 is one for each GPU, or as many as it has cores "
              "for the setting threads")  # fmt: skip

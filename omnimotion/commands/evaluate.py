@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnimotion.commands.options import add_device
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, InputError
 
@@ -32,8 +33,7 @@ def add_arguments(parser: Parser) -> None:
     add("--extract", type=Path, metavar="DIR",
         help="only unpack TAP-Vid pickles into DIR/<clip>, ready for preprocess")  # fmt: skip
     add("--overwrite", action="store_true", help="replace an existing output file")
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
-    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
+    add_device(parser, has_backend=False)
 
 
 def main(args: Namespace) -> int:

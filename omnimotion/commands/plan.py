@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnimotion.commands.options import add_flow
 from omnimotion.config import Config, Parser, load_config
 from omnimotion.files import shown
 
@@ -32,12 +33,8 @@ def add_arguments(parser: Parser) -> None:
     add("--config", type=Path, metavar="FILE", help="settings of the fit")
     add("--grid", type=int, default=16, metavar="N",
         help="query: a grid of points, N along the longer side")  # fmt: skip
-    add("--flow", default="auto", choices=("auto", "raft", "dis"), help="see preprocess --help")
-    add("--raft-weights", type=Path, metavar="FILE", help="see preprocess --help")
-    add("--max-side", type=int, default=854, metavar="PX",
-        help="longer side at which flow is computed")  # fmt: skip
+    add_flow(parser)
     add("--frames", metavar="A:B:STEP", help="frames to use, e.g. 0:90 or ::2; default all")
-    add("--pairs", default="auto", choices=("auto", "all", "log"), help="see preprocess --help")
     add("--folder", type=Path, default=Path("."), metavar="DIR",
         help="where scenes would be written: its disk is measured")  # fmt: skip
     add("--json", action="store_true", help="print JSON")

@@ -5,6 +5,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+from omnimotion.commands.options import add_flow
 from omnimotion.config import Parser
 
 SUMMARY = "compute the flow of a video"
@@ -17,18 +18,16 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("video", type=Path, metavar="VIDEO", help="a video file, or a folder of images")
     add("--scene", type=Path, metavar="DIR", help="scene folder to write; default scenes/<name>")
-    add("--flow", default="auto", choices=("auto", "raft", "dis"),
-        help="auto takes RAFT when its weights are at hand, else DIS, and says which")  # fmt: skip
-    add("--raft-weights", type=Path, metavar="FILE",
-        help="torchvision's RAFT weights, or a .npz of preprocess.train_raft")  # fmt: skip
+    add_flow(
+        parser,
+        flow="auto takes RAFT when its weights are at hand, else DIS, and says which",
+        weights="torchvision's RAFT weights, or a .npz of preprocess.train_raft",
+        pairs="auto: all pairs up to 48 frames, else gaps that grow with the distance",
+    )
     add("--raft-model", default="large", choices=("large", "small", "rendered"),
         help="RAFT network of torchvision; rendered is the one of this package, trained on "
         "rendered motion, where its weights have been added: none are shipped yet")  # fmt: skip
-    add("--max-side", type=int, default=854, metavar="PX",
-        help="longer side at which flow is computed")  # fmt: skip
     add("--frames", metavar="A:B:STEP", help="frames to use, e.g. 0:90 or ::2; default all")
-    add("--pairs", default="auto", choices=("auto", "all", "log"),
-        help="auto: all pairs up to 48 frames, else gaps that grow with the distance")  # fmt: skip
     add("--max-gap", type=int, metavar="N",
         help="frames between the two of a pair at most; default what windows of train can use: "
         "all of a short clip")  # fmt: skip

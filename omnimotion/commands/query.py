@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimotion.commands.options import add_device
 from omnimotion.commands.query_frames import answer_frames
 from omnimotion.config import Parser
 from omnimotion.errors import ConfigError
@@ -37,10 +38,7 @@ def add_arguments(parser: Parser) -> None:
     add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
     _add_questions(parser)
     _add_answers(parser)
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
-    add("--backend", default="auto", choices=("auto", "torch", "numba", "tcnn"),
-        help="see train --help")  # fmt: skip
-    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
+    add_device(parser)
 
 
 def _add_questions(parser: Parser) -> None:

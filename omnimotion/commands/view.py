@@ -11,6 +11,7 @@ from argparse import Namespace
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from omnimotion.commands.options import add_device
 from omnimotion.config import Parser, load_config
 from omnimotion.errors import ConfigError, SceneError
 
@@ -32,10 +33,7 @@ def add_arguments(parser: Parser) -> None:
     add("--port", type=int, default=PORT, metavar="N",
         help="of this machine, which alone can reach it; 0 is any free one")  # fmt: skip
     add("--browser", action="store_true", help="open the page in the browser")
-    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
-    add("--backend", default="auto", choices=("auto", "torch", "numba", "tcnn"),
-        help="see train --help")  # fmt: skip
-    add("--threads", type=int, default=0, metavar="N", help="CPU threads; 0 is one for each core")
+    add_device(parser)
 
 
 def main(args: Namespace) -> int:
