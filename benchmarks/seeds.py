@@ -27,7 +27,7 @@ from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.health import measure
-from omnimotion.history import History
+from omnimotion.history import METRICS_NAME, History
 from omnimotion.runs import open_tracker, set_threads, start_fit
 from omnimotion.schedule import START_SHARE
 from omnimotion.signals import StopSignal
@@ -94,7 +94,7 @@ def fitted(fit: Fit, store: SceneStore) -> dict:
 def measured(fit: Fit, store: SceneStore) -> dict[str, float | None]:
     """All `MEASURES` of a fit."""
     health = measure(fit.scene, fit.pool, store, fit.config.fit.seed)
-    lines = History(fit.run / "metrics.jsonl", fit.step)
+    lines = History(fit.run / METRICS_NAME, fit.step)
     found = health.figures | {"held_out_mean_px": health.held_out.mean_px}
     found |= {f"moving_{name}": value for name, value in vars(health.moving).items()}
     found |= {f"drawn_{name}": lines.recent(name) for name in ("flow", "loss")}

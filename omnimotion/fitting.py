@@ -33,7 +33,7 @@ from omnimotion.guard import (
     round_trip,
     write_diagnosis,
 )
-from omnimotion.history import History
+from omnimotion.history import METRICS_NAME, History
 from omnimotion.losses import LossTerms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
@@ -184,7 +184,7 @@ def run_fit(
     `Interrupted` after saving when ``stop`` was set, `FitDiverged` when it runs away for good.
     """
     config, began, first = fit.config.fit, time.perf_counter(), fit.step
-    metrics = History(fit.run / "metrics.jsonl", fit.step)
+    metrics = History(fit.run / METRICS_NAME, fit.step)
     end = config.num_iters if until is None else min(until, config.num_iters)
     if fit.step == 0:
         fit.save()  # something to go back to

@@ -9,7 +9,9 @@ import numpy as np
 from omnimotion.archive import parse_object
 from omnimotion.errors import CheckpointError
 from omnimotion.files import atomic_write
+from omnimotion.plots import plot_metrics
 
+METRICS_NAME, PICTURE_NAME = "metrics.jsonl", "loss.png"
 AWAY_PX, AWAY_RATIO = 32.0, 3.0
 """Three lines in a row above this are no accident; of hard clips three are above 9 px, once far
 pairs are drawn."""
@@ -84,3 +86,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return lines
     except (KeyError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): remove it to go on") from error
+
+
+def plot_history(run: Path) -> None:
+    """Draw the metrics of a run beside them. Raises as `read_metrics` does."""
+    plot_metrics(read_metrics(run / METRICS_NAME), run / PICTURE_NAME)

@@ -12,12 +12,11 @@ from typing import Any
 from omnimotion.errors import CheckpointError
 from omnimotion.files import read_json, shown, write_json
 from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
-from omnimotion.report import FIGURES
+from omnimotion.report import FIGURES, REPORT_NAME
 from omnimotion.report_page import shown_value
 
 log = logging.getLogger(__name__)
 
-NAME = "report.json"
 KIND, FORMAT = "omnimotion-windows-report", 1
 _KINDS: Kinds = {
     "convention": (str,), "scene": (str,), "source": (str,), "flow": (dict,), "size": (list,),
@@ -31,9 +30,9 @@ def save_windows_report(run: Path, windows: Sequence[range], folders: Sequence[P
 
     CheckpointError where one of these is missing or damaged.
     """
-    reports = [_read(folder / NAME) for folder in folders]
+    reports = [_read(folder / REPORT_NAME) for folder in folders]
     figures = {name: found for name in FIGURES if (found := _worst(name, reports)) is not None}
-    write_json(run / NAME, {
+    write_json(run / REPORT_NAME, {
         "kind": KIND, "format": FORMAT, "convention": reports[0]["convention"],
         "scene": reports[0]["scene"], "source": reports[0]["source"], "run": run.name,
         "flow": reports[0]["flow"], "n_frames": windows[-1].stop, "size": reports[0]["size"],
@@ -48,8 +47,8 @@ def save_windows_report(run: Path, windows: Sequence[range], folders: Sequence[P
     })  # fmt: skip
     if TOLD in figures:
         worst = figures[TOLD]
-        log.info("report=%s worst window=%d: %s %s", run / NAME, worst["window"], worst["title"],
-                 shown_value(worst))  # fmt: skip
+        log.info("report=%s worst window=%d: %s %s", run / REPORT_NAME, worst["window"],
+                 worst["title"], shown_value(worst))  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from omnimotion.config import Config
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import read_archive, read_json, write_json
 from omnimotion.flow import SceneIndex, SceneStore, flow_path
-from omnimotion.long_report import NAME as REPORT_NAME
 from omnimotion.long_report import save_windows_report
 from omnimotion.long_tracker import LongTracker
 from omnimotion.matches import Matches
 from omnimotion.pins import stored_pins
-from omnimotion.runs import FREE, open_run, open_tracker, warn_unrefined
+from omnimotion.report import REPORT_NAME
+from omnimotion.runs import FREE, RUNS_NAME, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
 from omnimotion.tracker import Tracker
 from omnimotion.window_store import WindowStore
@@ -183,9 +183,9 @@ def open_clip(
 
 def _newest_in_windows(folder: Path) -> Path | None:
     """The newest complete run in windows, where it is newer than any other run."""
-    plans = [path for path in (folder / "runs").glob(f"*/{PLAN_NAME}")]
+    plans = [path for path in (folder / RUNS_NAME).glob(f"*/{PLAN_NAME}")]
     complete = [path for path in plans if Plan.load(path.parent).complete]
-    others = list((folder / "runs").glob("*/checkpoints/step_*.npz"))
+    others = list((folder / RUNS_NAME).glob("*/checkpoints/step_*.npz"))
     if not complete and (others or not plans):
         return None
     newest = max(complete or plans, key=_written)

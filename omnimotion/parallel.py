@@ -25,6 +25,7 @@ from torch.autograd import Function
 from omnimotion.config import FitConfig
 from omnimotion.errors import ConfigError
 from omnimotion.fitting import Fit, run_fit
+from omnimotion.history import METRICS_NAME
 from omnimotion.scene import FrameMap, Snapshot
 from omnimotion.signals import StopSignal, catch_signals
 from omnimotion.volume import Look
@@ -101,8 +102,8 @@ def help_fit(start: Callable[[Path], Fit], run: Path) -> None:
         copy.mkdir()
         if (run / "checkpoints").is_dir():
             shutil.copytree(run / "checkpoints", copy / "checkpoints")
-        if (run / "metrics.jsonl").is_file():  # whether it runs away is told by these
-            shutil.copy(run / "metrics.jsonl", copy)
+        if (run / METRICS_NAME).is_file():  # whether it runs away is told by these
+            shutil.copy(run / METRICS_NAME, copy)
         dist.barrier()
         fit = start(copy)
         run_fit(fit, share(fit, stop))

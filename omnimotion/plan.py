@@ -26,12 +26,11 @@ from omnimotion.errors import ConfigError
 from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneIndex, SceneStore, frame_path
 from omnimotion.geometry import Frame
-from omnimotion.history import read_metrics
+from omnimotion.history import plot_history
 from omnimotion.long_tracker import REACH
 from omnimotion.matches import KEPT_BYTES
 from omnimotion.memory import BYTES_PER_MATCH, forget_peak, peak_memory
 from omnimotion.networks import choose_backend
-from omnimotion.plots import plot_metrics
 from omnimotion.points import grid_points
 from omnimotion.previews import COLUMNS, save_preview, shown_step
 from omnimotion.report import save_report
@@ -102,9 +101,9 @@ def plan_fit(folder: Path, clip: Clip, config: Config, start_s: float) -> FitPla
     compile_s += _timed(fit.advance)[1]  # what the start has not compiled
     run_fit(fit, StopSignal())
     _, preview_s, _ = _timed_twice(lambda: save_preview(store, fit.scene, run, fit.step))
-    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    plot_history(run)
     _, report_s, _ = _timed_twice(lambda: save_report(fit, store))
-    whole = _whole(fit, clip, resolved_config(config, clip.size, clip.n_frames), folder)
+    whole = _whole(fit, clip, resolved_config(config, clip.size, clip.n_frames))
     step_s = _step_seconds(whole)
     path, save_s = _timed(whole.save)
     settings = whole.config.fit
@@ -189,7 +188,7 @@ def _peak(more: int) -> int | None:
     return None if peak is None else peak + more
 
 
-def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
+def _whole(fit: Fit, clip: Clip, config: Config) -> Fit:
     """A fit as long as the clip, with the matches of the excerpt's fit."""
     device = choose_device(config.fit.device)
     backend = choose_backend(config.fit.backend, device)
@@ -201,7 +200,7 @@ def _whole(fit: Fit, clip: Clip, config: Config, folder: Path) -> Fit:
         return torch.div(frames * whole, last, rounding_mode="floor")
 
     pool = replace(fit.pool, i=spread(fit.pool.i), j=spread(fit.pool.j))
-    return Fit(scene, pool, config, folder / "runs" / "whole", fit.fingerprint)
+    return Fit(scene, pool, config, fit.run.with_name("whole"), fit.fingerprint)
 
 
 def _step_seconds(fit: Fit) -> float:

@@ -16,6 +16,7 @@ from omnimotion.files import atomic_write, read_bytes, write_json
 from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.health import MOVING_PX, SETTLED, Health, measure
+from omnimotion.history import PICTURE_NAME
 from omnimotion.images import encode_png
 from omnimotion.plots import error_histogram, error_map_picture, frame_errors_picture
 from omnimotion.previews import preview_path, preview_picture
@@ -23,6 +24,7 @@ from omnimotion.report_page import Picture, page, shown_value
 
 log = logging.getLogger(__name__)
 
+REPORT_NAME = "report.json"
 KIND, FORMAT = "omnimotion-report", 1
 CONVENTION = (
     "lengths in pixels of a frame whose longer side is 256, Euclidean; shares in 0..1; null where "
@@ -111,7 +113,7 @@ def save_report(fit: Fit, store: SceneStore, restarts: dict[str, Any] | None = N
     ``restarts``: what was compared, if anything was (see `omnimotion.restarts`).
     """
     content, html = make_report(fit, store, restarts)
-    write_json(fit.run / "report.json", content)
+    write_json(fit.run / REPORT_NAME, content)
     path = fit.run / "report.html"
     atomic_write(path, html.encode())
     log.info("report=%s %s", path, headline(content))
@@ -171,7 +173,7 @@ def _pictures(health: Health, fit: Fit, store: SceneStore) -> list[Picture]:
         Picture(error_map_picture(health.error_map),
                 "Where in the frame, over all frames, held-out matches are off."),
     ]  # fmt: skip
-    loss = fit.run / "loss.png"
+    loss = fit.run / PICTURE_NAME
     if loss.is_file():
         data = read_bytes(loss, CheckpointError)
         pictures.append(Picture(data, "The course of the fit: terms of the loss by step."))

@@ -19,6 +19,7 @@ from omnimotion.files import atomic_write, make_folder, read_bytes, read_json, w
 from omnimotion.fitting import Fit, run_fit
 from omnimotion.flow import SceneStore
 from omnimotion.health import measure
+from omnimotion.history import METRICS_NAME
 from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
 from omnimotion.runs import FREE
 from omnimotion.schedule import BUDGETED, START_SHARE
@@ -27,7 +28,7 @@ from omnimotion.signals import StopSignal
 log = logging.getLogger(__name__)
 
 KIND, FORMAT = "omnimotion-restarts", 1
-STARTS, RECORD, METRICS = "starts", "restarts.json", "metrics.jsonl"
+STARTS, RECORD = "starts", "restarts.json"
 COMPARED = ("moving_under_2_px", "held_out_under_2_px")
 """Figures of `health` that starts are compared by: the second where nothing moves, or they tie."""
 _RECORD: Kinds = {
@@ -185,7 +186,7 @@ def _settle(run: Path, seed: int) -> None:
         state = newest_checkpoint(_folder(run, seed))
         if state is None:
             raise CheckpointError(f"{_folder(run, seed)}: no checkpoint: use another --run")
-        lines = read_bytes(_folder(run, seed) / METRICS, CheckpointError)
-        atomic_write(run / METRICS, lines)
+        lines = read_bytes(_folder(run, seed) / METRICS_NAME, CheckpointError)
+        atomic_write(run / METRICS_NAME, lines)
         save_checkpoint(run, state)  # the last thing: from here on the run stands by itself
     shutil.rmtree(run / STARTS, ignore_errors=True)

@@ -41,7 +41,7 @@ from omnimotion.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
-DEFAULT_RUN = "default"
+RUNS_NAME, DEFAULT_RUN = "runs", "default"
 NOTHING_GIVEN = Supervision()
 FREE = ("device", "backend", "threads", "preview_every", "budget")
 """Settings that a resumed run may change: they do not alter what is fitted."""
@@ -69,7 +69,7 @@ def set_threads(threads: int) -> None:
 
 def run_folder(scene: Path, run: Path | None) -> Path:
     """The folder of a run: as given, else inside the scene."""
-    return run if run is not None else scene / "runs" / DEFAULT_RUN
+    return run if run is not None else scene / RUNS_NAME / DEFAULT_RUN
 
 
 def start_fit(
@@ -200,7 +200,7 @@ def warn_unrefined(store: SceneStore) -> None:
 def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
     """The newest complete state, of the given run or of any of the scene's."""
     if run is None:
-        runs = [path.parent for path in (folder / "runs").glob("*/checkpoints")]
+        runs = [path.parent for path in (folder / RUNS_NAME).glob("*/checkpoints")]
         if not runs:
             raise SceneError(f"{folder} has no run yet: train first (train.py --scene {folder})")
     else:

@@ -43,7 +43,7 @@ def main(args: Namespace) -> int:
     from omnimotion.files import atomic_write, make_folder
     from omnimotion.ground_truth import GroundTruth
     from omnimotion.long_runs import open_clip
-    from omnimotion.runs import set_threads
+    from omnimotion.runs import RUNS_NAME, set_threads
 
     if args.extract:
         return _extract(args.truth, args.extract)
@@ -56,7 +56,7 @@ def main(args: Namespace) -> int:
     def clips() -> Iterator[tuple[Tracker, GroundTruth]]:
         for truth in _truths(args.truth):
             scene = args.scene or args.scenes / truth.name
-            run = scene / "runs" / args.run if args.run else None
+            run = scene / RUNS_NAME / args.run if args.run else None
             tracker = open_clip(scene, run, args.device)
             _check_size(scene, tracker.index.original_size, truth)
             yield tracker, truth

@@ -170,12 +170,13 @@ def _fit_whole(
 ) -> None:
     """Fit a clip of one window."""
     from omnimotion.files import lock
+    from omnimotion.long_refits import LOCK
     from omnimotion.long_runs import check_whole, drop_flow
     from omnimotion.restarts import chosen_config
     from omnimotion.runs import check_resumed
 
     store, run, config = whole
-    with lock(run / "lock"):
+    with lock(run / LOCK):
         check_whole(run)
         if _is_over(args, run):
             check_resumed(store, run, chosen_config(run, config), supervision)
@@ -209,19 +210,20 @@ def _fit_windows(
     from omnimotion.budget import shared_budget
     from omnimotion.files import lock, make_folder
     from omnimotion.heap import give_back
+    from omnimotion.long_refits import LOCK
     from omnimotion.long_runs import drop_flow, finish_windows, start_windows
 
     store, run, config = whole
     n_fitted = refit.n_fitted if refit else len(windows)
     shard, n_shards = parse_shard(args.shard)
-    with waiting_lock(run / "lock"):  # which another shard may hold for a moment
+    with waiting_lock(run / LOCK):  # which another shard may hold for a moment
         if refit:
             refit.take_over()
         left = start_windows(store, run, config, windows, n_fitted)
     mine = [part for part in left if windows.index(part.store.span) % n_shards == shard]
     for part in mine:
         make_folder(part.run)
-        with lock(part.run / "lock"), shared_budget(config.fit.budget, n_fitted):
+        with lock(part.run / LOCK), shared_budget(config.fit.budget, n_fitted):
             fit(part)
         left.remove(part)
         gc.collect()  # a fit is part of a cycle, and holds its window's matches
@@ -241,9 +243,8 @@ def _fit(
     """
     from omnimotion.files import make_folder
     from omnimotion.fitting import run_fit
-    from omnimotion.history import read_metrics
+    from omnimotion.history import plot_history
     from omnimotion.parallel import share
-    from omnimotion.plots import plot_metrics
     from omnimotion.report import save_report
     from omnimotion.restarts import best_start, check_none_begun, restarts_report
     from omnimotion.temporary import remove_stale_temps
@@ -271,19 +272,18 @@ def _fit(
                 board.add_scalar(name, value, step)
 
         report = run_fit(fit, share(fit, stop), partial(_preview, store, run), progress)
-    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    plot_history(run)
     save_report(fit, store, restarts_report(run))
     log.info("step=%d seconds=%.1f flow_error_px=%.2f skipped_steps=%d", report.step,
              report.seconds, report.flow_error_px, report.skipped)  # fmt: skip
 
 
 def _preview(store: "SceneStore", run: Path, scene: "Scene", step: int) -> None:
-    from omnimotion.history import read_metrics
-    from omnimotion.plots import plot_metrics
+    from omnimotion.history import plot_history
     from omnimotion.previews import save_preview
 
     save_preview(store, scene, run, step)
-    plot_metrics(read_metrics(run / "metrics.jsonl"), run / "loss.png")
+    plot_history(run)
 
 
 def _tensorboard(run: Path) -> Any:

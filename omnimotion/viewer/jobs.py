@@ -21,7 +21,8 @@ from omnimotion.config import load_config
 from omnimotion.errors import CheckpointError, ConfigError, InputError, OmniMotionError
 from omnimotion.files import atomic_write, shown
 from omnimotion.flow import INDEX_NAME, frame_path
-from omnimotion.history import read_metrics
+from omnimotion.history import METRICS_NAME, read_metrics
+from omnimotion.runs import run_folder
 from omnimotion.signals import StopSignal
 from omnimotion.viewer.shelf import Place
 
@@ -59,7 +60,7 @@ class Job:
 
     @property
     def _run(self) -> Path:
-        return self.place.folder / "runs" / "default"
+        return run_folder(self.place.folder, None)
 
     def _preprocessed(self) -> tuple[int, int, str]:
         """Frames while they are stored, then pairs, of a long clip frames again."""
@@ -82,7 +83,7 @@ class Job:
         units = f"steps of window {len(windows)}" if windows else "steps"
         try:
             steps = load_config(run / "config.txt").fit.num_iters
-            lines = read_metrics(run / "metrics.jsonl")
+            lines = read_metrics(run / METRICS_NAME)
         except (CheckpointError, ConfigError, InputError):
             return 0, 0, units  # nothing is written yet
         return int(lines[-1]["step"]) if lines else 0, max(0, steps), units
@@ -216,7 +217,7 @@ def _begun_with(place: Place) -> str:
         kept = _budget_file(place).read_text("utf-8")
         return kept if kept in BUDGETS else ""
     with suppress(OmniMotionError):
-        return load_config(place.folder / "runs" / "default" / "config.txt").fit.budget
+        return load_config(run_folder(place.folder, None) / "config.txt").fit.budget
     return ""
 
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from omnimotion.errors import CheckpointError, ConfigError
 from omnimotion.files import shown
 from omnimotion.flow import SceneIndex
-from omnimotion.history import read_metrics
+from omnimotion.history import METRICS_NAME, read_metrics
 from omnimotion.known import read_known
 from omnimotion.refit import refit_folder
+from omnimotion.report import REPORT_NAME
 
 HEADER = "track,t,x,y,visible"
 STOP_SECONDS = 20  # in which a fit that is told to stop has saved
@@ -109,9 +110,9 @@ class Refits:
 
 def _step(run: Path) -> int:
     """The last step that a run, or the window that it is at, has told of; 0 before."""
-    begun = [each for each in sorted(run.glob("window_*")) if not (each / "report.json").is_file()]
+    begun = [each for each in sorted(run.glob("window_*")) if not (each / REPORT_NAME).is_file()]
     try:
-        lines = read_metrics((begun[-1] if begun else run) / "metrics.jsonl")
+        lines = read_metrics((begun[-1] if begun else run) / METRICS_NAME)
     except CheckpointError:
         return 0
     return int(lines[-1]["step"]) if lines else 0

@@ -12,6 +12,8 @@ from omnimotion.errors import InputError, OmniMotionError, SceneError
 from omnimotion.files import make_folder, shown
 from omnimotion.flow import INDEX_NAME, SceneIndex, frame_path
 from omnimotion.long_runs import PLAN_NAME, Plan
+from omnimotion.report import REPORT_NAME
+from omnimotion.runs import RUNS_NAME
 from omnimotion.temporary import remove_stale_temps
 
 UPLOAD = ".upload"  # whatever the container is: it is known by its first bytes
@@ -27,8 +29,8 @@ class Place(NamedTuple):
     @property
     def is_ready(self) -> bool:
         """Whether a fit of it is complete: a report comes last, of windows their plan says so."""
-        runs = self.folder / "runs"
-        return any(runs.glob("*/report.json")) or any(
+        runs = self.folder / RUNS_NAME
+        return any(runs.glob(f"*/{REPORT_NAME}")) or any(
             Plan.load(path.parent).complete for path in runs.glob(f"*/{PLAN_NAME}")
         )
 

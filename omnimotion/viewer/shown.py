@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from omnimotion.errors import InputError
 from omnimotion.fitted import open_fitted
+from omnimotion.runs import RUNS_NAME
 from omnimotion.viewer.answers import Answers, open_answers
 from omnimotion.viewer.downloads import Downloads
 from omnimotion.viewer.refits import Refits
@@ -54,7 +55,7 @@ class Shown:
         """
         answers = open_answers(open_fitted(folder, run, **self._where), folder)
         answers.warm()
-        base = run or folder / "runs" / str(answers.scene.meta["run"])
+        base = run or folder / RUNS_NAME / str(answers.scene.meta["run"])
         refits = Refits(
             folder, base, lambda made: answers.adopt(open_fitted(folder, made, **self._where)),
             self.words,

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from omnimotion.errors import Interrupted
-from omnimotion.history import History
+from omnimotion.history import METRICS_NAME, PICTURE_NAME, History
 from omnimotion.plots import plot_metrics
 from omnimotion.settings import parse_seconds
 from omnimotion.signals import StopSignal
@@ -30,7 +30,7 @@ def train(run: Path, settings: RaftSettings, device: torch.device, stop: StopSig
     """
     training = Training(settings, device)
     restore(run, training)
-    history = History(run / "metrics.jsonl", training.step)
+    history = History(run / METRICS_NAME, training.step)
     batches = held_out_pairs(settings, device)
     limit = began + parse_seconds(settings.budget) if settings.budget else float("inf")
     if training.step == 0:
@@ -75,4 +75,4 @@ def _validate(run: Path, training: Training, history: History, batches: list[Pai
 def _save(run: Path, training: Training, history: History) -> None:
     save_state(run, training)
     history.save()
-    plot_metrics(history.lines, run / "loss.png")
+    plot_metrics(history.lines, run / PICTURE_NAME)
