@@ -9,6 +9,7 @@ import signal
 import pytest
 import torch
 
+import omnimotion
 from omnimotion.cli import main
 from omnimotion.config import Config
 from omnimotion.fitting import run_fit
@@ -69,6 +70,19 @@ def tiny_scene(tiny_store, tiny_config, tmp_path_factory):
     store = SceneStore.open(folder)
     run_fit(start_fit(store, run_folder(folder, None), tiny_config), StopSignal())
     return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_scene, request):
+    """The tiny scene, ready for queries; a module may choose another `BACKEND` than torch."""
+    backend = getattr(request.module, "BACKEND", "torch")
+    return omnimotion.load(tiny_scene, device="cpu", backend=backend)
+
+
+@pytest.fixture(scope="module")
+def tracker(fitted):
+    """Its tracker."""
+    return fitted.tracker
 
 
 LONG_FRAMES, LONG_WINDOW, LONG_OVERLAP = 30, 12, 4

@@ -3,7 +3,6 @@
 import struct
 
 import numpy as np
-import pytest
 import torch
 
 import omnimotion
@@ -11,11 +10,6 @@ from omnimotion.cli import main
 from omnimotion.clouds import PLY_POINT, canonical_cloud, save_ply, volumes
 
 WIDTH, HEIGHT = 64, 48
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 def canonical(cloud):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import omnimotion
 from omnimotion import metrics
 from omnimotion.confidence import REFINED, SCENE, SEEN, Evidence
 from omnimotion.evidence import (
@@ -23,12 +22,8 @@ from omnimotion.geometry import PIXELS_PER_UNIT
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.rays import RAY_SAMPLES, locate, surface_at
 
+BACKEND = "auto"
 every_field = pytest.mark.parametrize("name", Evidence._fields)
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")

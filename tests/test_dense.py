@@ -13,13 +13,9 @@ from omnimotion.cli import main
 from omnimotion.dense import DTYPE, write_dense
 from omnimotion.errors import PointsError, ResourceError
 
+BACKEND = "auto"
 WIDTH, HEIGHT, FRAMES, ASKED = 64, 48, 8, 3
 FIELDS = ("xy", "visible", "confidence", "occlusion", "depth")
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 import omnimotion
 from omnimotion.cli import main
 from omnimotion.depth_pictures import DepthPictures
 from omnimotion.video import open_video
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 def test_near_is_brighter_in_every_frame_alike(tracker):

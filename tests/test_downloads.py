@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from replies import said
 
-import omnimotion
 from omnimotion.cli import main
 from omnimotion.clouds import canonical_cloud, save_ply
 from omnimotion.masks import Mask
@@ -38,11 +37,6 @@ OWN = f"http://127.0.0.1:{PORT}"
 POINTS = [[0, 12.5, 24.0], [3, 40.0, 30.0]]
 WORDS = ("--device=cpu", "--backend=torch", "--threads=1")
 MAPS = {"what": "maps", "kind": "flo", "frame": 2}
-
-
-@pytest.fixture(scope="module")
-def fitted(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
 
 
 @pytest.fixture

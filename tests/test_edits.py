@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import omnimotion
 from omnimotion.edits import carried_layer, load_edit, painted, write_edit
 from omnimotion.errors import ConfigError, InputError
 from omnimotion.video import open_video
@@ -14,11 +13,6 @@ from omnimotion.warps import Carrier
 SIZE = WIDTH, HEIGHT = 64, 48
 BOX = slice(14, 34), slice(20, 44)
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")

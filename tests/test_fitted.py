@@ -15,11 +15,6 @@ SIZE = WIDTH, HEIGHT = 64, 48
 FRAMES = 8
 
 
-@pytest.fixture(scope="module")
-def fitted(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
-
-
 def test_it_says_what_it_is(fitted):
     assert (fitted.n_frames, fitted.size) == (FRAMES, SIZE)
     assert fitted.meta["run"] == "default"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import omnimotion
 from omnimotion.cameras import initial_cameras
 from omnimotion.correspondences import HeldOut, build_pool
 from omnimotion.geometry import Frame
@@ -29,11 +28,6 @@ from omnimotion.rays import locate, surface_at
 from omnimotion.runs import start_fit
 
 SCALE = 256 / 64  # the tiny clip is 64 pixels wide, lengths are at 256
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,6 @@ OWN = 4
 
 
 @pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
-
-
-@pytest.fixture(scope="module")
 def truth():
     """What sprite each pixel shows, uint8 (T, H, W); the seed is that of the tiny clip."""
     scene = build_scene(5, TINY_FRAMES, TINY_SIZE, 2)

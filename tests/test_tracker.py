@@ -18,12 +18,8 @@ from omnimotion.rays import locate, surface_at
 from omnimotion.refine import Asked
 from omnimotion.tracks import QueryPoints, Tracks
 
+BACKEND = "auto"
 POINTS = np.array([(0, 20.25, 11.5), (7, 50, 40), (3, 31, 24), (3, -0.5, 47.5)], np.float32)
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu").tracker
 
 
 @pytest.fixture(scope="module")

@@ -41,14 +41,9 @@ POINTS = [[0, 12.5, 24.0], [3, 40.0, 30.0]]
 
 
 @pytest.fixture(scope="module")
-def scene(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch")
-
-
-@pytest.fixture(scope="module")
-def client(scene, tiny_scene):
+def client(fitted, tiny_scene):
     refits = Refits(tiny_scene, run_folder(tiny_scene, None), lambda run: None)
-    app = build_app(Shown(open_answers(scene, tiny_scene), refits), PORT)
+    app = build_app(Shown(open_answers(fitted, tiny_scene), refits), PORT)
     with closing(refits), TestClient(app, base_url=OWN, raise_server_exceptions=False) as client:
         yield client
 
@@ -63,9 +58,9 @@ def test_it_says_what_the_clip_is(client):
 
 
 @pytest.mark.parametrize("refine", [True, False])
-def test_tracks_are_the_scenes(client, scene, refine):
+def test_tracks_are_the_scenes(client, fitted, refine):
     found = client.post("/api/tracks", json={"points": POINTS, "refine": refine}).json()["tracks"]
-    expected = scene.track(POINTS, refine)
+    expected = fitted.track(POINTS, refine)
     assert [track["query"] for track in found] == POINTS
     for q, track in enumerate(found):
         np.testing.assert_allclose(track["xy"], expected.xy[q], atol=0.006)
@@ -73,20 +68,20 @@ def test_tracks_are_the_scenes(client, scene, refine):
         np.testing.assert_allclose(track["confidence"], expected.confidence[q], atol=6e-4)
 
 
-def test_frames_are_those_of_the_video_and_of_the_model(client, scene, tiny_store):
+def test_frames_are_those_of_the_video_and_of_the_model(client, fitted, tiny_store):
     def picture(layer, t):
         response = client.get(f"/api/frames/{layer}/{t}")
         assert response.headers["content-type"] == "image/png"
         return np.asarray(Image.open(io.BytesIO(response.content)))
 
     np.testing.assert_array_equal(picture("video", 5), tiny_store.frame(5))
-    np.testing.assert_array_equal(picture("colour", 5), scene.tracker.surface(5)[1])
+    np.testing.assert_array_equal(picture("colour", 5), fitted.tracker.surface(5)[1])
     assert picture("depth", 5).shape == (48, 64, 3)
     assert picture("depth", 5).std() > 1
     np.testing.assert_array_equal(picture("depth", 5), picture("depth", 5))  # kept, and the same
 
 
-def test_a_mask_drawn_on_a_frame_is_shown_in_others(client, scene):
+def test_a_mask_drawn_on_a_frame_is_shown_in_others(client, fitted):
     """As the scene alone carries it; the newest only, and as drawn in its own frame."""
     labels = np.zeros((48, 64), np.uint8)
     labels[10:30, 20:44] = 1
@@ -99,7 +94,7 @@ def test_a_mask_drawn_on_a_frame_is_shown_in_others(client, scene):
         response = client.get(f"/api/masks/{number}/{t}")
         return np.asarray(Image.open(io.BytesIO(response.content)))[..., 3] > 0
 
-    carrier = Carrier(scene.tracker)
+    carrier = Carrier(fitted.tracker)
     for t in (0, 4, 7):
         np.testing.assert_array_equal(ink(second, t), carrier.propagate(labels, 4, t))
     assert "has been replaced" in said(client.get(f"/api/masks/{first}/0"))
@@ -131,11 +126,11 @@ def test_every_format_can_be_downloaded(client, name):
     assert len(response.content) > 100
 
 
-def test_a_download_holds_the_refined_tracks(client, scene):
+def test_a_download_holds_the_refined_tracks(client, fitted):
     response = client.post("/api/export", json={"points": POINTS, "format": "csv"})
     rows = list(csv.DictReader(io.StringIO(response.text)))
     found = [[float(row["x"]), float(row["y"])] for row in rows]
-    np.testing.assert_allclose(found, scene.track(POINTS).xy.reshape(-1, 2), atol=1e-3)
+    np.testing.assert_allclose(found, fitted.track(POINTS).xy.reshape(-1, 2), atol=1e-3)
 
 
 PINS = [{"track": 0, "t": 0, "x": 31, "y": 23}, {"track": 0, "t": 7, "x": 33, "y": 29}]

@@ -6,18 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-import omnimotion
 from omnimotion.errors import ConfigError
 from omnimotion.formats.maps import save_flo, save_stmap
 from omnimotion.maps import check_kinds, write_maps
 from omnimotion.warps import Carrier, check_step
 
 SIZE = WIDTH, HEIGHT = 64, 48
-
-
-@pytest.fixture(scope="module")
-def tracker(tiny_scene):
-    return omnimotion.load(tiny_scene, device="cpu", backend="torch").tracker
 
 
 @pytest.fixture(scope="module")
