@@ -20,3 +20,9 @@ def make_tracks(count=5, n_frames=7, meta=None):
         size=(65, 49),
         meta={} if meta is None else meta,
     )
+
+
+def wandering(n_frames):
+    """Places of three points, float64 (3, T, 2); each is some px from the one before."""
+    random = np.random.default_rng(0)
+    return 100 + np.cumsum(random.normal(0, 5, (3, n_frames, 2)), axis=1)

@@ -4,14 +4,13 @@ import json
 import shutil
 
 import pytest
-from test_preprocess import moving_clip
+from test_preprocess import interrupted, moving_clip
 
 from omnimotion.errors import ConfigError, FlowError
 from omnimotion.flow import SceneIndex, flow_path
 from omnimotion.video import open_video
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
-from preprocess.pair_store import PairStore
 
 BEFORE, AFTER, REACH = 10, 14, 2
 
@@ -90,20 +89,10 @@ def test_matches_that_a_fit_deleted_are_made_again(clip, scene, long, whole, cap
 
 
 @pytest.mark.parametrize("at", [0, 3, 7])
-def test_one_that_dies_goes_on_without_being_told(clip, scene, long, whole, monkeypatch, at):
+def test_one_that_dies_goes_on_without_being_told(clip, scene, long, whole, at):
     grow(clip, long)
-    write, written = PairStore.write, []
-
-    def dying(self, i, j, pair):
-        if len(written) == at:
-            raise KeyboardInterrupt
-        written.append((i, j))
-        write(self, i, j, pair)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PairStore, "write", dying)
-        with pytest.raises(KeyboardInterrupt):
-            preprocess(options(clip, scene, append=True))
+    with interrupted(at):
+        preprocess(options(clip, scene, append=True))
     preprocess(options(clip, scene))
     assert contents(scene) == contents(whole)
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from some_tracks import wandering
 
 from omnimotion.past import Looks, Past
 from omnimotion.patches import OFFSETS, Patches, Template
@@ -35,8 +36,7 @@ class TrueMatches:
 
 @pytest.fixture
 def truth():
-    random = np.random.default_rng(0)
-    return 100 + np.cumsum(random.normal(0, 5, (3, BESIDE + N_FRAMES, 2)), axis=1)
+    return wandering(BESIDE + N_FRAMES)
 
 
 def nothing(xy, shown):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from some_tracks import wandering
 
 from omnimotion import pose_graph as module
 from omnimotion.pose_graph import refine
@@ -35,8 +36,7 @@ class FakeMatches:
 
 @pytest.fixture
 def truth():
-    random = np.random.default_rng(0)
-    return 100 + np.cumsum(random.normal(0, 5, (3, N_FRAMES, 2)), axis=1)
+    return wandering(N_FRAMES)
 
 
 @pytest.fixture

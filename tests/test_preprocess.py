@@ -1,11 +1,13 @@
 """Preprocessing as a job: right matches, the same bytes after a kill, and honest refusals."""
 
 import filecmp
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -57,6 +59,22 @@ def clip(tmp_path_factory):
 def scene(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes") / "moving"
     return preprocess(PreprocessOptions(clip, folder, flow="dis"))
+
+
+@contextmanager
+def interrupted(at):
+    """A job that is run here dies as it writes its pair number ``at``."""
+    write, counter = PairStore.write, itertools.count()
+
+    def dying(self, i, j, pair):
+        if next(counter) == at:
+            raise KeyboardInterrupt
+        write(self, i, j, pair)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PairStore, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def same_bytes(one, other):
@@ -119,21 +137,11 @@ def test_opencv_threads_are_restored(clip, tmp_path):
 
 
 @pytest.mark.parametrize("at", [0, 1, 7, 14])
-def test_a_job_that_dies_resumes_to_the_same_bytes(clip, scene, tmp_path, monkeypatch, at):
+def test_a_job_that_dies_resumes_to_the_same_bytes(clip, scene, tmp_path, at):
     options = PreprocessOptions(clip, tmp_path / scene.name, flow="dis")
-    write, written = PairStore.write, []
-
-    def dying(self, i, j, pair):
-        if len(written) == at:
-            raise KeyboardInterrupt
-        written.append((i, j))
-        write(self, i, j, pair)
-
-    monkeypatch.setattr(PairStore, "write", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(at):
         preprocess(options)
     assert not (options.scene / "scene.json").exists()
-    monkeypatch.setattr(PairStore, "write", write)
     preprocess(options)
     assert same_bytes(scene, options.scene)
 

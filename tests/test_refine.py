@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from some_tracks import wandering
 
 from omnimotion.confidence import Evidence
 from omnimotion.pins import Pins
@@ -16,8 +17,7 @@ ASKED = Asked(np.full(3, OWN), np.ones(3, bool))
 
 @pytest.fixture
 def truth():
-    random = np.random.default_rng(0)
-    return 100 + np.cumsum(random.normal(0, 5, (3, N_FRAMES, 2)), axis=1)
+    return wandering(N_FRAMES)
 
 
 NO_PATCHES = SimpleNamespace(size=(512, 512))

@@ -1,9 +1,7 @@
 """Matches made section by section: the same as at once, and little is kept on the way."""
 
-import itertools
-
 import pytest
-from test_preprocess import moving_clip, same_bytes
+from test_preprocess import interrupted, moving_clip, same_bytes
 
 from omnimotion.flow import SceneStore, flow_path
 from preprocess import pairs, sections
@@ -62,18 +60,9 @@ def test_pairs_are_computed_once_and_kept_for_a_few_frames_only(options, monkeyp
 
 
 @pytest.mark.parametrize("at", range(0, 29, 4))
-def test_a_job_that_dies_in_any_section_ends_with_the_same_bytes(options, whole, monkeypatch, at):
-    write, counter = PairStore.write, itertools.count()
-
-    def dying(self, i, j, pair):
-        if next(counter) == at:
-            raise KeyboardInterrupt
-        write(self, i, j, pair)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PairStore, "write", dying)
-        with pytest.raises(KeyboardInterrupt):
-            preprocess(options)
+def test_a_job_that_dies_in_any_section_ends_with_the_same_bytes(options, whole, at):
+    with interrupted(at):
+        preprocess(options)
     preprocess(options)
     assert same_bytes(options.scene, whole)
 
