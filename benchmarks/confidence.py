@@ -38,6 +38,7 @@ from omnimotion.confidence import (
     Logistic,
 )
 from omnimotion.files import atomic_write
+from omnimotion.geometry import inside_frame
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.runs import open_tracker
 from omnimotion.synthetic import SyntheticClip, render_clip, write_clip
@@ -79,8 +80,7 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("SCENE", SCENE, False, ("hidden", "cycle", "spread", "path")),
     Question("REFINED", REFINED, True, Evidence._fields),
-    Question("SEEN", SEEN, True, ("hidden", "cycle", "spread", "unmatched", "elsewhere", "unlike",
-                                  "colour", "contrast")),
+    Question("SEEN", SEEN, True, tuple(name for name in Evidence._fields if name != "path")),
 )  # fmt: skip
 
 
@@ -158,20 +158,38 @@ def rendered(plan: Plan, is_worn: bool) -> SyntheticClip:
 def worn(frames: Iterable[np.ndarray], random: np.random.Generator) -> Iterator[np.ndarray]:
     """Frames uint8 (H, W, 3) as a camera and a codec would leave them, each clip in its own way.
 
-    Exposure and white balance drift, the lens blurs, more or less as it focuses, the sensor adds
-    noise, and the codec leaves its blocks. Weights of rendered frames as they are take every
-    difference of colour for another point's.
+    Exposure and white balance drift, light changes from place to place, as of clouds, shadows and
+    reflections, the lens blurs, more or less as it focuses, the sensor adds noise, and the codec
+    leaves its blocks. Weights of rendered frames as they are take every difference of colour for
+    another point's.
     """
     drift, blur = random.uniform(0, 0.015), random.uniform(0.3, 0.9)
     noise, quality = random.uniform(0.5, 4), int(random.integers(40, 95))
-    gain = np.ones(3)
+    shade, veil = random.uniform(0, 0.1), random.uniform(0, 16)
+    gain, shades, veils = np.ones(3), drifting(random), drifting(random)
     for frame in frames:
         gain = gain * np.exp(drift * (random.normal() + 0.3 * random.normal(size=3)))
-        light = cv2.GaussianBlur(frame * gain, (0, 0), blur * random.uniform(0.7, 1.3))
-        levels = (light + random.normal(0, noise, frame.shape)).clip(0, 255).astype(np.uint8)
+        lit = frame * gain * np.exp(shade * over(next(shades), frame))
+        lit = lit + veil * over(next(veils), frame).clip(min=0)
+        seen = cv2.GaussianBlur(lit, (0, 0), blur * random.uniform(0.7, 1.3))
+        levels = (seen + random.normal(0, noise, frame.shape)).clip(0, 255).astype(np.uint8)
         coded = io.BytesIO()
         Image.fromarray(levels).save(coded, "JPEG", quality=quality)
         yield np.asarray(Image.open(coded))
+
+
+def drifting(random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Normal numbers (4, 4) that change from frame to frame, over some twenty frames wholly."""
+    field = random.normal(size=(4, 4))
+    while True:
+        yield field
+        field = 0.95 * field + (1 - 0.95**2) ** 0.5 * random.normal(size=field.shape)
+
+
+def over(field: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """A field's numbers (H, W, 1) over all of a frame, smooth."""
+    height, width = frame.shape[:2]
+    return cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
 
 
 def command(name: str, *arguments: "str | Path") -> None:
@@ -192,7 +210,7 @@ def answers(question: Question, clip: Path, scene: Path, run: Path) -> Answers:
     found, true = (metrics.to_scale(xy, truth.size) for xy in (tracks.xy, asked.tracks))
     right = metrics.squared_error(found, true) < WITHIN_PX**2
     if question.name == "SEEN":
-        cells = cells & metrics.inside_frame(tracks.xy, truth.size)
+        cells = cells & inside_frame(tracks.xy, truth.size)
         near = metrics.squared_error(found, true) < ON_IT_PX**2
         said, right = 1 - tracks.occlusion, asked.visible & near
     return Answers(truth.name, evidence[cells], said[cells], right[cells])

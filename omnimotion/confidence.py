@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 WITHIN_PX = 4.0  # at 256x256: what confidence is the probability of
-ON_IT_PX = 12.0  # at 256x256: a track farther off has lost its point, and sees something else
+ON_IT_PX = 11.0  # at 256x256: a track farther off has lost its point, and sees something else
 
 
 class Evidence(NamedTuple):
@@ -34,6 +34,11 @@ class Evidence(NamedTuple):
     unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
     colour: Tensor  # root of the distance of its colour, RGB in [0, 1], from the query's; likewise
     contrast: Tensor  # the same of its colour less the mean of what is around; light keeps it
+    # Root mean squares over the frames on the way, from the query's to this, where the track is
+    # shown: one that has lost its point goes on without it.
+    way_elsewhere: Tensor
+    way_unlike: Tensor
+    way_colour: Tensor
 
 
 class Logistic(NamedTuple):
@@ -49,12 +54,14 @@ class Logistic(NamedTuple):
 
 
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched, elsewhere, unlike, colour,
-# contrast.
-SCENE = Logistic(4.50, (1.737, 1.331, 2.181, 0.444, 0.000, 0.000, 0.000, 0.000, 0.000))
+# contrast, then those on the way: elsewhere, unlike, colour.
+SCENE = Logistic(4.65, (1.976, 1.281, 2.175, 0.486, *(0.0,) * 8))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(6.92, (0.961, 0.353, 0.877, 0.465, 0.000, 2.166, 1.603, 4.131, 1.583))
+REFINED = Logistic(7.91, (1.961, 0.284, 0.698, 0.536, 0.038, 0.477, 1.601, 2.108, 1.403,
+                          2.489, 0.816, 4.027))  # fmt: skip
 """That a refined track is."""
-SEEN = Logistic(6.83, (2.058, 0.295, 0.276, 0.000, 1.173, 1.610, 2.534, 8.007, 0.000))
+SEEN = Logistic(7.29, (2.440, 0.295, 0.275, 0.000, 1.541, 0.778, 2.228, 6.548, 0.000,
+                       1.760, 0.421, 1.884))  # fmt: skip
 """That the point of a refined track is seen there, within `ON_IT_PX`, where that is in the frame.
 
 Of contrast nothing is left beside the others: of clips whose light drifts colour and patch say it.

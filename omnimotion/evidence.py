@@ -14,6 +14,7 @@ from omnimotion.scene import Snapshot, lift
 
 ALTERNATIVES = 8  # depths of a query's ray that are carried along, at equal steps of its weight
 AROUND_PX = (2.0, 4.0, 6.0)  # from a query, of a frame of 256: surfaces that may be its own
+OF_THE_VIDEO = Evidence._fields[Evidence._fields.index("unmatched") :]
 NEAR_PX = 2.0  # from a query, of a frame of 256: what is so near moves as one
 
 
@@ -86,11 +87,7 @@ def evidence_of(
         cycle=shown * _log_px((back[..., :2] - xy).norm(dim=-1)),
         spread=_log_px(away.norm(dim=-1).mean(-1)),
         path=_log_px(_path(now, frames, there.xy)),
-        unmatched=torch.zeros_like(there.occlusion),
-        elsewhere=torch.zeros_like(there.occlusion),
-        unlike=torch.zeros_like(there.occlusion),
-        colour=torch.zeros_like(there.occlusion),
-        contrast=torch.zeros_like(there.occlusion),
+        **dict.fromkeys(OF_THE_VIDEO, torch.zeros_like(there.occlusion)),
     )
 
 

@@ -25,6 +25,8 @@ HIDDEN, UNMATCHED, ELSEWHERE, UNLIKE, COLOUR = map(
     Evidence._fields.index, ("hidden", "unmatched", "elsewhere", "unlike", "colour")
 )
 COLOURS = slice(COLOUR, COLOUR + 2)  # and contrast
+PASSED = [ELSEWHERE, UNLIKE, COLOUR]  # what is asked of the way, too
+WAY = slice(Evidence._fields.index("way_elsewhere"), None)
 AT_ONCE = 8_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # what is farther from a candidate tells no more against it
 APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
@@ -169,6 +171,8 @@ class Refiner:
         unlike = 1 - around.likeness(xy, inside).clip(0, 1)
         evidence[..., UNLIKE] = np.where(known[:, None], unlike, 0)
         evidence[..., COLOURS] = self._colours(t, found.xy[own], xy) * asked.seen[:, None, None]
+        shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside
+        evidence[..., WAY] = on_the_way(evidence[..., PASSED], shown, t)
         return Found(xy, found.depth, evidence)
 
     def _colours(self, t: np.ndarray, own: np.ndarray, xy: np.ndarray) -> np.ndarray:
@@ -200,6 +204,21 @@ class Refiner:
         xy, evidence = found.xy.copy(), found.evidence.copy()
         xy[follows], evidence[follows, HIDDEN] = way[follows], 0  # what is followed is seen
         return Found(xy, found.depth, evidence)
+
+
+def on_the_way(values: np.ndarray, counts: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Root mean squares of ``values`` (q, T, F) from frames (q,) to each, of those that count.
+
+    Frames where ``counts`` (q, T) is false do not, nor those of the queries; 0 where none does.
+    """
+    rows, t = np.arange(len(frames))[:, None], np.arange(counts.shape[1])
+    own, weight = frames[:, None], counts.astype(np.float64)
+    weight[rows, own] = 0
+    terms = np.concatenate((np.square(values), np.ones_like(values[..., :1])), axis=-1)
+    sums = np.pad((terms * weight[..., None]).cumsum(axis=1), ((0, 0), (1, 0), (0, 0)))
+    total = sums[rows, np.maximum(t, own) + 1] - sums[rows, np.minimum(t, own)]
+    mean: np.ndarray = total[..., :-1] / np.maximum(total[..., -1:], 1)
+    return np.sqrt(mean.clip(0))  # rounding may leave less than nothing
 
 
 @torch.no_grad()

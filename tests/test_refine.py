@@ -1,5 +1,6 @@
 """Which surface a query is on, and when its matches are followed rather than the scene."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from some_tracks import wandering
 
 from omnimotion.confidence import Evidence
 from omnimotion.pins import Pins
-from omnimotion.refine import HIDDEN, NEAR_FRAMES, Asked, Found, Refiner
+from omnimotion.refine import HIDDEN, NEAR_FRAMES, Asked, Found, Refiner, on_the_way
 
 N_FRAMES, PX, OWN = 12, 0.5, 4  # PX: pixels of a frame of 256 in one of the store's
 ASKED = Asked(np.full(3, OWN), np.ones(3, bool))
@@ -214,3 +215,22 @@ def test_a_track_that_begins_hidden_follows_nothing(truth, found):
     moved = followed(truth, N_FRAMES, asked, found, np.zeros((3, N_FRAMES)))
     np.testing.assert_allclose(moved.xy[[0, 2]], truth[[0, 2]], atol=1e-4)
     np.testing.assert_array_equal(moved.xy[1], found.xy[1])
+
+
+# what a track passes ----------------------------------------------------------------------------
+
+
+def test_what_is_on_the_way_is_averaged_from_the_query_to_the_frame():
+    """Of two tracks, from frames 1 and 3 of five; one frame of the second does not count."""
+    values = np.arange(10, dtype=np.float32).reshape(2, 5, 1)
+    counts = np.ones((2, 5), bool)
+    counts[1, 2] = False
+    found = on_the_way(values, counts, np.array([1, 3]))[..., 0]
+    # a query's own frame does not count
+    np.testing.assert_allclose(found[0], [0, 0, 2, math.sqrt((4 + 9) / 2), math.sqrt(29 / 3)])
+    np.testing.assert_allclose(found[1], [math.sqrt((25 + 36) / 2), 6, 0, 0, 9])
+
+
+def test_nothing_on_the_way_speaks_for_nothing_against():
+    found = on_the_way(np.ones((1, 4, 3)), np.zeros((1, 4), bool), np.array([2]))
+    assert (found == 0).all()
