@@ -23,13 +23,14 @@ def load(scene: str | Path, run: str | Path | None = None, **options: Any) -> "F
     """Open a preprocessed and fitted scene: ``.track(points)``, ``.dense(frame)``,
     ``.propagate(mask, frame)``, ``.render(frame)``, ``.depth(frame)``.
 
-    ``run``: a run's folder, by default the scene's newest complete one. ``options``: ``device``
+    ``run``: a run's name in the scene, or its folder (a path, or a text with a slash); by default
+    the newest complete one. ``options``: ``device``
     (auto, cpu or cuda) and ``backend`` (auto, torch, numba or tcnn).
     Raises `SceneError` when the scene or its run is missing, `CheckpointError` when unfinished.
     """
     from omnimotion.fitted import open_fitted  # torch is imported when it is needed
 
-    return open_fitted(Path(scene), Path(run) if run is not None else None, **options)
+    return open_fitted(Path(scene), run, **options)
 
 
 def fit(

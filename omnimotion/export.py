@@ -23,6 +23,7 @@ import numpy as np
 from omnimotion.errors import ConfigError, InputError, PointsError
 from omnimotion.files import (
     atomic_path,
+    check_writable,
     make_folder,
     read_archive,
     read_bytes,
@@ -100,9 +101,7 @@ def check_output(path: Path, suffixes: Collection[str], overwrite: bool) -> None
         raise ConfigError(f"cannot write {shown(path)}: it is a folder")
     if path.exists() and not overwrite:
         raise ConfigError(f"{shown(path)} exists: choose another name, or give --overwrite")
-    above = next(each for each in path.absolute().parents if each.exists())
-    if not above.is_dir():
-        raise ConfigError(f"cannot make the folder of {shown(path)}: {shown(above)} is a file")
+    check_writable(path)
 
 
 def _list(suffixes: Collection[str]) -> str:

@@ -93,9 +93,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise ConfigError where `path` exists; to be called before long work."""
+    """Raise ConfigError where `path` exists, or cannot be made; to be called before long work."""
     if path.exists():
         raise ConfigError(f"{shown(path)} exists: choose another name for the folder")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError where nothing can be written at `path`; to be called before long work.
+
+    Folders above it may be missing, if they can be made.
+    """
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise ConfigError(f"cannot make the folder of {shown(path)}: {shown(above)} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {shown(path)}: the folder {shown(above)} may not be "
+                          "written: choose another one")  # fmt: skip
 
 
 def make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from omnimotion.long_tracker import LongTracker
 from omnimotion.masks import load_mask
 from omnimotion.points import check_frame
 from omnimotion.propagation import propagated
+from omnimotion.runs import run_folder
 from omnimotion.tracker import Tracker, shown_by
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.warps import Carrier
@@ -113,6 +114,7 @@ class FittedScene:
         return labels.astype(np.uint8)
 
 
-def open_fitted(folder: Path, run: Path | None = None, **options: Any) -> FittedScene:
-    """The fitted scene of a folder; arguments and errors are those of `open_clip`."""
-    return FittedScene(open_clip(folder, run, **options))
+def open_fitted(folder: Path, run: str | Path | None = None, **options: Any) -> FittedScene:
+    """The fitted scene of a folder; see `run_folder`; raises as `open_clip` does."""
+    where = run_folder(folder, run) if run is not None else None
+    return FittedScene(open_clip(folder, where, **options))

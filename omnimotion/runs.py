@@ -67,9 +67,11 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads or usable or 1)
 
 
-def run_folder(scene: Path, run: Path | None) -> Path:
-    """The folder of a run: as given, else inside the scene."""
-    return run if run is not None else scene / RUNS_NAME / DEFAULT_RUN
+def run_folder(scene: Path, run: "str | Path | None") -> Path:
+    """The folder of a run: a path, or a name in the scene; by default `DEFAULT_RUN`."""
+    run = DEFAULT_RUN if run is None else run
+    is_name = isinstance(run, str) and Path(run).name == run != ".."
+    return scene / RUNS_NAME / run if is_name else Path(run)
 
 
 def start_fit(

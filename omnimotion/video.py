@@ -104,6 +104,9 @@ def open_video(path: Path, frames: str | None = None, *, allow_truncated: bool =
     except (ValueError, OSError) as problem:  # a null byte, or too long a name
         raise VideoError(f"no such video: {shown(path)}") from problem
     video = _open_folder(path, wanted) if is_folder else _open_file(path, wanted, allow_truncated)
+    if wanted.stop < ALL_FRAMES and video.source_indices[-1] < wanted[-1]:
+        log.warning("frames=%s reaches beyond the video, whose last one taken is %d", frames,
+                    video.source_indices[-1])  # fmt: skip
     log.info("video=%s frames=%d size=%dx%d", shown(path.name), len(video), *video.size)
     return video
 

@@ -27,6 +27,7 @@ from preprocess.job import (
     PRODUCTS,
     Job,
     check_fingerprint,
+    check_not_fitted,
     check_settings,
     discard,
     find_job,
@@ -61,8 +62,11 @@ def preprocess(options: PreprocessOptions) -> Path:
     frames = (at_size(frame, size) for frame in video)
     make_folder(folder)
     with lock(folder / LOCK_NAME), one_cv2_thread():
+        before = None
         if options.overwrite:
+            check_not_fitted(folder)
             if is_complete(folder):  # is not lost to a job that cannot begin
+                before = SceneIndex.load(folder).identity
                 choose_estimator(options, cached_frames(folder, size), None)
                 gaps = gaps_of(options, len(video))
                 _require_space(folder, disk_bytes(len(video), gaps, Lattice.for_size(size)))
@@ -84,7 +88,18 @@ def preprocess(options: PreprocessOptions) -> Path:
             log.info("scene=%s already complete", folder)
         else:
             _run(options, video, job)
+        if before not in (None, SceneIndex.load(folder).identity):
+            _warn_of_runs(folder)
     return folder
+
+
+def _warn_of_runs(folder: Path) -> None:
+    """Say which runs are of what was there before."""
+    runs = sorted(path.name for path in (folder / "runs").glob("*") if path.is_dir())
+    if runs:
+        log.warning("runs of what was there before stay, but are of no use with this: %s; give "
+                    "train.py a new name, --run NAME, or delete their folders in %s",
+                    ", ".join(runs), folder / "runs")  # fmt: skip
 
 
 def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omnimotion.errors import ConfigError, FlowError, SceneError
-from omnimotion.files import read_json, shown, write_json
+from omnimotion.files import lock, read_json, shown, write_json
 from omnimotion.flow import INDEX_NAME, SceneIndex
 from omnimotion.kinds import NONE, Kinds, check_kinds
 from omnimotion.temporary import is_temp
@@ -46,6 +46,13 @@ def require_ours(folder: Path) -> None:
     entries = {entry.name for entry in folder.iterdir() if not is_temp(entry)}
     if entries - {LOCK_NAME} and not entries & {INDEX_NAME, JOB_NAME}:
         raise ConfigError(f"{folder} is neither empty nor a scene folder: choose another folder")
+
+
+def check_not_fitted(folder: Path) -> None:
+    """ConfigError while a fit of the scene reads what is there."""
+    for path in sorted((folder / "runs").rglob(LOCK_NAME)):
+        with lock(path):
+            pass
 
 
 def find_job(folder: Path) -> Job | None:

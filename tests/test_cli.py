@@ -24,6 +24,7 @@ from omnimotion.export import load_tracks
 from omnimotion.files import atomic_path, lock
 from omnimotion.pins import stored_pins
 from omnimotion.restricted_pickle import load_plain_pickle
+from omnimotion.tracker import Tracker
 from omnimotion.video import open_video
 
 ROOT = Path(__file__).parents[1]
@@ -579,6 +580,44 @@ def test_an_output_that_cannot_be(capsys, tmp_path, tiny_scene, name):
     words = ("--scene", tiny_scene, "--grid", "2", "--out", tmp_path / name)
     code, _ = refusal(capsys, "query", *words)
     assert code in (2, 3, 6)
+
+
+def test_an_output_that_may_not_be_written_is_refused_before_the_work(
+    capsys, tmp_path, tiny_scene, monkeypatch
+):
+    may, folder = os.access, tmp_path / "theirs"
+    folder.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and may(path, mode))
+    monkeypatch.setattr(Tracker, "track", None)  # is not reached
+    for what in (("--out", folder / "t.npz"), ("--video", folder / "new" / "v.mp4"),
+                 ("--maps", "--export", "flo", "--out", folder / "maps")):  # fmt: skip
+        points = () if "--maps" in what else ("--grid", "2")
+        code, line = refusal(capsys, "query", "--scene", tiny_scene, *points, *what)
+        assert (code, f"the folder {folder} may not be written" in line) == (2, True)
+
+
+def test_a_run_is_known_by_its_name_or_its_folder(capsys, tmp_path, tiny_scene, monkeypatch):
+    scene = shutil.copytree(tiny_scene, tmp_path / "scene")
+    monkeypatch.chdir(tmp_path)
+    assert call("train", "--scene", "scene", "--run", "other", *TINY_FIT) == 0
+    assert sorted(path.name for path in (scene / "runs").iterdir()) == ["default", "other"]
+    shutil.copytree(scene / "runs" / "other", tmp_path / "else")
+    words = ("query", "--scene", "scene", "--points", "0,3,3", "--out", "t.json", "--overwrite")
+    names = []
+    for run in ("default", "other", scene / "runs" / "default", "./else"):
+        assert call(*words, "--run", run) == 0
+        names.append(json.loads(Path("t.json").read_text())["meta"]["run"])
+    assert names == ["default", "other", "default", "else"]
+    code, line = refusal(capsys, *words, "--run", "nothing")
+    assert (code, f"scene{os.sep}runs{os.sep}nothing" in line) == (4, True)
+
+
+def test_the_command_to_go_on_with_names_a_run_elsewhere(tmp_path, tiny_store, caplog):
+    caplog.set_level("INFO")
+    for run, named in ((tmp_path / "run", True), ("again", False)):
+        scene = shutil.copytree(tiny_store.folder, tmp_path / f"scene-{named}")
+        assert call("train", "--scene", scene, "--run", run, *TINY_FIT) == 0
+        assert (f"--scene {scene} --run {run}" in caplog.messages[-1]) == named
 
 
 def test_a_damaged_checkpoint(capsys, tmp_path, tiny_store):

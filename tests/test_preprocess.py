@@ -16,7 +16,7 @@ import pytest
 
 from omnimotion.cli import main as command_line
 from omnimotion.errors import ConfigError, FlowError, ResourceError, SceneError
-from omnimotion.files import write_json
+from omnimotion.files import lock, write_json
 from omnimotion.flow import CHAINED, DIRECT, NONE, SceneStore
 from omnimotion.images import save_png
 from omnimotion.temporary import temp_beside
@@ -195,6 +195,21 @@ def test_a_torn_pair_is_computed_again(clip, scene, tmp_path, monkeypatch):
 def test_other_options_are_refused_by_name(scene, clip):
     with pytest.raises(ConfigError, match="max_side is 854 there, 48 here"):
         preprocess(PreprocessOptions(clip, scene, flow="dis", max_side=48))
+
+
+def test_overwrite_waits_for_a_fit_and_names_runs_of_before(clip, tmp_path, caplog):
+    folder = tmp_path / "scene"
+    preprocess(PreprocessOptions(clip, folder, flow="dis"))
+    (folder / "runs" / "default" / "window_0000").mkdir(parents=True)
+    again = PreprocessOptions(clip, folder, flow="dis", overwrite=True)
+    with lock(folder / "runs" / "default" / "window_0000" / "lock"), \
+            pytest.raises(ConfigError, match=r"another process uses .*window_0000"):  # fmt: skip
+        preprocess(again)
+    preprocess(again)
+    assert not [line for line in caplog.messages if "of no use" in line]  # the same flow
+    preprocess(PreprocessOptions(clip, folder, flow="dis", frames="0:4", overwrite=True))
+    (said,) = [line for line in caplog.messages if "of no use" in line]
+    assert "with this: default; give train.py a new name" in said
 
 
 def test_another_video_is_refused_and_overwrite_starts_afresh(clip, tmp_path):

@@ -58,7 +58,7 @@ def test_fingerprint_follows_pixels_not_names(clips, tmp_path):
 
 @pytest.mark.parametrize("source", ["clip.mp4", "folder"])
 @pytest.mark.parametrize("frames", ["2:9", ":", "3:", ":4", "1:20:4", "::7", "5:900"])
-def test_selection_is_a_python_slice(clips, tmp_path, source, frames):
+def test_selection_is_a_python_slice(clips, tmp_path, caplog, source, frames):
     path = clips / source
     if source == "folder":
         path = make_folder(tmp_path / "f", [f"{k}.png" for k in range(20)])
@@ -68,6 +68,8 @@ def test_selection_is_a_python_slice(clips, tmp_path, source, frames):
     np.testing.assert_array_equal(np.stack(list(video)), np.stack(list(whole)[part]))
     np.testing.assert_allclose(video.times, whole.times[part])
     assert video.fps == whole.fps / (part.step or 1)
+    said = any("reaches beyond the video" in line for line in caplog.messages)
+    assert said == (frames == "5:900")
 
 
 @pytest.mark.parametrize("frames", ["5", "-3:", "1:2:0", "a:b", "1:2:3:4", "1.5:", "9" * 30 + ":"])

@@ -26,7 +26,8 @@ def add_arguments(parser: Parser) -> None:
     where.add_argument("--scene", type=Path, metavar="DIR", help="the scene, for a single clip")
     where.add_argument("--scenes", type=Path, default=Path("scenes"), metavar="DIR",
                        help="folder that holds a scene of each clip's name")  # fmt: skip
-    add("--run", metavar="NAME", help="name of the run in each scene; default the newest complete")
+    add("--run", metavar="RUN",
+        help="a run: its name in each scene, or its folder; default the newest complete one")
     add("--mode", default="given", choices=("given", "strided", "first"),
         help="queries: the file's own, every 5th frame, or first visible")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="scores as .json or .md")
@@ -43,7 +44,7 @@ def main(args: Namespace) -> int:
     from omnimotion.files import atomic_write, make_folder
     from omnimotion.ground_truth import GroundTruth
     from omnimotion.long_runs import open_clip
-    from omnimotion.runs import RUNS_NAME, set_threads
+    from omnimotion.runs import run_folder, set_threads
 
     if args.extract:
         return _extract(args.truth, args.extract)
@@ -56,7 +57,7 @@ def main(args: Namespace) -> int:
     def clips() -> Iterator[tuple[Tracker, GroundTruth]]:
         for truth in _truths(args.truth):
             scene = args.scene or args.scenes / truth.name
-            run = scene / RUNS_NAME / args.run if args.run else None
+            run = run_folder(scene, args.run) if args.run else None
             tracker = open_clip(scene, run, args.device)
             _check_size(scene, tracker.index.original_size, truth)
             yield tracker, truth

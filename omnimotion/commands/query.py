@@ -35,7 +35,8 @@ def add_arguments(parser: Parser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
     add("--scene", type=Path, required=True, metavar="DIR", help="a preprocessed and fitted scene")
-    add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
+    add("--run", metavar="RUN",
+        help="a run: its name in the scene, or its folder; default the newest complete one")
     _add_questions(parser)
     _add_answers(parser)
     add_device(parser)
@@ -111,12 +112,13 @@ def main(args: Namespace) -> int:
     from omnimotion.formats import check_options, outputs
     from omnimotion.long_runs import open_clip
     from omnimotion.measure import check_motion
-    from omnimotion.runs import set_threads
+    from omnimotion.runs import run_folder, set_threads
     from omnimotion.temporary import remove_stale_temps
 
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
     _check_pairs(args)
+    args.run = run_folder(args.scene, args.run) if args.run else None
     for folder in {path.parent for path in (args.out, args.video, args.sheet) if path}:
         if folder.is_dir():
             remove_stale_temps(folder)

@@ -32,8 +32,8 @@ def add_arguments(parser: Parser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--scene", type=Path, required=True, metavar="DIR",
                         help="scene folder made by preprocess")  # fmt: skip
-    parser.add_argument("--run", type=Path, metavar="DIR",
-                        help="folder of the run; default <scene>/runs/default")  # fmt: skip
+    parser.add_argument("--run", metavar="RUN",
+                        help="a name for the run in the scene, or a folder; default default")
     _add_given(parser)
     _add_windows(parser)
     add_settings(parser)
@@ -113,7 +113,7 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     from omnimotion.long_refits import Refit, windows_of, with_earlier
     from omnimotion.long_runs import Part
     from omnimotion.parallel import check_divided, help_fit
-    from omnimotion.runs import run_folder, set_threads, start_fit
+    from omnimotion.runs import RUNS_NAME, run_folder, set_threads, start_fit
     from omnimotion.signals import catch_signals
     from omnimotion.supervision import read_supervision
 
@@ -154,8 +154,8 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
             _fit_windows(args, whole, windows, fit, refit)
         else:
             _fit_whole(args, whole, supervision, fit)
-    log.info("run=%s; next: query.py --scene %s --grid 16 --out tracks.npz --video overlay.mp4",
-             run, args.scene)  # fmt: skip
+    log.info("run=%s; next: query.py --scene %s%s --grid 16 --out tracks.npz --video overlay.mp4",
+             run, args.scene, "" if run.parent == args.scene / RUNS_NAME else f" --run {run}")
 
 
 def _is_over(args: Namespace, run: Path) -> bool:

@@ -27,7 +27,8 @@ def add_arguments(parser: Parser) -> None:
     add("scene", type=Path, nargs="?", metavar="SCENE",
         help="a preprocessed and fitted scene; or a folder of scenes, or a new one, to which the "
              "page adds scenes of videos that are dropped on it; default scenes")  # fmt: skip
-    add("--run", type=Path, metavar="DIR", help="a run; default the scene's newest complete one")
+    add("--run", metavar="RUN",
+        help="a run: its name in the scene, or its folder; default the newest complete one")
     add("--config", type=Path, metavar="FILE",
         help="settings of the fits of new videos, as train has them")  # fmt: skip
     add("--port", type=int, default=PORT, metavar="N",
@@ -46,7 +47,7 @@ def main(args: Namespace) -> int:
         ) from problem
     from omnimotion.files import shown as shown_name
     from omnimotion.flow import INDEX_NAME
-    from omnimotion.runs import set_threads
+    from omnimotion.runs import run_folder, set_threads
     from omnimotion.viewer.shelf import Shelf
     from omnimotion.viewer.shown import Shown
     from omnimotion.viewer.studio import Studio
@@ -63,7 +64,7 @@ def main(args: Namespace) -> int:
         if (folder / INDEX_NAME).is_file():
             if args.config:
                 raise ConfigError("--config is of new videos: give a folder of scenes, not one")
-            shown.open(folder, args.run)
+            shown.open(folder, run_folder(folder, args.run) if args.run else None)
             studio = None
         elif args.run:
             raise ConfigError("--run is of a scene: give the scene, too")
