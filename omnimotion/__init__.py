@@ -43,7 +43,7 @@ def fit(
 
     ``video``: a file, or a folder of images. ``scene``: the folder to write, by default
     ``scenes/<name>``. ``options`` and ``preprocess`` are those of ``omnimotion train`` and
-    ``omnimotion preprocess``, by their names there: ``config="configs/cpu.txt", budget="10m"``,
+    ``omnimotion preprocess``, by their names there: ``device="cpu", budget="10m"``,
     ``preprocess={"flow": "dis"}``. The same call again goes on where it was stopped, and costs
     little where it is done. Raises `OmniMotionError` as the commands do; `ConfigError` for an
     unknown option.

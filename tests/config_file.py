@@ -8,9 +8,9 @@ from omnimotion.config import Config
 
 PATH = Path(__file__).parents[1] / "configs" / "default.txt"
 HEADER = """\
-# Every setting with its default. Made for a GPU and clips of some 100 frames of 480p; on 2 cores
-# take cpu.txt. A key is also a flag of train.py: --key value. Lengths ("px") are in pixels of a
-# frame whose longer side is 256, whatever the clip's size.
+# Every setting with its default, on a CPU and on a GPU. A key is also a flag of train.py:
+# --key value. Lengths ("px") are in pixels of a frame whose longer side is 256, whatever the
+# clip's size.
 # This file is generated from omnimotion/config.py by `make configs`.
 """
 
