@@ -19,6 +19,7 @@ from omnimotion.batch.local import places_here, usable_cores
 from omnimotion.batch.progress import Progress
 from omnimotion.batch.stage import Ended, Place, last_words, run_stage
 from omnimotion.batch.start import start_batch
+from omnimotion.batch.summary import save_summary
 from omnimotion.batch.task import STAGES, Failure, Record, Task, in_shard
 from omnimotion.batch.work import waiting_lock, work
 from omnimotion.cli import main
@@ -105,6 +106,23 @@ def test_tracks_are_those_of_the_three_commands(batch, clips, config, tmp_path):
     assert (load_tracks(theirs).xy == load_tracks(Path(mine)).xy).all()
 
 
+def test_the_summary_is_of_all_videos_of_the_folder(batch, clips, config):
+    """By name, whatever part of them was asked for last, and as they were left."""
+    out, _ = batch
+    before = summary(out)["videos"]
+    assert [row["name"] for row in before] == ["bad", "good"]
+    half = temp_beside(out / "results" / "bad.json", ".json")
+    half.write_text("{")  # being written
+    for asked, code in ((clips[1:], 0), (clips[:1], 7)):
+        assert call(*asked, *FLOW, "--config", config, "--out", out) == code
+        found = summary(out)
+        assert found["counts"] == {"done": 1, "failed": 1, "begun": 0, "waiting": 0}
+        assert [row["name"] for row in found["videos"]] == ["bad", "good"]
+        assert found["videos"][1] == before[1]
+        assert "good.npz" in (out / "summary.html").read_text()
+    half.unlink()
+
+
 def test_what_is_done_is_not_done_again(batch, clips, config, monkeypatch):
     """Then only the stage whose question is another, and those after it."""
     out, _ = batch
@@ -120,6 +138,13 @@ def test_what_is_done_is_not_done_again(batch, clips, config, monkeypatch):
     same = (clips[1], "--flow", "dis", "--config", config, "--out", out)
     assert call(*same, "--grid", "5") == 7
     assert ran == ["query"]
+
+
+def test_a_damaged_record_of_an_earlier_call_is_named(task, caplog):
+    task.result.parent.mkdir(parents=True)
+    task.result.write_text("{")
+    assert save_summary(task.folder, [], [])["videos"] == []
+    assert "clip.json is damaged" in caplog.text
 
 
 def test_the_page_stands_alone_and_names_cannot_break_it(clips, config, tmp_path):

@@ -1,12 +1,15 @@
 """The summary of a batch: ``summary.json``, ``summary.html``, and a table for the terminal.
 
 Conventions. Status: ``done``; ``failed``; ``begun`` (a stage was started and has not ended, or not
-been told yet); ``waiting``. Links are relative to the batch's folder.
+been told yet); ``waiting``. Links are relative to the batch's folder. Videos come by name, so that
+whoever writes the summary of a folder writes the same.
 """
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,13 @@ from urllib.parse import quote
 
 from omnimotion.batch.task import STAGES, Record, Task
 from omnimotion.batch.work import found_record, waiting_lock
-from omnimotion.errors import CheckpointError, OmniMotionError
+from omnimotion.errors import CheckpointError, OmniMotionError, SceneError
 from omnimotion.files import atomic_write, read_json, shown, write_json
 from omnimotion.kinds import NONE, NUMBER, check_kinds
 from omnimotion.report_page import STYLE, shown_value
+from omnimotion.temporary import is_temp
+
+log = logging.getLogger(__name__)
 
 KIND, FORMAT = "omnimotion-batch", 1
 STATES = ("done", "failed", "begun", "waiting")
@@ -28,13 +34,17 @@ _MARKS = {"done": "good", "failed": "poor", "begun": "fair", "waiting": "fair"}
 
 
 def save_summary(folder: Path, tasks: Sequence[Task], ended: Sequence[Record]) -> dict[str, Any]:
-    """Write the summary of all tasks, of every shard; what it says.
+    """Write the summary of all tasks, of every shard and of earlier calls; what it says.
 
     ``ended``: records of this process, which may know of an error that could not be written.
     """
     own = {record.name: record for record in ended}
     with waiting_lock(folder / "summary.lock"):  # so that the last to write has read everything
-        rows = [row_of(task, own.get(task.name) or found_record(task)) for task in tasks]
+        found = {task.name: row_of(task, own.get(task.name) or found_record(task))
+                 for task in tasks}  # fmt: skip
+        for task, record in _of_earlier_calls(folder.absolute(), found):
+            found[task.name] = row_of(task, record, is_asked=False)
+        rows = [found[name] for name in sorted(found)]
         counts = Counter(row["status"] for row in rows)
         content = {
             "kind": KIND, "format": FORMAT,
@@ -45,9 +55,9 @@ def save_summary(folder: Path, tasks: Sequence[Task], ended: Sequence[Record]) -
     return content
 
 
-def row_of(task: Task, record: Record) -> dict[str, Any]:
-    """What the summary says of one video."""
-    status = state_of(task, record)
+def row_of(task: Task, record: Record, is_asked: bool = True) -> dict[str, Any]:
+    """What the summary says of one video; one that is not asked for now is as it was left."""
+    status = state_of(task, record, is_asked)
     failure, report = record.failure, _report(task)
     links = {"tracks": task.tracks, "report": task.report.with_suffix(".html"), "log": task.log}
     return {
@@ -66,13 +76,28 @@ def row_of(task: Task, record: Record) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def state_of(task: Task, record: Record) -> str:
+def state_of(task: Task, record: Record, is_asked: bool = True) -> str:
     """One of `STATES`."""
     if record.failure:
         return "failed"
-    if record.is_done(task):
+    if record.is_done(task) if is_asked else record.is_whole(task):
         return "done"
     return "begun" if record.begun or record.stages else "waiting"
+
+
+def _of_earlier_calls(folder: Path, known: Container[str]) -> Iterator[tuple[Task, Record]]:
+    """Videos that are not among the known ones, as their records tell of them."""
+    for path in sorted((folder / "results").glob("*.json")):
+        if path.stem in known or is_temp(path):
+            continue
+        task = Task(path.stem, Path(), folder, {}, {})
+        try:
+            record = Record.load(task)
+        except SceneError as problem:
+            log.warning("%s; the summary leaves it out", problem)
+            continue
+        if record:
+            yield replace(task, video=Path(record.video)), record
 
 
 def _report(task: Task) -> dict[str, Any]:

@@ -116,6 +116,10 @@ class Record:
         """Whether nothing is left to do."""
         return all(self.has(task, stage) for stage in STAGES)
 
+    def is_whole(self, task: Task) -> bool:
+        """Whether every stage is done, whatever was asked for then."""
+        return all(stage in self.stages and task.product(stage).is_file() for stage in STAGES)
+
     def begin(self, task: Task, stage: str) -> None:
         """A stage starts: what came after it is void."""
         for later in STAGES[STAGES.index(stage) :]:
