@@ -123,6 +123,24 @@ def test_the_summary_is_of_all_videos_of_the_folder(batch, clips, config):
     half.unlink()
 
 
+def test_tracks_of_other_points_are_not_replaced_unasked(
+    batch, clips, config, tmp_path, capsys, monkeypatch
+):
+    out, _ = batch
+    ran, same = [], (*clips, "--flow", "dis", "--config", config, "--out", out)
+    monkeypatch.setattr(work_module, "run_stage", lambda *words: ran.append(words))
+    table = tmp_path / "points.csv"
+    table.write_text("t,x,y\n0,1,1\n")
+    for asked, words in (("--grid 5 --frame 0", ("--grid", "5")),
+                         ("--grid 4 --frame 2", ("--grid", "4", "--frame", "2")),
+                         ("a table", ("--points", table))):  # fmt: skip
+        assert call(*same, *words) == 2
+        said = capsys.readouterr().err
+        assert f"good.npz has the points of --grid 4 --frame 0, now those of {asked}" in said
+        assert "--overwrite" in said
+    assert ran == []
+
+
 def test_what_is_done_is_not_done_again(batch, clips, config, monkeypatch):
     """Then only the stage whose question is another, and those after it."""
     out, _ = batch
@@ -136,7 +154,7 @@ def test_what_is_done_is_not_done_again(batch, clips, config, monkeypatch):
     assert call(clips[1], *FLOW, "--config", config, "--out", out) == 0
     assert ran == []
     same = (clips[1], "--flow", "dis", "--config", config, "--out", out)
-    assert call(*same, "--grid", "5") == 7
+    assert call(*same, "--grid", "5", "--overwrite") == 7
     assert ran == ["query"]
 
 

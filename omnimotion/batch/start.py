@@ -1,9 +1,10 @@
 """The start of a batch: one folder is of one config and one way to make flow."""
 
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from omnimotion.batch.task import CONFIG_NAME
+from omnimotion.batch.task import CONFIG_NAME, Record, Task
 from omnimotion.config import Config
 from omnimotion.errors import ConfigError, SceneError
 from omnimotion.files import atomic_write, make_folder, read_json, shown, write_json
@@ -37,3 +38,24 @@ def start_batch(folder: Path, config: Config, flow: Sequence[str], free: Contain
     remove_stale_temps(folder)
     write_json(path, {"kind": KIND, **asked})
     atomic_write(folder / CONFIG_NAME, config.to_text().encode())
+
+
+def check_tracks(tasks: Sequence[Task]) -> None:
+    """ConfigError where there are tracks of other points already: they would be replaced."""
+    for task in tasks:
+        record = None
+        with suppress(SceneError):  # damaged: what was asked for cannot be told
+            record = Record.load(task)
+        if record is None or "query" not in record.stages or not task.tracks.is_file():
+            continue
+        if (found := record.stages["query"]["key"]) != task.key("query"):
+            raise ConfigError(
+                f"{shown(task.tracks)} has the points of {_in_words(found, 'it was then')}, now "
+                f"those of {_in_words(task.asked['query'], 'it is now')} are asked for: give "
+                "--overwrite to replace such files, or another --out"
+            )
+
+
+def _in_words(words: Sequence[str], state: str) -> str:
+    """What a question's words say; of a table they hold but a mark of the file's state."""
+    return " ".join(map(str, words)) if "--grid" in words else f"a table as {state}"

@@ -47,12 +47,13 @@ def add_arguments(parser: Parser) -> None:
     add("--ray", metavar="ADDRESS", help="run on the Ray cluster at this address, or auto")
     add("--memory", type=float, default=4.0, metavar="GB",
         help="that a video may need on a machine of the cluster")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace tracks of other points")
 
 
 def main(args: Namespace) -> int:
     """Run the command; raises `OmniMotionError`."""
     from omnimotion.batch.progress import Progress
-    from omnimotion.batch.start import start_batch
+    from omnimotion.batch.start import check_tracks, start_batch
     from omnimotion.batch.summary import save_summary, table
     from omnimotion.batch.task import in_shard, parse_shard
     from omnimotion.runs import FREE
@@ -63,6 +64,8 @@ def main(args: Namespace) -> int:
     tasks = _tasks(args, config)
     start_batch(args.out, config, tasks[0].asked["preprocess"], FREE)
     mine = in_shard(tasks, shard)
+    if not args.overwrite:
+        check_tracks(mine)
     log.info("videos=%d of %d out=%s", len(mine), len(tasks), args.out)
     show = Progress(mine)
     with catch_signals() as stop:
