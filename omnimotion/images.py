@@ -126,6 +126,9 @@ def parsing(name: str, expected: str) -> Iterator[None]:
         yield
     except MemoryError:
         raise
+    except UnidentifiedImageError as problem:  # its text names a buffer in memory
+        why = "damaged, or of another format"
+        raise InputError(f"{name}: {why}; expected {expected}") from problem
     except Exception as problem:
         raise InputError(f"{name}: {shown(str(problem))}; expected {expected}") from problem
 

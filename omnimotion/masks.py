@@ -1,7 +1,9 @@
 """Masks of objects: which pixels of a frame belong to which.
 
 Conventions. A mask is a PNG of the original video's size. In an indexed one (DAVIS) each index is
-an object and 0 is background; a black-and-white one holds one object. Labels are uint8 (H, W).
+an object and 0 is background; a black-and-white one holds one object, however its pixels are
+stored: painting programs save it with three colours that are equal, and an alpha that is opaque.
+Labels are uint8 (H, W).
 """
 
 import io
@@ -13,7 +15,7 @@ from PIL import Image
 
 from omnimotion.errors import InputError, PointsError
 from omnimotion.files import atomic_write, read_bytes, shown
-from omnimotion.images import check_video_size, open_checked, parsing
+from omnimotion.images import PNG_DEPTH, check_video_size, open_checked, parsing
 
 MAX_MASK_BYTES = 64 << 20
 
@@ -35,7 +37,7 @@ def load_mask(path: Path, size: tuple[int, int], may_be_empty: bool = False) -> 
     though it may not be empty.
     """
     name, data = f"mask {shown(path)}", read_bytes(path, InputError, MAX_MASK_BYTES)
-    with parsing(name, "an indexed PNG"):
+    with parsing(name, "an indexed or black-and-white PNG"):
         mask = _decode(data)
     check_video_size(name, mask.labels, size)
     if not (may_be_empty or mask.labels.any()):
@@ -77,12 +79,28 @@ def mask_points(labels: np.ndarray, t: int, step: int) -> np.ndarray:
 
 def _decode(data: bytes) -> Mask:
     image = open_checked(data)
-    if image.mode not in ("P", "L", "1"):
-        raise ValueError(f"has pixels of mode {image.mode}")
+    if data[PNG_DEPTH] == 16:
+        raise ValueError("has 16 bits a channel: save it with 8")
     values = np.asarray(image)
     if image.mode == "P":
         return Mask(values.astype(np.uint8), tuple(image.getpalette() or ()))
+    if image.mode in ("RGB", "RGBA", "LA"):
+        values = _grey(values, "A" in image.mode)
+    elif image.mode not in ("L", "1"):
+        raise ValueError(f"has pixels of mode {image.mode}")
     grey = np.unique(values)
     if len(grey) > 2 or (len(grey) == 2 and grey[0] != 0):
-        raise ValueError(f"is grey with {len(grey)} values, not black and one other")
+        raise ValueError(
+            f"is grey with {len(grey)} values: threshold it, to black and one other value"
+        )
     return Mask((values > 0).astype(np.uint8))
+
+
+def _grey(pixels: np.ndarray, has_alpha: bool) -> np.ndarray:
+    """The one value of each pixel of uint8 (H, W, C); ValueError where it has several."""
+    if has_alpha and (pixels[..., -1] < 255).any():
+        raise ValueError("is transparent in places: save it without alpha")
+    colour = pixels[..., :-1] if has_alpha else pixels
+    if (colour != colour[..., :1]).any():
+        raise ValueError("is in colours: save it indexed, or in black and white")
+    return colour[..., 0]

@@ -43,7 +43,7 @@ def test_a_mask_without_an_object_is_one_where_it_may_be(tmp_path):
         load_mask(path, SIZE)
 
 
-@pytest.mark.parametrize("mode", ["L", "1"])
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA", "LA"])
 def test_a_black_and_white_mask_is_one_object(tmp_path, mode):
     labels = labels_of((2, 3, 8, 9), (10, 3, 15, 9))
     found = load_mask(saved(tmp_path / "m.png", labels, mode), SIZE)
@@ -67,10 +67,15 @@ def test_a_mask_reads_back_with_its_palette(tmp_path):
     [
         (lambda path: saved(path, labels_of(), "L"), "is empty"),
         (lambda path: saved(path, np.zeros((16, 21), np.uint8), "L"), "is 21x16, expected.*20x16"),
-        (lambda path: Image.new("RGB", SIZE).save(path), "mode RGB"),
-        (lambda path: Image.linear_gradient("L").resize(SIZE).save(path), "is grey with"),
-        (lambda path: Image.new("L", SIZE).save(path, "JPEG"), "cannot identify"),
-        (lambda path: path.write_text("none"), "cannot identify"),
+        (lambda path: Image.new("RGB", SIZE, "red").save(path), "in colours: save it indexed, or"),
+        (lambda path: Image.new("RGBA", SIZE, (9, 9, 9, 8)).save(path), "without alpha"),
+        (lambda path: Image.new("I;16", SIZE, 99).save(path), "16 bits a channel: save it with 8"),
+        (lambda path: Image.linear_gradient("L").resize(SIZE).save(path),
+         "is grey with .* values: threshold it, to black and one other value"),
+        (lambda path: Image.linear_gradient("L").resize(SIZE).convert("RGB").save(path),
+         "is grey with .* values: threshold it"),
+        (lambda path: Image.new("L", SIZE).save(path, "JPEG"), "or of another format; expected"),
+        (lambda path: path.write_text("none"), "of another format; expected an indexed or black"),
         (lambda path: None, "no such file"),
     ],
 )
@@ -80,6 +85,7 @@ def test_what_is_no_mask_is_refused(tmp_path, make, message):
     with pytest.raises(InputError, match=message) as caught:
         load_mask(path, SIZE)
     assert "m.png" in str(caught.value)
+    assert "BytesIO" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
