@@ -409,12 +409,29 @@ def test_folders_of_outputs_are_made_where_they_can_be(tiny_scene, tiny_clip, tm
     assert not (tmp_path / "left").exists()  # by who has mistyped the scene
 
 
+def test_demo_refuses_a_folder_with_another_clip(tmp_path, capsys):
+    folder = tmp_path / "clip"
+    words = {"--length": 3, "--size": "48x32", "--seed": 7}
+    assert call("demo", folder, *sum(words.items(), ())) == 0
+    before = (folder / "gt.npz").read_bytes()
+    for name, other, found, asked in (
+        ("--length", 4, "of 48x32 and 3 frames", "of 48x32 and 4 frames"),
+        ("--size", "32x48", "of 48x32 and 3 frames", "of 32x48 and 3 frames"),
+        ("--seed", 8, "another --seed", "--seed 8"),
+    ):
+        code, said = refusal(capsys, "demo", folder, *sum((words | {name: other}).items(), ()))
+        assert code == 3
+        assert found in said
+        assert asked in said
+    assert (folder / "gt.npz").read_bytes() == before
+
+
 def test_demo_renders_a_clip(tmp_path, caplog):
     folder = tmp_path / "clip"
     assert call("demo", folder, "--length", 3, "--size", "48x32") == 0
     assert len(list((folder / "frames").iterdir())) == 3
     assert (folder / "gt.npz").is_file()
-    assert call("demo", folder) == 0  # it is there already
+    assert call("demo", folder, "--length", 3, "--size", "48x32") == 0  # it is there already
 
 
 def test_doctor_prints_one_screen(capsys, tmp_path):
