@@ -7,6 +7,7 @@ it lands tells whether it is seen. Then what the video shows along a track refin
 (`omnimotion.evidence`) and the video show. No track depends on other queries.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -31,6 +32,8 @@ from omnimotion.scene import Scene, Snapshot
 from omnimotion.tracks import QueryPoints, Tracks
 from omnimotion.views import Views
 from omnimotion.windows import homes
+
+log = logging.getLogger(__name__)
 
 RAYS_AT_ONCE, BYTES_PER_RAY = 32768, 20_000  # bounds memory; the latter is about
 DENSE_AT_ONCE = 1 << 20  # tracked places of a part of a dense query: about 100 bytes each
@@ -213,8 +216,13 @@ def _refiner(store: SceneStore, pins: Pins | None) -> Refiner:
 
 
 def checked_queries(points: "QueryPoints | np.ndarray", index: SceneIndex) -> QueryPoints:
-    """Rows (Q, 3) of t, x, y as query points of a clip; PointsError for one outside it."""
+    """Rows (Q, 3) of t, x, y as query points of a clip; PointsError for one outside it.
+
+    None are an answer without tracks: a program may ask so, but a person has hardly meant it.
+    """
     queries = points if isinstance(points, QueryPoints) else QueryPoints.from_array(_rows(points))
+    if not len(queries):
+        log.warning("no points are asked for: there will be no tracks")
     width, height = index.original_size
     late = np.flatnonzero(queries.t >= index.n_frames)
     if len(late):

@@ -501,6 +501,15 @@ def test_points_that_are_none(capsys, tmp_path, tiny_scene, spec):
     assert not out.exists()
 
 
+def test_an_empty_table_gives_no_tracks_and_says_so(caplog, tmp_path, tiny_scene):
+    points, out = tmp_path / "points.csv", tmp_path / "t.npz"
+    points.write_text("t,x,y\n")
+    assert call("query", "--scene", tiny_scene, "--points", points, "--out", out, *FAST) == 0
+    assert len(load_tracks(out)) == 0
+    said = [each.levelname for each in caplog.records if "no points" in each.message]
+    assert said == ["WARNING"]
+
+
 def test_a_bad_row_is_named_with_its_line(capsys, tmp_path, tiny_scene):
     points, out = tmp_path / "points.csv", tmp_path / "t.npz"
     points.write_text("t,x,y\n0,1,1\n99,1,1\n")

@@ -256,7 +256,8 @@ def test_pixels_of_a_frame_come_row_by_row(fitted, monkeypatch):
         fitted.dense(30)
 
 
-def test_no_points_and_points_outside(fitted):
+def test_no_points_and_points_outside(fitted, caplog):
     assert fitted.track([]).xy.shape == (0, N_FRAMES, 2)
+    assert caplog.messages.count("no points are asked for: there will be no tracks") == 1
     with pytest.raises(PointsError, match="frame 30"):
         fitted.track([(30, 1, 1)])

@@ -154,9 +154,11 @@ def test_the_same_points_give_the_same_answer(tracker, tracks):
         np.testing.assert_array_equal(getattr(again, name), getattr(tracks, name))
 
 
-def test_no_points_give_no_tracks(tracker):
+def test_no_points_give_no_tracks_and_a_warning(tracker, caplog):
     for nothing in ([], np.zeros((0, 3), np.float32)):
+        caplog.clear()
         assert tracker.track(nothing).xy.shape == (0, tracker.index.n_frames, 2)
+        assert caplog.messages == ["no points are asked for: there will be no tracks"]
 
 
 def test_many_points(tracker):
