@@ -7,19 +7,15 @@ goes "by size" is filled in when a fit starts (`omnimotion.resolved`).
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
-
-import configargparse
+from typing import Any
 
 from omnimotion.errors import ConfigError
-from omnimotion.files import read_bytes, shown
+from omnimotion.parser import Parser
 from omnimotion.settings import checked, setting
-
-MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,7 @@ def checked_settings(owner: type, values: Mapping[str, Any]) -> Any:
                     for each in fields})  # fmt: skip
 
 
-def add_settings(parser: "Parser", owners: Mapping[str, type] | None = None) -> None:
+def add_settings(parser: Parser, owners: Mapping[str, type] | None = None) -> None:
     """Give a parser ``--config`` and one flag for each setting of a fit, or of other owners."""
     owners = _OWNERS if owners is None else owners
     parser.add_argument("--config", is_config_file=True, metavar="FILE", help="settings file")
@@ -212,7 +208,7 @@ def add_settings(parser: "Parser", owners: Mapping[str, type] | None = None) -> 
         section = parser.add_argument_group(group, (owner.__doc__ or "").strip())
         for field in dataclasses.fields(owner):
             _add_flag(section, field.name, field)
-            parser.keys.add(field.name)
+            parser.settings[field.name] = field
 
 
 def parsed_config(namespace: Any) -> Config:
@@ -226,48 +222,6 @@ def load_config(path: Path) -> Config:
     parser = Parser(add_help=False)
     add_settings(parser)
     return parsed_config(parser.parse_args(["--config", str(path)]))
-
-
-class Parser(configargparse.ArgumentParser):
-    """configargparse with one-line errors, no abbreviations and no environment variables."""
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", configargparse.ArgumentDefaultsHelpFormatter)
-        options.setdefault("config_file_open_func", partial(open, encoding="utf-8-sig"))
-        self.keys: set[str] = set()  # what a config file may set
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (see --help)")
-
-    def parse_args(self, args: Any = None, namespace: Any = None, **options: Any) -> Any:
-        """As argparse's; a config file that sets options of this parser is checked before."""
-        given = list(args or []) if self.keys else []
-        for k, word in enumerate(given):
-            if word == "--config" and k + 1 < len(given):
-                check_config_file(Path(given[k + 1]), self.keys)
-            elif word.startswith("--config="):
-                check_config_file(Path(word.partition("=")[2]), self.keys)
-        return super().parse_args(args, namespace, **options)
-
-
-def check_config_file(path: Path, known: Collection[str]) -> None:
-    """ConfigError where the file is missing, too large, no text, or sets a key twice or oddly."""
-    try:
-        text = read_bytes(path, ConfigError, MAX_CONFIG_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"config {shown(path)}: not a text file in UTF-8") from None
-    seen: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        key = line.partition("#")[0].partition("=")[0].strip()
-        if not key:
-            continue
-        if key not in known:
-            raise ConfigError(f"config {shown(path)}, line {number}: unknown key {key!r}")
-        if key in seen:
-            lines = f"{seen[key]} and {number}"
-            raise ConfigError(f"config {shown(path)}: {key!r} is set in lines {lines}")
-        seen[key] = number
 
 
 _OWNERS: dict[str, type] = {"model": ModelConfig, "loss": LossConfig, "fit": FitConfig}
@@ -296,5 +250,5 @@ def _add_flag(section: Any, name: str, field: dataclasses.Field) -> None:
 
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ValueError(text)
+        raise ArgumentTypeError(f"found {text!r}, expected true or false")
     return text.lower() == "true"

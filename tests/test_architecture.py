@@ -20,7 +20,7 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels kinds metrics optimizer seeds signals "
     "colours doctor heap temporary",
     "settings texture importance windows files draws",
-    "relay images",
+    "relay images parser",
     "config fused networks parts restricted_pickle tracks",
     "bijection volume schedule resolved scene_index video_decoder plots points measure export "
     "dense overlay ground_truth report_page",

@@ -8,7 +8,6 @@ import pytest
 from config_file import documented_defaults
 
 from omnimotion.config import (
-    MAX_CONFIG_BYTES,
     Config,
     Parser,
     add_settings,
@@ -17,6 +16,7 @@ from omnimotion.config import (
     parsed_config,
 )
 from omnimotion.errors import ConfigError
+from omnimotion.parser import MAX_CONFIG_BYTES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(set(CONFIGS.glob("*.txt")) - set(CONFIGS.glob("raft_*.txt")))
@@ -122,8 +122,39 @@ def test_a_key_set_twice_is_named(tmp_path):
         ("[fit]", "[fit]"), ("include other.txt", "include"), ("config = other.txt", "config"),
     ],
 )  # fmt: skip
-def test_a_bad_line_is_refused_by_name(tmp_path, line, name):
-    assert name in refusal("--config", written(tmp_path, line + "\n"))
+def test_a_bad_line_is_refused_by_file_line_and_name(tmp_path, line, name):
+    path = written(tmp_path, f"# first\npairs = 3\n{line}\n")
+    message = refusal("--config", path)
+    assert message.startswith(f"config {path}, line 3: ")
+    assert name in message
+
+
+def test_a_bad_value_of_a_file_is_named_with_what_was_expected(tmp_path):
+    for line, said in (
+        ("num_iters = abc  # steps", "num_iters: invalid int value: 'abc'"),
+        ("samples = 1", "samples: found 1, expected 2 to 256"),
+        ("camera = maybe", "camera: found 'maybe', expected true or false"),
+        ("samples = [4, 5]", "samples: invalid int value: '[4, 5]'"),
+    ):
+        assert refusal("--config", written(tmp_path, line)).endswith(f"line 1: {said}")
+    assert "--camera: found 'x', expected true or false" in refusal("--camera", "x")
+    assert parsed("--config", written(tmp_path, "budget = '90s'")).fit.budget == "90s"
+
+
+def test_a_value_that_begins_with_a_minus_is_shown_how_to_write():
+    parser = Parser()
+    for name in ("--points", "--frames", "--scale"):
+        parser.add_argument(name)
+    for words, said in (
+        (["--points", "-1,20,3"], "write --points=-1,20,3"),
+        (["--frames", "-3:", "--scale", "1mm"], "write --frames=-3:"),
+        (["--frames", "3:", "--scale", "-1mm"], "write --scale=-1mm"),
+    ):
+        with pytest.raises(ConfigError, match=f"expected one argument: {said} "):
+            parser.parse_args(words)
+    for words in (["--points", "--frames", "1:"], ["--points", "--frames=1:"], ["--points"]):
+        with pytest.raises(ConfigError, match=r"expected one argument \(see"):
+            parser.parse_args(words)
 
 
 @pytest.mark.parametrize("samples", ["0", "257", "x", ""])
