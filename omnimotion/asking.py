@@ -72,6 +72,9 @@ def points_on_grid(n: int, t: int, n_frames: int, size: Size) -> np.ndarray:
 def selected_frames(spec: str | None, n_frames: int) -> range:
     """The frames of ``a:b:step``; `ConfigError` where there are none, or the clip has fewer."""
     wanted = parse_selection(spec)
+    if not wanted:
+        empty = f"is empty, its end {wanted.stop} is left out"
+        raise ConfigError(f"--frames {spec} {empty}: the clip has frames 0 to {n_frames - 1}")
     frames = range(n_frames)[wanted.start : wanted.stop : wanted.step]
     has_end = (spec or ":").split(":")[1].strip() != ""
     if not frames or (has_end and wanted.stop > n_frames):

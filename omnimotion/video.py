@@ -115,14 +115,14 @@ def parse_selection(frames: str | None) -> range:
     """Frames ``a:b:step``, of however many there are; ConfigError when it is malformed."""
     match = _SELECTION.fullmatch((frames or ":").strip())
     if match is None or (match[3] and int(match[3]) == 0):
-        raise ConfigError(f"frames is {frames!r}, expected start:stop or start:stop:step from 0")
+        raise ConfigError(f"--frames {frames!r}: expected start:stop or start:stop:step from 0")
     return range(int(match[1] or 0), int(match[2] or ALL_FRAMES), int(match[3] or 1))
 
 
 def _open_folder(folder: Path, wanted: range) -> Video:
     names = _image_names(folder)
     kept = range(len(names))[wanted.start : wanted.stop : wanted.step]
-    _check_count(folder, len(kept))
+    _check_count(folder, len(kept), wanted)
     digest = _Digest(folder)
     for index in kept:
         digest.add(load_image(folder / names[index]), f"file {shown(names[index])}")
@@ -158,7 +158,7 @@ def _image_names(folder: Path) -> list[str]:
 
 def _open_file(path: Path, wanted: range, allow_truncated: bool) -> Video:
     if not wanted:
-        _check_count(path, 0)
+        _check_count(path, 0, wanted)
     header = read_header(path)
     file_bytes = regular_size(path, VideoError)
     claimed = _check_header(path, header, wanted)
@@ -178,7 +178,7 @@ def _open_file(path: Path, wanted: range, allow_truncated: bool) -> Video:
             f"{shown(path)}: {flaw}: truncated or damaged; copy it again, or pass "
             "--allow-truncated to use what there is"
         )
-    _check_count(path, len(times))
+    _check_count(path, len(times), wanted)
     if regular_size(path, VideoError) != file_bytes:
         raise VideoError(f"{shown(path)} changed while it was read: wait until it is written")
     indices = np.array(wanted[: len(times)], np.int64)
@@ -203,13 +203,15 @@ def _check_header(path: Path, header: Header, wanted: range) -> int | None:
     return claimed
 
 
-def _check_count(path: Path, count: int) -> None:
+def _check_count(path: Path, count: int, wanted: range = range(ALL_FRAMES)) -> None:
     if count < MIN_FRAMES:
-        raise VideoError(f"{shown(path)}: needs at least {MIN_FRAMES} frames, found {count}")
+        where = "" if wanted == range(ALL_FRAMES) else " with these --frames"
+        few = f"needs at least {MIN_FRAMES} frames, found {count}{where}"
+        raise VideoError(f"{shown(path)}: {few}")
     if count > MAX_FRAMES:
         raise VideoError(
             f"{shown(path)}: {count} frames or more, at most {MAX_FRAMES}: choose some with "
-            "frames = start:stop:step"
+            "--frames start:stop:step"
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 from clip_files import FRAMES_20, H264, ffmpeg, make_clips, make_folder
 
 from omnimotion import video as video_module
-from omnimotion.errors import ConfigError
+from omnimotion.errors import ConfigError, VideoError
 from omnimotion.video import open_video
 from omnimotion.video_decoder import probe
 
@@ -74,7 +74,14 @@ def test_selection_is_a_python_slice(clips, tmp_path, caplog, source, frames):
 
 @pytest.mark.parametrize("frames", ["5", "-3:", "1:2:0", "a:b", "1:2:3:4", "1.5:", "9" * 30 + ":"])
 def test_malformed_selection_is_refused(clips, frames):
-    with pytest.raises(ConfigError, match="expected start:stop"):
+    with pytest.raises(ConfigError, match=r"--frames .* expected start:stop"):
+        open_video(clips / "clip.mp4", frames)
+
+
+@pytest.mark.parametrize(("frames", "count"), [("5:2", 0), ("3:3", 0), ("4:9:8", 1), ("50:", 0)])
+def test_a_selection_of_fewer_than_two_frames_is_named(clips, frames, count):
+    said = f"needs at least 2 frames, found {count} with these --frames"
+    with pytest.raises(VideoError, match=said):
         open_video(clips / "clip.mp4", frames)
 
 

@@ -137,7 +137,7 @@ def test_08_too_few_frames(clips, tmp_path):
 def test_08_too_many_frames_are_refused_early(clips, monkeypatch):
     monkeypatch.setattr(video_module, "MAX_FRAMES", 5)
     for name in ("clip.mp4", "clip.mkv"):
-        assert "at most 5: choose some with frames" in refusal(clips / name)
+        assert "at most 5: choose some with --frames" in refusal(clips / name)
         assert len(open_video(clips / name, "::4")) == 5
 
 
