@@ -56,7 +56,7 @@ class FittedScene:
 
         Pixel (x, y) comes as number ``y * W + x``. `PointsError` for a frame outside the clip.
         """
-        return self.tracker.dense(frame)
+        return self.tracker.dense(check_frame(frame, self.n_frames))
 
     def propagate(
         self, mask: "AnyMask | Mapping[int, AnyMask]", frame: int = 0, step: int = 1
@@ -71,11 +71,9 @@ class FittedScene:
         masks = mask if isinstance(mask, Mapping) else {frame: mask}
         if not masks:
             raise InputError("no mask is given")
-        for t in masks:
-            check_frame(t, self.n_frames)
         if step < 1:
             raise ConfigError(f"step {step}: expected 1 or more")
-        given = {t: self._labels(each) for t, each in masks.items()}
+        given = {check_frame(t, self.n_frames): self._labels(each) for t, each in masks.items()}
         carried = propagated(self.tracker, given, step)
         return np.stack([carried.at(j) for j in range(self.n_frames)])
 
@@ -84,16 +82,14 @@ class FittedScene:
 
         `PointsError` for a frame outside the clip.
         """
-        check_frame(frame, self.n_frames)
-        return self._seen(frame)[1]
+        return self._seen(check_frame(frame, self.n_frames))[1]
 
     def depth(self, frame: int) -> np.ndarray:
         """Pseudo-depth of what a frame shows: float32 (H, W), small in front.
 
         `PointsError` for a frame outside the clip.
         """
-        check_frame(frame, self.n_frames)
-        return self._seen(frame)[0]
+        return self._seen(check_frame(frame, self.n_frames))[0]
 
     def _seen(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """As the window shows it in which the frame is farthest from the ends."""

@@ -270,7 +270,10 @@ def _in_clip(
     return points.astype(np.float32)
 
 
-def check_frame(t: int, n_frames: int) -> None:
-    """Raise `PointsError` unless the clip has frame ``t``."""
+def check_frame(t: int, n_frames: int) -> int:
+    """The frame ``t``; `PointsError` unless it is an integer, also of numpy's, in the clip."""
+    if not isinstance(t, int | np.integer):
+        raise PointsError(f"frame {t}: expected an integer from 0 to {n_frames - 1}")
     if not 0 <= t < n_frames:
         raise PointsError(f"frame {t}: expected 0 to {n_frames - 1}")
+    return int(t)  # torch takes one of 8 bits for a mask

@@ -111,6 +111,22 @@ def test_a_frame_outside_the_clip_is_refused(fitted, frame):
             ask(frame)
 
 
+@pytest.mark.parametrize("frame", [1.5, 1.0, np.float32(2), float("nan"), "3"])
+def test_a_frame_that_is_no_integer_is_refused(fitted, frame):
+    def propagate(t):
+        return fitted.propagate(a_mask(), t)
+
+    for ask in (fitted.render, fitted.depth, fitted.dense, propagate):
+        with pytest.raises(PointsError, match=f"frame {frame}: expected an integer from 0 to 7"):
+            next(iter(ask(frame)))
+
+
+def test_a_frame_may_be_an_integer_of_numpy(fitted):
+    for kind in (np.int64, np.uint8):
+        np.testing.assert_array_equal(fitted.depth(kind(3)), fitted.depth(3))
+        assert (next(fitted.dense(kind(3))).queries[:, 0] == 3).all()
+
+
 def test_a_clip_in_windows_answers_as_any(long_scene):
     fitted = omnimotion.load(long_scene, device="cpu", backend="torch")
     points = [[0, 10, 10], [fitted.n_frames - 1, 20, 20]]
