@@ -21,11 +21,18 @@ from omnimotion.settings import checked
 MAX_CONFIG_BYTES = 1 << 20
 
 
+class _Help(configargparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but of switches, which are off: of --no-x it would say that x is on."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.nargs == 0 else super()._get_help_string(action)
+
+
 class Parser(configargparse.ArgumentParser):
     """configargparse with one-line errors, no abbreviations and no environment variables."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", configargparse.ArgumentDefaultsHelpFormatter)
+        options.setdefault("formatter_class", _Help)
         options.setdefault("config_file_open_func", partial(open, encoding="utf-8-sig"))
         self.settings: dict[str, dataclasses.Field] = {}  # what a config file may set
         self._words: list[str] = []

@@ -141,6 +141,16 @@ def test_a_bad_value_of_a_file_is_named_with_what_was_expected(tmp_path):
     assert parsed("--config", written(tmp_path, "budget = '90s'")).fit.budget == "90s"
 
 
+def test_help_gives_the_defaults_of_values_not_of_switches():
+    """--no-refine is off, though what it turns off is on."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--count", type=int, default=3, help="how many")
+    parser.add_argument("--no-refine", action="store_false", help="faster")
+    said = parser.format_help()
+    assert "how many (default: 3)" in said
+    assert said.count("default") == 1
+
+
 def test_a_value_that_begins_with_a_minus_is_shown_how_to_write():
     parser = Parser()
     for name in ("--points", "--frames", "--scale"):
