@@ -111,6 +111,9 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     The frame size is that of the first file of ``frames/``.
     Raises InputError naming the file and what is wrong with it.
     """
+    if not folder.is_dir():
+        expected = "one with gt.npz and frames/, or a .pkl file of TAP-Vid"
+        raise InputError(f"no such folder: {shown(folder)}; expected {expected}")
     path = folder / "gt.npz"
     arrays = _read_npz(path)
     queries, tracks = arrays["queries"], arrays["tracks"]

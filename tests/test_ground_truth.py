@@ -118,6 +118,8 @@ def test_a_missing_or_cut_gt_npz_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read"):
         read_ground_truth(tmp_path / "clip")
+    with pytest.raises(InputError, match=r"no such folder: .*nosuch; expected one with gt\.npz"):
+        read_ground_truth(tmp_path / "nosuch")
 
 
 def tapvid_clip(rng, n_frames=4, size=(16, 12)):
