@@ -140,7 +140,7 @@ def _download(url: str, is_required: bool) -> bytes:
     except (OSError, ValueError, HTTPException) as error:
         raise FlowError(
             f"cannot download RAFT weights from {url} ({error}): give a file with --raft-weights, "
-            "or use flow = dis"
+            "or use --flow dis"
         ) from error
     return data
 

@@ -150,7 +150,7 @@ def checked_pair(
             start = np.stack((starts[0], starts[1]))
     flow = estimator.pair(i, j, start)
     if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
-        raise FlowError(f"flow of frames {i} and {j} is not finite: use flow = dis")
+        raise FlowError(f"flow of frames {i} and {j} is not finite: use --flow dis")
     hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
 
     def checked(source: int, target: int, there: np.ndarray, back: np.ndarray) -> CheckedFlow:

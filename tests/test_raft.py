@@ -167,7 +167,7 @@ def test_auto_without_weights_is_dis_and_says_so_once(tmp_path, no_network, capl
 
 
 def test_raft_without_weights_is_an_error(tmp_path, no_network):
-    with pytest.raises(FlowError, match="--raft-weights"):
+    with pytest.raises(FlowError, match="--raft-weights, or use --flow dis"):
         choose_estimator(options(tmp_path, flow="raft"), frames((32, 32)), None)
     assert no_network == [raft_weights.REQUIRED_TIMEOUT_S]
 
