@@ -37,10 +37,11 @@ def check_kinds(kinds: Sequence[str]) -> None:
     """Raise `ConfigError` unless there are kinds of maps, all known, and what they need is
     installed.
     """
-    if not kinds or not set(kinds) <= KINDS.keys():
-        raise ConfigError(
-            f"maps: --export {','.join(kinds)}, expected one or more of {', '.join(KINDS)}"
-        )
+    expected = f"expected one or more of {', '.join(KINDS)}"
+    if not kinds:
+        raise ConfigError(f"--maps: give --export, which names the format: {expected}")
+    if not set(kinds) <= KINDS.keys():
+        raise ConfigError(f"maps: --export {','.join(kinds)}, {expected}")
     if "exr" in kinds:
         import_openexr()
 

@@ -557,7 +557,8 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--edit", "absent.png"), 3, "absent.png"),
         (("--edit", "absent.png", "--motion"), 2, "no --motion goes with it"),
         (("--edit", "absent.png", "--frame", 8), 3, "expected 0 to 7"),
-        (("--maps",), 2, "expected one or more of stmap, exr, flo"),
+        (("--maps",), 2, "--maps: give --export, which names the format: expected one or more of "
+                         "stmap, exr, flo"),
         (("--dense", "--frames", "0:2"), 2, "no --frames"),
         (("--dense",), 2, "must end in .npy"),
         (("--maps", "--export", "stmap", "--motion"), 2, "no --motion goes with it"),
