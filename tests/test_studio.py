@@ -337,6 +337,10 @@ def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("error: ") for line in lines] == [True, True]
+    with pytest.raises(SystemExit):
+        main(["view", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a folder of scenes, or an empty one" in said  # a new one is taken for a mistyped one
 
 
 def test_a_scene_in_windows_is_ready_when_all_are_fitted(tmp_path, tiny_store):

@@ -25,8 +25,9 @@ def add_arguments(parser: Parser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
     add("scene", type=Path, nargs="?", metavar="SCENE",
-        help="a preprocessed and fitted scene; or a folder of scenes, or a new one, to which the "
-             "page adds scenes of videos that are dropped on it; default scenes")  # fmt: skip
+        help="a preprocessed and fitted scene; or a folder of scenes, or an empty one, to which "
+             "the page adds scenes of videos that are dropped on it; default scenes, "
+             "which is made where it is not there")  # fmt: skip
     add("--run", metavar="RUN",
         help="a run: its name in the scene, or its folder; default the newest complete one")
     add("--config", type=Path, metavar="FILE",
