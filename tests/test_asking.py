@@ -44,9 +44,9 @@ def test_a_grid_and_a_mask_are_of_a_frame_of_the_clip(tmp_path):
     assert (points_on_grid(3, 6, 7, SIZE)[:, 0] == 6).all()
     assert (points_on_mask(tmp_path / "m.png", 16, 6, 7, SIZE)[:, 0] == 6).all()
     for t in (-1, 7):
-        with pytest.raises(PointsError, match=f"--frame {t}: expected 0 to 6"):
+        with pytest.raises(PointsError, match=f"frame {t}: expected 0 to 6"):
             points_on_grid(3, t, 7, SIZE)
-        with pytest.raises(PointsError, match=f"--frame {t}: expected 0 to 6"):
+        with pytest.raises(PointsError, match=f"frame {t}: expected 0 to 6"):
             points_on_mask(tmp_path / "m.png", 16, t, 7, SIZE)
 
 

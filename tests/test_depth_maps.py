@@ -47,7 +47,7 @@ def test_a_fit_heeds_the_order(tiny_store, tiny_config, tmp_path, inverse):
     config = tiny_config.replace(num_iters=40, pairs=8, inverse_depth=inverse)
     start = start_fit(tiny_store, tmp_path, config, Supervision(depth=ClipDepth(ramp)))
     run_fit(start, StopSignal())
-    depth, _, _ = open_tracker(tiny_store.folder, tmp_path).surface(3)
+    depth, _ = open_tracker(tiny_store.folder, tmp_path).surface(3)
     left, right = np.median(depth[:, :16]), np.median(depth[:, -16:])
     assert (right - left) * (-1 if inverse else 1) > 0.1
 
