@@ -25,7 +25,7 @@ def test_points_of_a_frame_are_where_its_pixels_look(tracker):
         local = tracker.scene.at(torch.tensor([3])).inverse(canonical(cloud)[None])[0]
     xy = tracker.frame.to_pixels(local[:, :2]).numpy()
     np.testing.assert_allclose(xy, 4 * np.rint(xy / 4), atol=0.02)
-    depth, rgb, _ = tracker.surface(3)
+    depth, rgb = tracker.surface(3)
     x, y = np.rint(xy).astype(int).T
     np.testing.assert_allclose(local[:, 2], depth[y, x], atol=1e-3)
     np.testing.assert_allclose(cloud["rgb"].astype(int), rgb[y, x].astype(int), atol=1)

@@ -135,5 +135,5 @@ def test_a_volume_that_is_no_grid_is_seen_in_plain_torch():
 
 def test_no_rays_and_rays_through_nothing():
     frames = torch.tensor([0])
-    assert looked("numba", torch.zeros(1, 0, 3), frames).shape == (1, 0, 3)
-    assert looked("numba", torch.full((1, 2, 3), torch.nan), frames).shape == (1, 2, 3)
+    assert looked("numba", torch.zeros(1, 0, 3), frames).shape == (1, 0, 2)
+    assert looked("numba", torch.full((1, 2, 3), torch.nan), frames).shape == (1, 2, 2)
