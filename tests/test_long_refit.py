@@ -7,7 +7,9 @@ import pytest
 
 import omnimotion
 from omnimotion.cli import main
-from omnimotion.known import KnownTracks, known_within
+from omnimotion.flow import SceneIndex
+from omnimotion.known import KnownTracks, known_within, read_known
+from omnimotion.long_refits import with_earlier
 from omnimotion.long_runs import Plan, window_folder
 from omnimotion.runs import run_folder
 
@@ -62,6 +64,17 @@ def test_only_the_window_that_holds_two_pins_of_a_point_is_fitted_on(scene, refi
     ]  # fmt: skip
     assert same == [True, True, False]
     assert (refitted / "report.json").is_file()
+
+
+def test_pins_of_a_run_that_was_refitted_hold_on(scene, pins, refitted, tmp_path):
+    index = SceneIndex.load(scene)
+    path = written(tmp_path / "more.csv", [(5, 9, 40, 10), (5, 12, 41, 10)])
+    more = read_known(path, index.n_frames, index.original_size, pins=True)
+    found = with_earlier(more, refitted, index)
+    known = [np.flatnonzero(weight).tolist() for weight in found.weight]
+    assert known == [[9, 12], [20, 28], [2, 27]]
+    np.testing.assert_allclose(found.xy[1, 20], NEAR, atol=1e-4)
+    assert with_earlier(more, run_folder(scene, None), index) is more
 
 
 def test_tracks_go_through_all_pins_of_their_point(scene, pins, refitted):

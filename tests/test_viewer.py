@@ -173,6 +173,16 @@ def test_a_refit_heeds_its_pins_and_is_shown_from_then_on(tiny_scene, tmp_path):
     expected = open_tracker(copy, copy / "runs" / found["run"], "cpu", "torch")
     np.testing.assert_allclose(track["xy"], expected.track([[0, 31, 23]]).xy[0], atol=0.006)
 
+    refits = Refits(copy, copy / "runs" / found["run"], adopt, words)  # as a page opened later has
+    with closing(refits):
+        refits.start([(0, 2, 8, 8, 1), (0, 6, 10, 9, 1)])
+        assert refits._going.process.wait(60) == 0
+        again = refits.progress()
+    assert again["run"].startswith(f"{found['run']}-pinned-")
+    found = answers.tracks([[0, 31, 23], [2, 8, 8]], True).xy
+    np.testing.assert_allclose(found[0, 7], (33, 29), atol=0.05)  # still
+    np.testing.assert_allclose(found[1, 6], (10, 9), atol=0.05)
+
 
 def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
     copy = tmp_path / "scene"

@@ -13,6 +13,7 @@ from omnimotion.files import shown
 from omnimotion.flow import SceneIndex
 from omnimotion.history import METRICS_NAME, read_metrics
 from omnimotion.known import read_known
+from omnimotion.long_refits import with_earlier
 from omnimotion.refit import refit_folder
 from omnimotion.report import REPORT_NAME
 
@@ -55,6 +56,7 @@ class Refits:
             path.write_text("\n".join((HEADER, *rows, "")), encoding="ascii")
             index = SceneIndex.load(self.scene)
             known = read_known(path, index.n_frames, index.original_size, pins=True)
+            known = with_earlier(known, self.base, index)
             with self._said.open("wb") as said:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "omnimotion", "train", f"--scene={self.scene}",
