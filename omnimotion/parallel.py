@@ -38,13 +38,22 @@ def n_processes() -> int:
 
 @contextmanager
 def together(device: torch.device) -> Iterator[int]:
-    """The processes of torchrun as a group; yields this one's rank, 0 where it is alone."""
+    """The processes of torchrun as a group; yields this one's rank, 0 where it is alone.
+
+    ConfigError where they do not meet, as when one of them has been refused already.
+    """
     if n_processes() == 1:
         yield 0
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except RuntimeError as problem:
+        reason = str(problem).partition("\n")[0]
+        raise ConfigError(
+            f"the processes of torchrun do not meet: see what the others say ({reason})"
+        ) from problem
     try:
         yield dist.get_rank()
     finally:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from omnimotion.checkpoint import newest_checkpoint
+from omnimotion.errors import ConfigError
 from omnimotion.fitting import run_fit
+from omnimotion.parallel import together
 from omnimotion.runs import start_fit
 from omnimotion.signals import StopSignal
 
@@ -80,6 +83,19 @@ def test_a_stop_is_for_both_and_they_go_on_together(tiny_store, tiny_config, tmp
     assert second.returncode == 0, said
     assert f"continues at step {state.step}" in said
     assert newest_checkpoint(run).complete
+
+
+def test_a_process_whose_others_are_gone_says_so_in_one_line(monkeypatch):
+    """It may be that one has been refused, and has ended, before the others came."""
+
+    def alone(backend):
+        raise RuntimeError("Connection closed by peer\nand where")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", alone)
+    with pytest.raises(ConfigError, match=r"do not meet.*\(Connection closed by peer\)"), \
+            together(torch.device("cpu")):  # fmt: skip
+        pass
 
 
 def test_too_few_pairs_are_refused_in_one_line(tiny_store, tiny_config, tmp_path):
