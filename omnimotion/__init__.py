@@ -24,8 +24,8 @@ def load(scene: str | Path, run: str | Path | None = None, **options: Any) -> "F
     ``.propagate(mask, frame)``, ``.render(frame)``, ``.depth(frame)``.
 
     ``run``: a run's name in the scene, or its folder (a path, or a text with a slash); by default
-    the newest complete one. ``options``: ``device``
-    (auto, cpu or cuda) and ``backend`` (auto, torch, numba or tcnn).
+    the newest complete one. ``options``: ``device`` (auto, cpu or cuda) and ``backend`` (auto,
+    torch, numba or tcnn).
     Raises `SceneError` when the scene or its run is missing, `CheckpointError` when unfinished.
     """
     from omnimotion.fitted import open_fitted  # torch is imported when it is needed

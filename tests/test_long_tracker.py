@@ -187,17 +187,22 @@ def test_tracks_that_cross_borders_are_closer_to_the_truth_than_standing_still(
     assert right.mean() > max(0.85, known.visible[beyond].mean())
 
 
-@pytest.mark.parametrize(("t", "windows"), [(2, [1, 2]), (28, [1, 0])])
-def test_what_is_known_beside_a_window_goes_over_with_a_track(fitted, monkeypatch, t, windows):
-    """Three frames of it here, in which the track is as it was answered before."""
-    taken = []
-    follow = Tracker.follow
+@pytest.fixture
+def taken(monkeypatch):
+    """What is known of tracks that are handed over, as they are."""
+    found, follow = [], Tracker.follow
 
     def spied(tracker, queries, refine, handed=None):
-        taken.extend([handed.past] if handed else [])
+        found.extend([handed.past] if handed else [])
         return follow(tracker, queries, refine, handed)
 
     monkeypatch.setattr(Tracker, "follow", spied)
+    return found
+
+
+@pytest.mark.parametrize(("t", "windows"), [(2, [1, 2]), (28, [1, 0])])
+def test_what_is_known_beside_a_window_goes_over(fitted, taken, monkeypatch, t, windows):
+    """Three frames of it here, in which the track is as it was answered before."""
     monkeypatch.setattr(long_tracker_module, "REACH", 3)
     tracks = fitted.track(np.array([(t, 30, 20)], np.float32))
     for past, k in zip(taken, windows, strict=True):
@@ -210,16 +215,8 @@ def test_what_is_known_beside_a_window_goes_over_with_a_track(fitted, monkeypatc
         np.testing.assert_array_equal(past.shown[0], tracks.visible[0, beside])
 
 
-def test_frames_that_are_not_answered_yet_tell_nothing(fitted, monkeypatch):
+def test_frames_that_are_not_answered_yet_tell_nothing(fitted, taken):
     """A track from the middle window goes on to the last one before it goes back to the first."""
-    taken = []
-    follow = Tracker.follow
-
-    def spied(tracker, queries, refine, handed=None):
-        taken.extend([handed.past] if handed else [])
-        return follow(tracker, queries, refine, handed)
-
-    monkeypatch.setattr(Tracker, "follow", spied)
     fitted.track(np.array([(14, 30, 20)], np.float32))
     onward, back = taken
     assert WINDOWS[1].start == 8
