@@ -34,7 +34,6 @@ from cost import (
 from rates import rates
 from torch import nn
 
-from omnimotion import compiled_loss
 from omnimotion.bijection import GridBijection, MlpBijection
 from omnimotion.compositing import FAINT, stratified_depths
 from omnimotion.config import load_config
@@ -42,6 +41,13 @@ from omnimotion.files import atomic_write
 from omnimotion.fitting import Fit
 from omnimotion.flow import SceneStore
 from omnimotion.fused.adam import FusedAdam
+from omnimotion.fused.step import Loop
+from omnimotion.fused.tables import (
+    MotionGradients,
+    MotionTable,
+    VolumeFeatures,
+    VolumeGradients,
+)
 from omnimotion.networks import Mlp
 from omnimotion.runs import set_threads, start_fit
 from omnimotion.scene import Scene
@@ -60,15 +66,14 @@ To add is to read and to write. Reads count as bytes of its memory, though grids
 """
 PROFILED = 30  # steps
 PLACES = (
-    (compiled_loss, "run", "couplings to losses, in one loop"),
-    (compiled_loss, "landed", "points that land, before it"),
-    (GridBijection, "table", "motion tables"),
-    (compiled_loss, "motion_table_back", "motion tables"),
-    (GridVolume, "table", "volume table"),
-    (compiled_loss, "volume_features_back", "volume table"),
+    (Loop, "run", "couplings to losses, in one loop"),
+    (MotionTable, "make", "motion tables"),
+    (MotionGradients, "make", "motion tables"),
+    (VolumeFeatures, "make", "volume table"),
+    (VolumeGradients, "make", "volume table"),
     (Source, "draw", "draw of matches and depths"),
     (FusedAdam, "step", "optimiser"),
-)  # fmt: skip
+)
 """Where the parts of a step are done."""
 
 

@@ -161,9 +161,9 @@ class GridBijection(nn.Module):
     def table(self) -> Tensor:
         """(T, G): all layers' grids one after the other, log-scale and shift side by side."""
         if self.fused and not torch.is_grad_enabled():
-            from omnimotion.fused.tables import motion_table
+            from omnimotion.fused.tables import MotionTable
 
-            return motion_table(self.basis, self.max_log_scale, self.layers)
+            return MotionTable(self.basis, self.max_log_scale, self.layers).make()
         totals = [_summed(levels) for levels in self.layers]
         coefficients = torch.cat([total.permute(0, 2, 3, 1).flatten(1) for total in totals], dim=1)
         log_scale, shift = (self.basis @ coefficients).unflatten(1, (-1, 2)).unbind(-1)

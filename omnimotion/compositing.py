@@ -24,7 +24,7 @@ def stratified_depths(
         jitter = torch.rand(
             (*shape, n_samples), generator=generator, device=like.device, dtype=like.dtype
         )
-    return (left + jitter) * (2.0 / n_samples) - 1.0
+    return jitter.add_(left).mul_(2.0 / n_samples).sub_(1.0)
 
 
 def transmittance(density: Tensor) -> Tensor:

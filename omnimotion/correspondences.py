@@ -5,16 +5,16 @@ is read from disk once the pool is made, and drawing never waits for the device.
 the matches is held out: it is never drawn, and tells afterwards how good the fit is.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from omnimotion.draws import Draws
+from omnimotion.draws import Draws, Found, found
 from omnimotion.errors import FlowError
 from omnimotion.flow import HIDDEN, NONE, FrameFlow, SceneStore
 from omnimotion.geometry import Frame
@@ -64,6 +64,24 @@ class Pairs:
         """(K,) frames between the two of each pair."""
         return (self.i - self.j).abs()
 
+    @cached_property
+    def nearest(self) -> Tensor:
+        """() the least of `gap`."""
+        return self.gap.amin()
+
+    @cached_property
+    def _liked(self) -> dict[float, Tensor]:
+        return {}
+
+    def liked(self, gap_bias: float) -> Tensor:
+        """(K,) how much more one pair is drawn than another, kept for the next time.
+
+        Pairs with many matches are drawn more often (square root), far ones less.
+        """
+        if gap_bias not in self._liked:
+            self._liked[gap_bias] = self.count.sqrt() * self.gap.float() ** -gap_bias
+        return self._liked[gap_bias]
+
 
 @dataclass(frozen=True)
 class CorrespondencePool(Pairs):
@@ -93,17 +111,27 @@ class CorrespondencePool(Pairs):
         """
         pair = torch.multinomial(chances, n_pairs, replacement=True, generator=random)
         draws = Draws.drawn((n_pairs, n_points), n_lost, motion_share > 0, random)
-        if self.fused:
-            from omnimotion.fused.draw import found  # needs numba
-        else:
-            from omnimotion.draws import found
-        some = found(self, pair, draws, motion_share)
+        some = self._found(pair, draws, motion_share)
         return Correspondences(
             pair=pair, i=self.i[pair], j=self.j[pair], xy_i=some.xy_i, xy_j=some.xy_j,
             rgb_i=some.rgb_i, covisible=some.covisible,
             certainty=self.certainty[some.match].float(), lost_i=some.lost_i,
-            lost_weight=self.matched_share[pair] ** 2 * (self.lost_count[pair] > 0),
+            lost_weight=self._lost_weight[pair],
         )  # fmt: skip
+
+    @cached_property
+    def _found(self) -> Callable[[Tensor, Draws, float], Found]:
+        """`draws.found` of this pool."""
+        if not self.fused:
+            return partial(found, self)
+        from omnimotion.fused.draw import drawn_from  # needs numba
+
+        return drawn_from(self)
+
+    @cached_property
+    def _lost_weight(self) -> Tensor:
+        """(K,) see `Correspondences`."""
+        return self.matched_share**2 * (self.lost_count > 0)
 
 
 class _Look(NamedTuple):
@@ -247,13 +275,11 @@ def pair_chances(
 ) -> Tensor:
     """The chance (K,) of each pair, up to a factor.
 
-    Pairs with many matches are drawn more often (square root), far ones less (``gap_bias``), those
-    beyond ``max_gap`` never, and those with a large running ``error`` (K,) more (``mining``).
+    It goes by `Pairs.liked`, but those beyond ``max_gap`` are never drawn, and those with a large
+    running ``error`` (K,) more (``mining``).
     """
-    gap = pairs.gap
-    chance = pairs.count.sqrt() * gap.float() ** -gap_bias
-    nearest = gap.amin()
-    chance = torch.where(gap <= torch.clamp(nearest, min=max_gap), chance, 0.0)
+    within = pairs.gap <= pairs.nearest.clamp(min=max_gap)
+    chance = pairs.liked(gap_bias) * within
     if mining > 0 and error is not None:
         chance = chance * (error / error.mean()).clamp(0.25, 4.0) ** mining
     return chance

@@ -41,7 +41,7 @@ from omnimotion.scene import Scene
 from omnimotion.schedule import learning_rate, level_fade, loss_weights
 from omnimotion.signals import StopSignal
 from omnimotion.step_draws import Ahead, Guided, Source
-from omnimotion.step_loss import weighed
+from omnimotion.step_loss import step_loss
 from omnimotion.volume import GridVolume
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ LIT = 2 / 3  # of a ray, where steps take as long as those of a fit, the first o
 MAX_HALVINGS = 3  # of the learning rate, when a fit runs away
 ROUGH_RATE = 0.6  # of the rate: below it a fit that grows rough goes on, it may be the video
 ERROR_MEMORY = 0.9  # of a pair's running error, per time it is drawn
+LANDS_NEW = 0.05  # of a running mean, by each step
 LOGGED = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
     "depth_consistency", "occlusion", "depth_range", "distortion",
@@ -86,6 +87,8 @@ class Fit:
         self.skips = torch.zeros((), device=self.device)  # see `guard.counted`
         self.skipped = torch.zeros((), device=self.device)
         self.pair_error = torch.ones(len(self.pool.i), device=self.device)
+        self.lands = torch.full((), 0.5, device=self.device)  # see `LossTerms`, running mean
+        self.loss = step_loss(self.scene, self.config.loss)
         self.optimizer = _optimizer(self.scene, self.config)
         self.ahead = Ahead(Source(self.pool, self.guides, self.depth, self.scene.n_frames))
 
@@ -105,12 +108,15 @@ class Fit:
         weights = loss_weights(self.step / fit.num_iters, config.loss)
         if not self.depth:
             weights["depth_order"] = 0.0
-        loss, terms = weighed(self.scene, batch, config.loss, weights, depths, order)
+        loss, terms = self.loss(batch, weights, depths, self.lands, order)
         is_sound = loss.isfinite()
         if self.device.type != "cpu" or is_sound:
             is_sound = is_sound & self._descend()
-        self.skips = counted(self.skips, is_sound)
-        self.skipped += ~is_sound
+        if self.device.type != "cpu" or self.skips or not is_sound:
+            self.skips = counted(self.skips, is_sound)
+            self.skipped += ~is_sound
+        if config.loss.occlusion:
+            self.lands.lerp_(terms.lands, LANDS_NEW)
         if fit.mining:
             self._remember(batch.pair[: fit.pairs], terms.pair_px[: fit.pairs])
         self.step += 1
@@ -141,7 +147,8 @@ class Fit:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor the next step depends on, by name."""
         scene = named_tensors("scene", self.scene.state_dict())
-        own = {"pair_error": self.pair_error, "rate_factor": self.rate_factor}
+        own = {"pair_error": self.pair_error, "rate_factor": self.rate_factor,
+               "lands": self.lands}  # fmt: skip
         pins = self.pins.arrays() if self.pins else {}
         own |= {name: torch.from_numpy(array) for name, array in pins.items()}
         return scene | own | self.optimizer.tensors()
@@ -165,7 +172,8 @@ class Fit:
 
     def restore(self, state: Checkpoint) -> None:
         """Continue from a checkpoint; CheckpointError when it does not fit."""
-        copy_arrays(self.tensors(), state.arrays)
+        first = {"lands": self.lands.cpu().numpy()}  # earlier versions did not keep it
+        copy_arrays(self.tensors(), first | state.arrays)
         self.step = state.step
         self.skips = torch.zeros_like(self.skips)
         remove_old(self.run)

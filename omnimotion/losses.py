@@ -30,6 +30,7 @@ class LossTerms(NamedTuple):
     depth_order: Tensor
     distortion: Tensor
     flow_px: Tensor
+    lands: Tensor  # share of the points without a match that land inside the frame
     pair_px: Tensor  # (P,) error of the composited flow by pair, for hard mining
 
     def total(self, weights: dict[str, float]) -> Tensor:
@@ -73,12 +74,14 @@ def n_subset(batch: Correspondences) -> int:
 
 
 def loss_terms(
-    scene: Scene, batch: Correspondences, config: LossConfig, depths: StepDepths,
+    scene: Scene, batch: Correspondences, config: LossConfig, depths: StepDepths, lands: Tensor,
     depth_i: Tensor | None = None,
 ) -> LossTerms:  # fmt: skip
     """Render the batch's points and compare them with what their matches say.
 
-    ``depth_i`` (P, N): what depth maps say of the points in frame i, where there are any.
+    ``lands`` (): about what `LossTerms.lands` is, from the steps before: how many points land
+    inside is known only when most of a step is done. ``depth_i`` (P, N): what depth maps say of
+    the points in frame i, where there are any.
     """
     now = scene.snapshot()
     seen = now.render(now.at(batch.i), batch.xy_i, depths.matches, FAINT)
@@ -92,9 +95,9 @@ def loss_terms(
     if config.depth_consistency:
         there = now.render(now.at(batch.j[:k]), batch.xy_j[:k], depths.there, FAINT)
         consistency = depth_consistency(mapped[:k, :, 2], there.depth, batch.covisible[:k])
-    hidden = zero
+    hidden, landed = zero, zero
     if config.occlusion:
-        hidden = occlusion(now, batch, depths, k)
+        hidden, landed = occlusion(now, batch, depths, lands)
     if config.distortion:
         spread = distortion(seen)
     return LossTerms(
@@ -109,6 +112,7 @@ def loss_terms(
         depth_range=PIXELS_PER_UNIT * depth_range(x_j[..., 2], seen.counts),
         distortion=spread,
         flow_px=off.detach().mean(),
+        lands=landed,
         pair_px=off.detach().mean(dim=1),
     )
 
@@ -184,14 +188,16 @@ def distortion(seen: Rendering) -> Tensor:
     return (both * apart).sum((-1, -2)).mean()
 
 
-def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int) -> Tensor:
+def occlusion(
+    now: Snapshot, batch: Correspondences, depths: StepDepths, lands: Tensor
+) -> tuple[Tensor, Tensor]:
     """Points of i without a match in j, though they land inside j, lie behind what j shows.
 
     The cost is ``-log`` of the share of the ray's weight in front of the point; it counts as much
     as the pair's other points can be trusted to have matches (``lost_weight``). It is a mean over
-    those that land inside.
+    those that land inside, a share of about ``lands``; returns what that share is, too.
     """
-    n_samples = depths.lost.shape[-1]
+    k, _, n_samples = depths.lost.shape
     seen = now.render(now.at(batch.i[:k]), batch.lost_i[:k], depths.lost, FAINT)
     map_j = now.at(batch.j[:k])
     point = map_j.inverse(composite(seen.weights, seen.u))  # (k, L, 3)
@@ -202,4 +208,4 @@ def occlusion(now: Snapshot, batch: Correspondences, depths: StepDepths, k: int)
     nearer = torch.sigmoid((point[..., 2:] - OCCLUSION_MARGIN - depths.lost_there) * n_samples)
     front = (there.weights * nearer).sum(-1)
     cost = -front.clamp(min=MIN_FRONT).log() * inside * batch.lost_weight[:k, None]
-    return cost.sum() / inside.sum().clamp(min=1)
+    return cost.sum() / (lands * inside.numel()).clamp(min=1), inside.float().mean()

@@ -84,9 +84,9 @@ class GridVolume(nn.Module):
     def table(self) -> "VolumeTable":
         """The sum of all levels, to be read many times in one step."""
         if self.fused and not torch.is_grad_enabled():
-            from omnimotion.fused.tables import volume_features
+            from omnimotion.fused.tables import VolumeFeatures
 
-            features = volume_features(self.grids)
+            features = VolumeFeatures(self.grids).make()
             return VolumeTable(self, features.movedim(-1, 0)[None])
         *coarser, total = self.levels
         for level in coarser:

@@ -74,7 +74,8 @@ def counted_step(loss, pairs=4, points=3, samples=2, lost=5):
         torch.ones(pairs, points, dtype=torch.bool), torch.ones(pairs, points),
         torch.zeros(pairs, lost, 2), torch.ones(pairs),
     )  # fmt: skip
-    loss_terms(scene, batch, loss, StepDepths.drawn(batch, loss, samples, random()))
+    drawn = StepDepths.drawn(batch, loss, samples, random())
+    loss_terms(scene, batch, loss, drawn, torch.ones(()))
     return Counted.tally["carried"], Counted.tally["rendered"]
 
 

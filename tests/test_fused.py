@@ -19,9 +19,10 @@ from omnimotion.kernels import ahead, cells, couplings, step
 from omnimotion.losses import StepDepths
 from omnimotion.optimizer import WARM_NORMS, FlooredAdam
 from omnimotion.scene import Scene, Snapshot
-from omnimotion.step_loss import weighed
+from omnimotion.step_loss import step_loss
 
 FRAMES, PAIRS, POINTS = 5, 8, 300
+LANDS = torch.tensor(0.7)
 
 
 def random(*shape, seed=0):
@@ -196,7 +197,7 @@ def stepped(made, batch, config=CONFIG, weights=ALL, samples=6):
     depth_i = random(*batch.xy_i.shape[:2], seed=10)
     draws = torch.Generator().manual_seed(11)
     depths = StepDepths.drawn(batch, config, samples, draws)
-    loss, terms = weighed(made, batch, config, weights, depths, depth_i)
+    loss, terms = step_loss(made, config)(batch, weights, depths, LANDS, depth_i)
     return loss, terms, {name: p.grad for name, p in made.named_parameters()}
 
 
@@ -281,22 +282,14 @@ def test_the_number_of_threads_does_not_change_a_step():
 
 
 def test_the_parts_of_a_step_add_up(monkeypatch):
-    """What processes render each is all of it, once they know how many points land inside."""
-    landed = []
-
-    def summed(_, numbers):
-        if numbers.dtype == torch.int64:
-            landed.append(numbers)
-            return landed[0]  # of the whole step, which came first
-        return numbers
-
-    monkeypatch.setattr(Snapshot, "summed", summed)
+    """What processes render each is all of it."""
     whole, parts = stepped(scene("numba"), matches()), []
     for rank in range(3):
         monkeypatch.setattr(Snapshot, "part", (rank, 3))
         parts.append(stepped(scene("numba"), matches()))
-    assert torch.equal(sum(landed[1:]), landed[0])
-    assert landed[0].sum() > 0
+    for name in ("lands", "flow", "occlusion"):
+        found = sum(float(getattr(terms, name)) for _, terms, _ in parts)
+        assert found == pytest.approx(float(getattr(whole[1], name)), rel=1e-5)
     assert sum(float(loss) for loss, _, _ in parts) == pytest.approx(float(whole[0]), rel=1e-5)
     for name, gradient in whole[2].items():
         assert_close(sum(gradients[name] for _, _, gradients in parts), gradient, 1e-4)

@@ -26,6 +26,7 @@ from omnimotion.scene import Rendering, Scene, lift
 
 PX = 128.0  # of a normalised unit, at a longer side of 256
 PAIRS, POINTS, SAMPLES = 3, 4, 5
+LANDS = torch.ones(())  # share of points without a match that land inside
 
 
 def random(*shape, seed=0):
@@ -174,7 +175,7 @@ def depths(some, config, n_samples):
 def terms_of(scene, shift=0.0, **changes):
     with torch.no_grad():
         some, config = batch(shift), loss_config(**changes)
-        return loss_terms(scene, some, config, depths(some, config, 8))
+        return loss_terms(scene, some, config, depths(some, config, 8), LANDS)
 
 
 def test_a_still_clip_explains_itself(still_scene):
@@ -192,7 +193,7 @@ def test_a_match_counts_by_its_certainty_and_its_error_as_it_is(still_scene):
     certainty[:, 0] = 0
     with torch.no_grad():
         plain, moved, counted = (
-            loss_terms(still_scene, each, config, depths(each, config, 8))
+            loss_terms(still_scene, each, config, depths(each, config, 8), LANDS)
             for each in (some, some._replace(xy_j=far),
                          some._replace(xy_j=far, certainty=certainty))
         )  # fmt: skip
@@ -244,7 +245,7 @@ def lost(x):
 
 def test_a_lost_point_behind_something_costs_nothing_and_one_in_the_open_does():
     hidden, open_, outside = (
-        float(occlusion(Layered(), lost(x), depths(lost(x), loss_config(), 32), 1))
+        float(occlusion(Layered(), lost(x), depths(lost(x), loss_config(), 32), LANDS)[0])
         for x in (0.5, -0.5, 1.5)
     )
     assert hidden < 0.05
@@ -259,12 +260,14 @@ def test_the_cost_of_lost_points_is_a_mean_over_those_that_land_inside():
         lost_i=torch.tensor([[[x, 0.1]] for x in places]), lost_weight=torch.ones(8),
     )  # fmt: skip
     z = stratified_depths((8, 1), 32, None, some.lost_i)
-    found = float(occlusion(Layered(), some, StepDepths(z, z, z, z), 8))
+    _, share = occlusion(Layered(), some, StepDepths(z, z, z, z), LANDS)
+    assert float(share) == 7 / 8
+    found, _ = occlusion(Layered(), some, StepDepths(z, z, z, z), share)
     one = some._replace(lost_i=some.lost_i[:1], i=some.i[:1], j=some.j[:1],
                         lost_weight=some.lost_weight[:1])  # fmt: skip
-    each = float(occlusion(Layered(), one, StepDepths(*[z[:1]] * 4), 1))
+    each, _ = occlusion(Layered(), one, StepDepths(*[z[:1]] * 4), LANDS)
     assert each > 1
-    assert found == pytest.approx(each, rel=1e-5)
+    assert float(found) == pytest.approx(float(each), rel=1e-5)
 
 
 def test_depth_order_by_hand():

@@ -1,7 +1,8 @@
 """The optimizer of a fit, in compiled loops."""
 
 import math
-from typing import NamedTuple, cast
+import operator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +20,15 @@ from omnimotion.optimizer import (
 )
 
 
-class _Held(NamedTuple):
-    """A parameter of a group."""
+class _Moved(NamedTuple):
+    """The parameters that have a gradient, P of them."""
 
-    group: int
-    name: str
-    values: nn.Parameter
+    gradients: list[Tensor | None]  # of all parameters, as they lie
+    places: np.ndarray  # (P, 4), see `adam.descend`
+    shapes: np.ndarray  # (P, 3)
+    group: np.ndarray  # (P,)
+    rates: np.ndarray  # (P,) relative to the step's
+    fades: np.ndarray  # (P,) bool
 
 
 class FusedAdam(FlooredAdam):
@@ -36,37 +40,47 @@ class FusedAdam(FlooredAdam):
     ) -> None:  # fmt: skip
         """As `FlooredAdam`'s."""
         super().__init__(groups, floor, clip, fading)
-        self._held = [_Held(group, name, parameter) for group, (parameters, _) in enumerate(groups)
+        self._held = [(group, name, parameter) for group, (parameters, _) in enumerate(groups)
                       for name, parameter in parameters.items()]  # fmt: skip
-        self._shapes = np.array([_shape(each.values) for each in self._held])
-        self._places = np.array([  # parameters and their moments are changed in place only
-            addresses((each.values, each.values, self.mean[each.name], self.square[each.name]))
-            for each in self._held
-        ])  # fmt: skip
+        self._known: _Moved | None = None
+        self._sound, self._unsound = torch.tensor(True), torch.tensor(False)
 
     @torch.no_grad()
     def step(self, count: int, rate: float, fade: float = 0.0) -> Tensor:
         """See `FlooredAdam`."""
-        moved = [k for k, each in enumerate(self._held) if each.values.grad is not None]
-        held = [self._held[k] for k in moved]
-        gradients = [_as_lies(each.values) for each in held]
-        places, shapes, norms = self._places[moved], self._shapes[moved], np.zeros(len(moved))
-        places[:, adam.GRADIENT] = addresses(gradients)
+        moved = self._known = self._moved()
+        places, shapes, group = moved.places, moved.shapes, moved.group
+        norms, numbers = np.zeros(len(places)), np.empty((len(places), 6), np.float32)
         adam.square_norms(places[:, adam.GRADIENT], shapes, norms)
         if not np.isfinite(norms).all():
-            return torch.tensor(False)
-        first = math.sqrt(sum(norm for norm, each in zip(norms, held) if each.group == 0))
-        factors = [self._factor(count, first), *(1.0 for _ in self.groups[1:])]
-        mean_fix, square_fix = 1 - BETA_MEAN ** (count + 1), 1 - BETA_SQUARE ** (count + 1)
-        numbers = []
-        for group, name, _ in held:
-            own = rate * self.groups[group][1]
-            stays = 1 - own * fade if name in self.fading else 1.0
-            numbers.append((factors[group], self.floor**2, stays, own / mean_fix, 1 / square_fix,
-                            EPSILON))  # fmt: skip
+            return self._unsound
+        rates = rate * moved.rates
+        numbers[:, 0] = 1.0
+        numbers[group == 0, 0] = self._factor(count, math.sqrt(norms[group == 0].sum()))
+        numbers[:, 1] = self.floor**2
+        numbers[:, 2] = 1 - rates * fade * moved.fades
+        numbers[:, 3] = rates / (1 - BETA_MEAN ** (count + 1))
+        numbers[:, 4] = 1 / (1 - BETA_SQUARE ** (count + 1))
+        numbers[:, 5] = EPSILON
         keep = np.float32(BETA_MEAN), np.float32(BETA_SQUARE)
-        adam.descend(places, shapes, keep, np.array(numbers, np.float32))
-        return torch.tensor(True)
+        adam.descend(places, shapes, keep, numbers)
+        return self._sound
+
+    def _moved(self) -> _Moved:
+        """What moves; what is known of it stays while the gradients are the same tensors."""
+        gradients = [parameter.grad for *_, parameter in self._held]
+        if self._known and all(map(operator.is_, gradients, self._known.gradients)):
+            return self._known
+        gradients = [_as_lies(parameter) for *_, parameter in self._held]
+        held = [(*each, g) for each, g in zip(self._held, gradients) if g is not None]
+        groups = np.array([group for group, *_ in held])
+        # parameters and their moments are changed in place only
+        places = [addresses((p, g, self.mean[name], self.square[name])) for _, name, p, g in held]
+        return _Moved(
+            gradients, np.array(places), np.array([_shape(p) for _, _, p, _ in held]), groups,
+            np.array([self.groups[group][1] for group in groups]),
+            np.array([name in self.fading for _, name, *_ in held]),
+        )  # fmt: skip
 
     def _factor(self, count: int, norm: float) -> float:
         """What the first group's gradient is multiplied with; its running mean goes on."""
@@ -75,7 +89,8 @@ class FusedAdam(FlooredAdam):
         factor = 1.0
         if count >= WARM_NORMS:
             factor = min(1.0, self.clip * float(self.norm) / norm)
-        self.norm.lerp_(torch.tensor(factor * norm), 1 - min(BETA_NORM, count / (count + 1)))
+        new = 1 - min(BETA_NORM, count / (count + 1))
+        self.norm.fill_((1 - new) * float(self.norm) + new * factor * norm)
         return factor
 
 
@@ -87,9 +102,14 @@ def _shape(parameter: Tensor) -> tuple[int, int, int]:
     return rows, parameter.numel() // rows, 1
 
 
-def _as_lies(parameter: nn.Parameter) -> Tensor:
-    """The gradient, whose numbers lie in memory as those of its parameter."""
-    gradient = cast(Tensor, parameter.grad)
-    if gradient.stride() == parameter.stride():
+def _as_lies(parameter: nn.Parameter) -> Tensor | None:
+    """The gradient, if any, whose numbers lie in memory as those of its parameter."""
+    gradient = parameter.grad
+    if gradient is None or _strides(gradient) == _strides(parameter):
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
+
+
+def _strides(tensor: Tensor) -> list[int]:
+    """Of the axes that are longer than one: that of another says nothing."""
+    return [stride for stride, n in zip(tensor.stride(), tensor.shape) if n > 1]

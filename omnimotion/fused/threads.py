@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
 
 MIN_POINTS = 1024  # a thread with fewer costs more than it saves
 _loops = ContextVar("_loops", default=0)  # threads of the compiled loops; 0 is as torch has
@@ -76,14 +75,4 @@ def _beside() -> ThreadPoolExecutor:
 @cache
 def _threads(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n, thread_name_prefix="omnimotion")
-
-
-def sums_of(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The sums of all threads' tensors, in order."""
-    first, *others = parts
-    for other in others:
-        for total, each in zip(first, other):
-            total += each
-    return first
-
 

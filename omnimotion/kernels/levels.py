@@ -8,7 +8,7 @@ along each axis. Levels are known by their addresses, the coarsest first.
 from typing import Any
 
 import numpy as np
-from numba import float32
+from numba import float32, uint64
 
 from omnimotion.kernels.addresses import array_at
 from omnimotion.kernels.cells import ONE, inline, kernel
@@ -161,10 +161,16 @@ def bound(table: np.ndarray, most: float) -> None:
 
 
 @kernel
-def bound_back(table: np.ndarray, most: float, g: np.ndarray) -> None:
-    """The way back through `bound`, which made ``table``; the gradient ``g`` (T, G) in place."""
+def bound_back(most: float, table: np.ndarray, halves: np.ndarray, g: np.ndarray) -> None:
+    """The way back through `bound`, which made ``table``: writes the gradient ``g`` (T, G).
+
+    That of the table is the sum of two ``halves`` side by side (T, 2 G).
+    """
+    n = uint64(table.shape[1])
     for t in range(len(table)):
-        row, row_g = table[t], g[t]
-        for m in range(0, len(row), 2):
+        row, row_g, first, second = table[t], g[t], halves[t, :n], halves[t, n:]
+        for m in range(n):
+            row_g[m] = first[m] + second[m]
+        for m in range(uint64(0), n, uint64(2)):
             share = row[m] / most
             row_g[m] *= ONE - share * share

@@ -64,7 +64,6 @@ from omnimotion.kernels.terms import (
     differences,
     flow,
     front,
-    is_inside,
     ordered,
     photometric,
     range_of_depth,
@@ -193,26 +192,18 @@ def _consistent(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gra
 
 
 @kernel
-def _land(p: int, lost: Bundle, batch: Batch, model: Model, places: tuple) -> Lit:
-    """Where points of i without a match are: on the ``surface`` (3, L), and the ``point`` in j."""
-    surface, point = places
-    place(batch.lost_i[p], batch.lost_z[p], lost.room)
-    lit = cast(lost, DENSITY_ONLY, batch.i[p], model)
-    for d in range(3):
-        composite(lit.room[WEIGHTS], lit.room[POINTS + d], lit.ray, surface[d])
-    _move(point, surface, batch.j[p], model)
-    return lit
-
-
-@kernel
 def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradients,
               terms: Terms) -> None:  # fmt: skip
     """Points of i without a match lie behind what is seen where they land in j."""
     lost, there, point, means = rooms
     i, j = batch.i[p], batch.j[p]
     surface, surface_g = means[SURFACE:SURFACE_G], means[SURFACE_G:]
-    lit = _land(p, lost, batch, model, (surface, point))
+    place(batch.lost_i[p], batch.lost_z[p], lost.room)
+    lit = cast(lost, DENSITY_ONLY, i, model)
     room, ray = lit.room, lit.ray
+    for d in range(3):
+        composite(room[WEIGHTS], room[POINTS + d], ray, surface[d])
+    _move(point, surface, j, model)
     place(point[:2], batch.lost_z_j[p], there.room)
     before = cast(there, DENSITY_ONLY, j, model)
     terms.sums[OCCLUSION] += front(before, point, batch.lost_z.shape[2], batch.lost_weight[p],
@@ -224,24 +215,6 @@ def _occluded(p: int, rooms: tuple, batch: Batch, model: Model, gradients: Gradi
         composite_back(surface_g[d], (room[WEIGHTS], room[POINTS + d]), ray,
                        (room[WEIGHTS_G], room[POINTS_G + d]))  # fmt: skip
     cast_back(lost, lit, DENSITY_ONLY, i, model, gradients)
-
-
-@kernel
-def landed(part: tuple, batch: Batch, model: Model, extent: tuple, inside: np.ndarray) -> None:
-    """How many points without a match land inside frame j, of a part of the first pairs: (K,).
-
-    Their cost is a mean over these, so that it has to be known before any gradient.
-    """
-    n_lost, n_samples = batch.lost_i.shape[2], batch.z.shape[2]
-    bundle = new_bundle(n_samples, n_lost, model)
-    places = (np.empty((3, n_lost), np.float32),
-              np.empty((6 + len(model.layout.axis), n_lost), np.float32))  # fmt: skip
-    batch, model, lost, (surface, point) = borrowed((batch, model, bundle, places))
-    for p in range(part[0], len(inside), part[1]):
-        _land(p, lost, batch, model, (surface, point))
-        for n in range(n_lost):
-            inside[p] += is_inside(point[0, n], point[1, n], extent)
-    keep((bundle, places))
 
 
 @kernel

@@ -21,10 +21,11 @@ from omnimotion.kernels.elementary import log, sigmoid, softplus
 TERMS = (
     "flow", "flow_gradient", "photometric", "photometric_gradient", "smoothness",
     "depth_consistency", "occlusion", "depth_range", "depth_order", "distortion", "flow_px",
+    "lands",
 )  # fmt: skip
 """The terms by their places in `Terms.sums` and `Terms.factors`."""
 (FLOW, FLOW_GRADIENT, PHOTOMETRIC, PHOTOMETRIC_GRADIENT, SMOOTHNESS, CONSISTENCY, OCCLUSION,
- RANGE, ORDER, DISTORTION, FLOW_PX) = range(len(TERMS))  # fmt: skip
+ RANGE, ORDER, DISTORTION, FLOW_PX, LANDS) = range(len(TERMS))  # fmt: skip
 PX = float32(128)  # of a normalised unit, as `omnimotion.geometry` has it
 OCCLUSION_MARGIN, MIN_FRONT = float32(1 / 8), float32(0.02)  # as `omnimotion.losses` has them
 FARTHER, ORDER_SOFTNESS = float32(0.1), float32(1 / 16)
@@ -156,7 +157,9 @@ def front(lit: Lit, points: np.ndarray, n_samples: int, weight: float,
     for m in range(len(weights)):
         share[ray[m]] += weights[m] * nearer[m]
     for n in range(n_points):
-        counts = weight if is_inside(points[0, n], points[1, n], terms.extent) else ZERO
+        lands = is_inside(points[0, n], points[1, n], terms.extent)
+        counts = weight if lands else ZERO
+        terms.sums[LANDS] += lands
         least = MIN_FRONT if share[n] < MIN_FRONT else share[n]
         total -= counts * log(least)
         is_least = share[n] < MIN_FRONT
