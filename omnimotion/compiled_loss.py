@@ -1,5 +1,6 @@
 """The loss of a step and its gradients by the kernels, which need numba; without a graph."""
 
+from functools import partial
 from itertools import chain
 from typing import cast
 
@@ -12,6 +13,7 @@ from omnimotion.config import LossConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.fused.step import Loop, Tables, Volume
 from omnimotion.fused.tables import MotionTable, VolumeFeatures, VolumeGradients
+from omnimotion.fused.threads import both
 from omnimotion.kernels.batch import Batch
 from omnimotion.kernels.terms import TERMS, Terms
 from omnimotion.losses import FARTHER, LossTerms, StepDepths, n_subset
@@ -61,16 +63,14 @@ class CompiledLoss:
         subset = n_subset(batch)
         counts = _counts(arrays, subset, float(lands))
         volume = cast(GridVolume, scene.volume)
-        self._motion.make()
-        self._features.make()
+        both(self._motion.make, self._features.make)
         torch.add(scene.camera_start, scene.camera_shift, out=self._cameras)
         self._second.copy_(volume.decoder.second.T)
         now = scene.divided(Snapshot(scene, self._motion.values, self._cameras, volume))
         share = np.array([1 / max(1, counts.get(name, 1)) for name in TERMS])
         factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
         sums, pair_px = self._loop.run(arrays, self._terms(factors, subset), now.part)
-        self._motion_back.make(self._loop.gradients.grids)
-        self._features_back.make()
+        both(partial(self._motion_back.make, self._loop.gradients.grids), self._features_back.make)
         for parameter, gradient in self._gradients:
             if parameter.requires_grad:
                 parameter.grad = now.summed(gradient)

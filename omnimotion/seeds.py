@@ -4,9 +4,9 @@ A generator made this way needs no state in a checkpoint: a resumed fit draws wh
 uninterrupted one would have drawn.
 """
 
+import hashlib
 from enum import IntEnum
 
-import numpy as np
 import torch
 
 
@@ -27,5 +27,6 @@ def generator(
     seed: int, step: int, purpose: Purpose, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A generator on ``device`` for one step and one purpose."""
-    state = np.random.SeedSequence((seed, step, int(purpose))).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(state[0] >> np.uint64(1)))
+    name = f"{seed} {step} {int(purpose)}".encode()
+    state = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+    return torch.Generator(device).manual_seed(state >> 1)

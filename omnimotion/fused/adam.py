@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimotion.fused.memory import addresses
+from omnimotion.fused.threads import both
 from omnimotion.kernels import adam
 from omnimotion.optimizer import (
     BETA_MEAN,
@@ -29,6 +30,12 @@ class _Moved(NamedTuple):
     group: np.ndarray  # (P,)
     rates: np.ndarray  # (P,) relative to the step's
     fades: np.ndarray  # (P,) bool
+
+    @property
+    def half(self) -> int:
+        """The first parameters, so many, hold about half of all numbers."""
+        sizes = self.shapes.prod(axis=1).cumsum()
+        return int(np.abs(sizes - sizes[-1] / 2).argmin()) + 1
 
 
 class FusedAdam(FlooredAdam):
@@ -63,7 +70,9 @@ class FusedAdam(FlooredAdam):
         numbers[:, 4] = 1 / (1 - BETA_SQUARE ** (count + 1))
         numbers[:, 5] = EPSILON
         keep = np.float32(BETA_MEAN), np.float32(BETA_SQUARE)
-        adam.descend(places, shapes, keep, numbers)
+        half = moved.half
+        both(lambda: adam.descend(places[:half], shapes[:half], keep, numbers[:half]),
+             lambda: adam.descend(places[half:], shapes[half:], keep, numbers[half:]))  # fmt: skip
         return self._sound
 
     def _moved(self) -> _Moved:

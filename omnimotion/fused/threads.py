@@ -57,6 +57,15 @@ def _shared(parts: list[Callable[[], Any]]) -> list[Any]:
     return [first(), *(each.result() for each in started)]
 
 
+def both(first: Callable[[], Any], second: Callable[[], Any]) -> None:
+    """Do two things, each on a thread where there are two."""
+    if n_threads(2 * MIN_POINTS) > 1:
+        _shared([first, second])
+    else:
+        first()
+        second()
+
+
 def aside(function: Callable[..., Any], *given: Any) -> Future[Any]:
     """Call a function on a thread besides those of the loops; its result, once that is there."""
     return _beside().submit(function, *given)
