@@ -350,6 +350,26 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on_without_them(
         start_fit(tiny_store, tmp_path, short.replace(full_rate_steps=7))
 
 
+def test_a_checkpoint_of_a_version_that_did_not_know_how_many_points_land_goes_on(
+    tiny_store, short, tmp_path
+):
+    at_rest, begun = (start_fit(tiny_store, tmp_path / name, short) for name in ("one", "two"))
+    begun.advance()
+    assert float(begun.lands) != float(at_rest.lands)
+    state = load_checkpoint(begun.save())
+    del state.arrays["lands"]
+    at_rest.restore(state)
+    assert at_rest.step == 1
+    at_rest.advance()
+    assert float(at_rest.loss(*given_to(at_rest))[0]) > 0
+
+
+def given_to(fit):
+    """What a fit's loss is asked for in its next step."""
+    batch, depths, order = fit.ahead.take(fit.config, fit.step, fit.pair_error, None)
+    return batch, {"flow": 1.0}, depths, fit.lands, order
+
+
 def other_video(store, folder):
     """The same scene with the fingerprint of another video."""
     folder.mkdir()

@@ -1,6 +1,7 @@
 """The compiled kernels agree with plain PyTorch: values, gradients, borders, any thread count."""
 
 import importlib
+import threading
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from omnimotion.config import LossConfig, ModelConfig
 from omnimotion.correspondences import Correspondences
 from omnimotion.fused.adam import FusedAdam
 from omnimotion.fused.queries import read_volume
-from omnimotion.fused.threads import loop_threads, spread
+from omnimotion.fused.threads import both, loop_threads, spread
 from omnimotion.geometry import Frame
 from omnimotion.kernels import ahead, cells, couplings, step
 from omnimotion.losses import StepDepths
@@ -375,6 +376,26 @@ def test_the_compiled_optimizer_skips_a_gradient_that_is_not_finite(value):
     assert not optimizer.step(0, 1e-2)
     assert torch.equal(parameter.detach(), before)
     assert not any(tensor.any() for tensor in optimizer.tensors().values())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_both_are_done_and_what_goes_wrong_is_raised(threads):
+    done, names = [], []
+
+    def act(name):
+        names.append(threading.current_thread().name)
+        done.append(name)
+
+    def fail():
+        raise KeyError
+
+    with Threads(threads):
+        both(lambda: act("first"), lambda: act("second"))
+        for pair in ((fail, lambda: act("third")), (lambda: act("third"), fail)):
+            with pytest.raises(KeyError):
+                both(*pair)
+    assert set(done[:2]) == {"first", "second"}
+    assert len(set(names[:2])) == threads
 
 
 def test_torch_has_its_threads_back_after_the_loops():
