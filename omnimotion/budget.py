@@ -24,8 +24,8 @@ WARMUP, TIMED = 4, 100  # steps of a trial: the first ones compile and allocate
 GOLDEN = 0.6180339887  # its multiples, less their whole part, spread evenly however many
 TRIAL_SHARE = 0.03  # of the budget, at most, for each of the two
 REPORT_SHARE = 0.1  # of the budget: a report that takes more is timed again
-FEW = 0.25  # of the default steps: with time for less, steps are made cheaper
-MOST = 4  # times the usual steps: with time for more, the fit ends early
+FEW = 0.25  # of the steps at the full rate: with time for less, steps are made cheaper
+MOST = 4  # times those: with time for more, the fit ends early
 
 
 class BudgetTooShort(ConfigError):
@@ -60,9 +60,9 @@ class Cost(NamedTuple):
 def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     """The config of a new fit with as many steps as fit into its budget.
 
-    Where there is time for few of the default steps, a step draws half as many pairs: more and
-    cheaper steps take a short fit farther. With time for more than `MOST` times as many the fit
-    ends early. ``trial`` takes some steps and is spoiled.
+    Where there is time for few steps, a step draws half as many pairs: more and cheaper steps
+    take a short fit farther. With time for more than `most_steps` the fit ends early. ``trial``
+    takes some steps and is spoiled.
     ``began``: `time.perf_counter` when the budget's time started. ConfigError when the time is too
     short for the warm-up.
     """
@@ -81,7 +81,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
         return steps_within(began + budget - time.perf_counter(), cost), step_s, cost
 
     steps, step_s, cost = choice(pairs)
-    if steps < FEW * default and pairs > 1:
+    if steps < FEW * _usual_steps(config.fit) and pairs > 1:
         pairs //= 2
         steps, step_s, cost = choice(pairs)
     spent, least = time.perf_counter() - began, max(1, config.fit.warmup)
@@ -90,8 +90,8 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
         raise BudgetTooShort(config.fit.budget, needed + 1, least, default)
     most = most_steps(config.fit)
     if steps > most:
-        log.info("budget=%s has time for %d steps: the fit ends early, at %d times the default; "
-                 "more were not tried", config.fit.budget, steps, MOST)  # fmt: skip
+        log.info("budget=%s has time for %d steps: the fit ends early, at %d (default %d); more "
+                 "were not tried", config.fit.budget, steps, most, default)  # fmt: skip
         steps = most
     log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
@@ -101,7 +101,12 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
 
 def most_steps(fit: FitConfig) -> int:
     """At how many steps a fit ends, whatever time it has."""
-    return MOST * max(fit.num_iters, fit.full_rate_steps)
+    return max(fit.num_iters, MOST * _usual_steps(fit))
+
+
+def _usual_steps(fit: FitConfig) -> int:
+    """Those at the full rate, or all where none go at a lower one."""
+    return fit.full_rate_steps if fit.full_rate_steps > 0 else fit.num_iters
 
 
 def cost_of(fit: FitConfig, step_s: float, report_s: float, loading_s: float) -> Cost:

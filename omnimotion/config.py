@@ -89,7 +89,7 @@ class FitConfig:
     budget: str = setting(
         "", "time to fit in, e.g. 60s, 10m, 2h, with loading and report: a few steps are timed at "
         "the start, and num_iters is what fits, with half the pairs where that is less than a "
-        "quarter of the default; a resumed run keeps it",
+        "quarter of full_rate_steps; a resumed run keeps it",
     )  # fmt: skip
     pairs: int = setting(64, "frame pairs a step", 1, 4096)
     points: int = setting(16, "matches a pair", 1, 65536)
@@ -100,7 +100,7 @@ class FitConfig:
         "bound, -1 by size", -1, 1,
     )  # fmt: skip
     full_rate_steps: int = setting(
-        -1, "more steps go at a lower rate; 0: never, -1: the default for the size", -1, 10_000_000
+        -1, "more steps go at a lower rate; 0: never, -1: what suits the size", -1, 10_000_000
     )
     rate_power: float = setting(
         -1.0, "of how many times more they are, by which the rate is lower; -1 by size", -1, 2

@@ -8,7 +8,7 @@ from omnimotion.errors import ConfigError
 MIN_CELLS, CELL_PX = 4, 107  # of the coarsest motion grid: a larger frame shows finer motion
 SMALL, LARGE = 256, 854  # longer sides between which settings go by the frame's size
 BY_SIZE: dict[str, tuple[float, float]] = {
-    "steps_per_frame": (120, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
+    "steps_per_frame": (180, 110), "smoothness": (0.3, 0.1), "robust_px": (4.0, 16.0),
     "texture": (0.0, 100.0), "motion_share": (0.5, 0.8), "motion_start": (0.2, 0.02),
     "motion_full": (0.6, 0.2), "level_fade": (5.0, 0.0), "rate_bound": (1.0, 0.5),
     "rate_power": (0.5, 1.0),
@@ -22,6 +22,8 @@ drift, unless what the finer motion grids hold beyond the matches fades. And in 
 is still where it does not belong while the rate is at its height: too high a rate then, and luck
 decides the order of surfaces. What flow has wrong there a longer fit follows, unless its rate
 falls as fast as its steps grow."""
+FULL_RATE = (120, 110)
+"""Steps a frame that go at the full rate, at both ends; more go at a lower one."""
 
 
 def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Config:
@@ -39,7 +41,7 @@ def resolved_config(config: Config, size: tuple[int, int], n_frames: int) -> Con
         if values[name] == -1
     }
     if fit.full_rate_steps == -1:
-        low, high = BY_SIZE["steps_per_frame"]
+        low, high = FULL_RATE
         by_size["full_rate_steps"] = round((low + large * (high - low)) * n_frames)
     config = config.replace(cells=cells, **by_size)
     steps = fit.num_iters or config.fit.steps_per_frame * n_frames
