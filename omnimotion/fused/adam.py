@@ -30,12 +30,7 @@ class _Moved(NamedTuple):
     group: np.ndarray  # (P,)
     rates: np.ndarray  # (P,) relative to the step's
     fades: np.ndarray  # (P,) bool
-
-    @property
-    def half(self) -> int:
-        """The first parameters, so many, hold about half of all numbers."""
-        sizes = self.shapes.prod(axis=1).cumsum()
-        return int(np.abs(sizes - sizes[-1] / 2).argmin()) + 1
+    half: int  # the first parameters, so many, hold about half of all numbers
 
 
 class FusedAdam(FlooredAdam):
@@ -85,10 +80,13 @@ class FusedAdam(FlooredAdam):
         groups = np.array([group for group, *_ in held])
         # parameters and their moments are changed in place only
         places = [addresses((p, g, self.mean[name], self.square[name])) for _, name, p, g in held]
+        shapes = np.array([_shape(p) for _, _, p, _ in held])
+        sizes = shapes.prod(axis=1).cumsum()
         return _Moved(
-            gradients, np.array(places), np.array([_shape(p) for _, _, p, _ in held]), groups,
+            gradients, np.array(places), shapes, groups,
             np.array([self.groups[group][1] for group in groups]),
             np.array([name in self.fading for _, name, *_ in held]),
+            int(np.abs(sizes - sizes[-1] / 2).argmin()) + 1,
         )  # fmt: skip
 
     def _factor(self, count: int, norm: float) -> float:
