@@ -86,7 +86,7 @@ def test_a_short_clip_has_all_its_pairs_at_once():
 
 
 def test_every_weight_is_of_a_term_and_the_other_way_round():
-    terms = set(LossTerms._fields) - {"flow_px", "pair_px"}
+    terms = set(LossTerms._fields) - {"flow_px", "lands", "pair_px"}
     assert set(loss_weights(0.5, LOSS)) == terms
 
 
