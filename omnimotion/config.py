@@ -139,7 +139,7 @@ class FitConfig:
     pin_steps: int = setting(300, "steps of the refit with --pin", 1, 10_000_000)
     pool: int = setting(4_000_000, "matches held in memory", 1000, 200_000_000)
     checkpoint_every: int = setting(1000, "steps between checkpoints", 1, 10_000_000)
-    preview_every: int = setting(1000, "steps between preview pictures; 0 is none", 0, 10_000_000)
+    preview_every: int = setting(2000, "steps between preview pictures; 0 is none", 0, 10_000_000)
     log_every: int = setting(50, "steps between lines of metrics.jsonl", 1, 1_000_000)
     seed: int = setting(0, "of every random draw", 0, 2**31 - 1)
     restarts: int = setting(
