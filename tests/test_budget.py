@@ -114,6 +114,23 @@ def test_with_time_for_less_than_a_quarter_of_the_steps_each_draws_half(clock, b
     assert left == pytest.approx({"10m": 600, "3m": 180, "2m": 120, "60s": 60}[budget], abs=0.5)
 
 
+@pytest.mark.parametrize(("full_rate_steps", "pairs", "most"), [(400, 64, 1600), (800, 32, 3200)])
+def test_what_is_few_and_what_is_most_go_by_the_steps_at_the_full_rate(
+    clock, full_rate_steps, pairs, most
+):
+    """In 2 minutes there is time for some 180 steps: a quarter is 100, which is less, or 200."""
+    short, long = (
+        config_within(
+            Trial(config_of(budget=budget, full_rate_steps=full_rate_steps), clock, 0.6, 0.6),
+            None, clock.perf_counter(),
+        ).fit
+        for budget in ("2m", "1h")
+    )  # fmt: skip
+    assert 100 < short.num_iters * (0.4 + 0.6 * short.pairs / 64) < 200
+    assert short.pairs == pairs
+    assert (long.num_iters, long.pairs) == (most, 64)
+
+
 def test_with_time_for_more_than_four_times_the_steps_it_ends_early(clock, caplog):
     caplog.set_level("INFO")
     found = config_within(Trial(config_of(budget="1h"), clock, 0.1, 0.1), None, 100.0)
