@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from omnimotion.errors import FlowError
+from omnimotion.errors import FlowError, SceneError
 from omnimotion.files import lock, make_folder, require_free
 from omnimotion.flow import SceneIndex, frame_path
 from omnimotion.images import save_png
@@ -52,11 +52,13 @@ def preprocess(options: PreprocessOptions) -> Path:
     """Make the scene folder ``options.scene``, or complete it; returns the folder.
 
     Raises VideoError for an unusable video, FlowError when no flow is reliable or weights are
-    missing, ConfigError when the folder belongs to something else, ResourceError when the disk is
+    missing, SceneError when there is none to append to or to repair, ConfigError when the folder
+    belongs to something else, ResourceError when the disk is
     short.
     """
     folder = options.scene
     require_ours(folder)
+    _require_what_is_kept(options)
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
     size = options.working_size(video.size)
     frames = (at_size(frame, size) for frame in video)
@@ -91,6 +93,19 @@ def preprocess(options: PreprocessOptions) -> Path:
         if before not in (None, SceneIndex.load(folder).identity):
             _warn_of_runs(folder)
     return folder
+
+
+def _require_what_is_kept(options: PreprocessOptions) -> None:
+    """SceneError where a scene is to go on or to be mended and there is none.
+
+    A slip in its name would make another one.
+    """
+    for name, does in (("append", "append to"), ("repair", "repair")):
+        if getattr(options, name) and find_job(options.scene) is None:
+            raise SceneError(
+                f"{options.scene}: no scene there to {does}: correct the name, "
+                f"or leave {name} out to make one"
+            )
 
 
 def _warn_of_runs(folder: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from test_preprocess import interrupted, moving_clip
 
-from omnimotion.errors import ConfigError, FlowError
+from omnimotion.errors import ConfigError, FlowError, SceneError
 from omnimotion.flow import SceneIndex, flow_path
 from omnimotion.video import open_video
 from preprocess.compute import preprocess
@@ -131,3 +131,11 @@ def test_where_pairs_get_other_gaps_all_matches_are_made_again(clip, long, tmp_p
 def test_append_and_overwrite_exclude_each_other(clip, tmp_path):
     with pytest.raises(ConfigError, match="drop one"):
         options(clip, tmp_path, append=True, overwrite=True)
+
+
+@pytest.mark.parametrize("asked", ["append", "repair"])
+def test_without_a_scene_none_is_begun(clip, tmp_path, asked):
+    """The name is wrong then, and another scene beside the right one helps nobody."""
+    with pytest.raises(SceneError, match=f"no scene there.*leave {asked} out to make one"):
+        preprocess(options(clip, tmp_path / "misspelt", **{asked: True}))
+    assert not (tmp_path / "misspelt").exists()
