@@ -21,6 +21,7 @@ from omnimotion.temporary import remove_stale_temps
 from omnimotion.video import Video, open_video
 from omnimotion.windows import longest_gap
 from preprocess.append import append
+from preprocess.cuts import find_cuts
 from preprocess.estimator import FlowEstimator, cached_frames
 from preprocess.job import (
     LOCK_NAME,
@@ -46,6 +47,7 @@ from preprocess.threads import in_threads
 log = logging.getLogger(__name__)
 
 CHANCE_SHARE = 0.01  # of points; frames of noise match on up to 0.6 %
+NAMED = 8  # cuts, in one line
 
 
 def preprocess(options: PreprocessOptions) -> Path:
@@ -136,6 +138,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     store = PairStore(folder / "pairs", lattice)
     coverage = match_all(folder, estimator, store, n_frames, gaps)
     _require_reliable(coverage)
+    _warn_of_cuts(find_cuts(coverage, n_frames, gaps))
     SceneIndex(
         name=folder.resolve().name,
         source=options.video.name,
@@ -218,6 +221,15 @@ def _require_reliable(coverage: list[float]) -> None:
         )
     if empty:
         log.info("pairs_without_reliable_flow=%d of %d", empty, len(coverage))
+
+
+def _warn_of_cuts(cuts: list[int]) -> None:
+    """A fit is of one shot; the user decides what becomes of several."""
+    if cuts:
+        more = f" and {len(cuts) - NAMED} more" if len(cuts) > NAMED else ""
+        where = ", ".join(map(str, cuts[:NAMED])) + more
+        log.warning("cut at frame %s? Hardly anything before is seen after; a fit is of one shot: "
+                    "make a scene of each, with --frames", where)  # fmt: skip
 
 
 def _used_bytes(folder: Path) -> int:
