@@ -42,7 +42,9 @@ def guarded(program: Callable[[], int], less: str) -> int:
 
     ``less``: what to ask for where memory is short.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Said())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         return program()
     except OmniMotionError as error:
@@ -62,6 +64,14 @@ def guarded(program: Callable[[], int], less: str) -> int:
     except KeyboardInterrupt:
         print("interrupted; give the same command again to go on", file=sys.stderr)
         return INTERRUPTED
+
+
+class _Said(logging.Formatter):
+    """What a command says, a line each; a warning says that it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"warning: {text}" if record.levelno >= logging.WARNING else text
 
 
 def _command(words: list[str]) -> int:

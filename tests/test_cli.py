@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import logging
 import os
 import pickle
 import re
@@ -816,3 +817,10 @@ def test_a_query_removes_what_a_killed_one_left_beside_its_outputs(tiny_scene, t
     out = tmp_path / "t.csv"
     assert call("query", "--scene", tiny_scene, "--grid", "3", "--out", out, *FAST) == 0
     assert sorted(os.listdir(tmp_path)) == ["t.csv"]
+
+
+@pytest.mark.parametrize(("level", "said"), [("INFO", "a cut?"), ("WARNING", "warning: a cut?")])
+def test_a_warning_says_that_it_is_one(level, said):
+    record = logging.makeLogRecord({"msg": "a %s?", "args": ("cut",), "levelname": level,
+                                    "levelno": getattr(logging, level)})  # fmt: skip
+    assert cli._Said().format(record) == said

@@ -31,7 +31,7 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 from fastapi.testclient import TestClient
 
 from omnimotion.viewer import uploads
-from omnimotion.viewer.jobs import BUDGETS, _begun_with, _keep_budget
+from omnimotion.viewer.jobs import BUDGETS, Job, _begun_with, _keep_budget
 from omnimotion.viewer.server import build_app
 from omnimotion.viewer.shelf import Place, Shelf
 from omnimotion.viewer.shown import Shown
@@ -100,6 +100,13 @@ async def endless(part=b"x" * 1000, pause=0.0):
 
 def take(stream, path, said_bytes=0, **options):
     asyncio.run(Uploads(**options).take(stream, said_bytes, path))
+
+
+def test_the_page_is_told_what_the_stages_warn_of(tmp_path):
+    place, log = Place(tmp_path / "video_0001", tmp_path / "clip.mp4"), tmp_path / "log.txt"
+    log.write_text(f"frames=4 size=9x9 pairs=3 \nwarning: cut at frame 2?\nflow: 3\n"
+                   f"warning: {place.video} is HDR\nwarning: cut at frame 2?\n")  # fmt: skip
+    assert Job(place, log, True).progress()["warned"] == ["cut at frame 2?", "the video is HDR"]
 
 
 # a video is sent --------------------------------------------------------------------------------

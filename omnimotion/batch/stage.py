@@ -87,6 +87,13 @@ def last_words(log: Path, code: int) -> str:
     return (errors or lines or ["it said nothing"])[-1]
 
 
+def warned(log: Path) -> list[str]:
+    """What stages warned of, each once."""
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    told = (line for line in lines if line.startswith("warning: "))
+    return [line.removeprefix("warning: ") for line in dict.fromkeys(told)]
+
+
 def _wait(process: subprocess.Popen, stop: StopSignal) -> float:
     """Wait for the end of a process, asking it to stop when ``stop`` is set; its peak memory."""
     asked = False

@@ -16,7 +16,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from omnimotion.batch.stage import Place as Anywhere
-from omnimotion.batch.stage import last_words, run_stage
+from omnimotion.batch.stage import last_words, run_stage, warned
 from omnimotion.config import load_config
 from omnimotion.errors import CheckpointError, ConfigError, InputError, OmniMotionError
 from omnimotion.files import atomic_write, shown
@@ -40,13 +40,14 @@ class Job:
         self.stop, self.stage, self.is_cancelled = StopSignal(), "preprocess", False
 
     def progress(self) -> dict[str, Any]:
-        """``name``, ``stage``, what is ``done`` ``of`` how many ``units``, 0 while unknown; and
-        the mark of the newest ``picture``, another one for each.
+        """``name``, ``stage``, what is ``done`` ``of`` how many ``units``, 0 while unknown; what
+        it ``warned`` of; and the mark of the newest ``picture``, another one for each.
         """
         done, of, units = self._trained() if self.stage == "train" else self._preprocessed()
         picture = self.picture()
         return {"name": shown(self.place.folder.name), "stage": self.stage, "units": units,
                 "done": min(done, of), "of": of,
+                "warned": [_told(self.place, line) for line in warned(self.log)],
                 "picture": f"{picture.parent.name}/{picture.name}" if picture else ""}  # fmt: skip
 
     def picture(self) -> Path | None:
@@ -182,11 +183,16 @@ class Jobs:
                 _discard(job)
                 return {"state": "cancelled"}
             if code:
-                said = last_words(job.log, code).replace(str(job.place.video), "the video")
+                said = _told(job.place, last_words(job.log, code))
                 if job.stage == "preprocess" and not job.stop.number:
                     _discard(job)
                 return {"state": "failed", "said": said}
         return {"state": "done"}
+
+
+def _told(place: Place, line: str) -> str:
+    """A line of a stage, for the page, which does not know what its video is called here."""
+    return line.replace(str(place.video), "the video")
 
 
 def _discard(job: Job) -> None:

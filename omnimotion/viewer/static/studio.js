@@ -122,6 +122,7 @@ async function follow() {
         const isLast = job.stage === "train" && job.done === job.of;
         const count = !job.of ? "starting" : isLast ? "looking how good it is"
           : `${job.done} of ${job.of} ${job.units}`;
+        part("said").textContent = job.warned.join(" ");
         show(job.stage, job.done, isLast ? 0 : job.of, count + (isLast ? "" : left(job)));
         await preview(job.picture);
       } else {
