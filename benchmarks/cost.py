@@ -171,10 +171,10 @@ def network_parts(step: Step, networks: Networks) -> dict[str, Work]:
 def motion_tables(grids: Grids) -> Work:
     """Levels summed, times the time basis, the log-scales bounded."""
     rows, summed = grids.frames * grids.table, grids.basis * grids.table
-    product = 2 * grids.frames * summed
+    product = grids.frames * summed  # two operations each, of a half: frames mirror one another
     return Work(
         matrix=2 * product,  # back for the coefficients alone: the basis is fixed
-        plain=2 * LEVEL_2D * (grids.levels - 1) * summed + (EXP + 6) * rows / 2,
+        plain=2 * LEVEL_2D * (grids.levels - 1) * summed + 2 * rows + (EXP + 6) * rows / 2,
         bytes=NUMBER * (2 * grids.coefficients + 3 * rows),  # bounding reads its result again
     )
 

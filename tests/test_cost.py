@@ -117,8 +117,9 @@ def test_a_step_has_the_terms_of_its_settings():
 
 def test_motion_tables_by_hand():
     work = cost.motion_tables(GRIDS)
-    # (2, 3) @ (3, 4): 3 multiplications and 3 additions for each of 8; back for (3, 4) as many
-    assert work.matrix == 48 + 48
+    # (1, 2) @ (2, 4) and (1, 1) @ (1, 4), even and odd in time: 3 multiplications and 3 additions
+    # for each of 4; back as many
+    assert work.matrix == 24 + 24
     # coefficients in and their gradient out; the table out, in again, and its gradient in
     assert work.bytes == 4 * (30 + 30 + 8 + 8 + 8)
 

@@ -18,44 +18,66 @@ Layers = Sequence[Sequence[Tensor]]
 
 
 class MotionTable:
-    """`GridBijection.table` (T, G) of a basis (T, K), without a graph."""
+    """`GridBijection.table` (T, G) of a basis (T, K), without a graph.
+
+    The cosines of a basis are even in time and odd by turns, so that a frame and the one as far
+    from the other end share products: half of them are enough, see `_Parts`.
+    """
 
     def __init__(self, basis: Tensor, most: float, layers: Layers) -> None:
         """``most``: the bound of a log-scale."""
         self._levels = _Levels([[level.detach().contiguous() for level in layer]
                                 for layer in layers])  # fmt: skip
-        size = sum(layer[-1][0].numel() for layer in layers)
-        self._basis, self._most = basis, np.float32(most)
-        self._coefficients = torch.empty(basis.shape[1], size)
-        self.values = torch.empty(len(basis), size)
+        self._parts = _Parts(basis, sum(layer[-1][0].numel() for layer in layers))
+        self._most = np.float32(most)
+        self.values = torch.empty(len(basis), self._parts.size)
 
     def make(self) -> Tensor:
         """The table, of what the levels hold now."""
-        levels.motion(*self._levels.known, self._coefficients.numpy())
-        torch.mm(self._basis, self._coefficients, out=self.values)
-        levels.bound(self.values.numpy(), self._most)
+        parts = self._parts
+        levels.motion(*self._levels.known, parts.coefficients.numpy())
+        for basis, part, of in parts.each:
+            torch.mm(basis, of, out=part)
+        levels.mirrored(*parts.known, self._most, self.values.numpy())
         return self.values
 
     def gradients(self, layers: Layers) -> "MotionGradients":
         """The way back, which writes the gradients of the levels to ``layers``."""
-        return MotionGradients(self._basis, self._most, self.values, layers)
+        return MotionGradients(self._parts, self._most, self.values, layers)
 
 
 class MotionGradients:
     """The way back through `MotionTable`."""
 
-    def __init__(self, basis: Tensor, most: np.float32, values: Tensor, layers: Layers) -> None:
-        self._levels = _Levels(layers)
-        self._basis, self._most, self._values = basis.T, most, values
-        self._table = torch.empty_like(values)
-        self._coefficients = torch.empty(basis.shape[1], values.shape[1])
+    def __init__(self, parts: "_Parts", most: np.float32, values: Tensor, layers: Layers) -> None:
+        self._levels, self._parts = _Levels(layers), parts
+        self._most, self._values = most, values.numpy()
 
     def make(self, halves: Tensor) -> None:
         """Of the gradient of the table, the sum of two ``halves`` side by side (T, 2 G)."""
-        arrays = (each.numpy() for each in (self._values, halves, self._table))
-        levels.bound_back(self._most, *arrays)
-        torch.mm(self._basis, self._table, out=self._coefficients)
-        levels.motion_back(self._coefficients.numpy(), *self._levels.known)
+        parts = self._parts
+        levels.mirrored_back(self._most, self._values, halves.numpy(), *parts.known)
+        for basis, part, of in parts.each:
+            torch.mm(basis.T, part, out=of)
+        levels.motion_back(parts.coefficients.numpy(), *self._levels.known)
+
+
+class _Parts:
+    """What is even and what is odd in time: cosines k = 0, 2, ... and k = 1, 3, ...
+
+    Room for a table, or for its gradient: the ``coefficients`` (K, G), and of each part its half
+    of the ``basis`` (ceil(T / 2), K / 2), itself (ceil(T / 2), G), and its coefficients.
+    """
+
+    def __init__(self, basis: Tensor, size: int) -> None:
+        half = (len(basis) + 1) // 2
+        self.size = size
+        self.coefficients = torch.empty(basis.shape[1], size)
+        self.each = [
+            (basis[:half, k::2].contiguous(), torch.empty(half, size), self.coefficients[k::2])
+            for k in (0, 1)
+        ]
+        self.known = [part.numpy() for _, part, _ in self.each]
 
 
 class VolumeFeatures:

@@ -147,30 +147,64 @@ def motion_back(coefficients_g: np.ndarray, places: np.ndarray, shapes: np.ndarr
 
 
 @kernel
-def bound(table: np.ndarray, most: float) -> None:
-    """Log-scales, the even numbers of a table (T, G), to ``most tanh(s / most)``, in place."""
-    bounded = np.empty(table.shape[1] // 2, np.float32)  # side by side for the compiler
-    for t in range(len(table)):
-        row = table[t]
-        for m in range(len(bounded)):
-            bounded[m] = row[2 * m]
-        for m in range(len(bounded)):
-            bounded[m] = most * (TWO * sigmoid(TWO * bounded[m] / most) - ONE)
-        for m in range(len(bounded)):
-            row[2 * m] = bounded[m]
+def mirrored(even: np.ndarray, odd: np.ndarray, most: float, table: np.ndarray) -> None:
+    """The table (T, G) of its parts that are even and odd in time, each (ceil(T / 2), G).
+
+    They add up in a frame, and their difference is as far from the other end. Log-scales, the even
+    numbers of a row, become ``most tanh(s / most)``.
+    """
+    bounded = np.empty(table.shape[1] // 2, np.float32)
+    last = len(table) - 1
+    for t in range(len(even)):
+        first, second, there, back = even[t], odd[t], table[t], table[last - t]
+        for m in range(len(there)):
+            there[m] = first[m] + second[m]
+        _bound(there, most, bounded)
+        if t < last - t:
+            for m in range(len(back)):
+                back[m] = first[m] - second[m]
+            _bound(back, most, bounded)
+
+
+@inline
+def _bound(row: Any, most: Any, bounded: Any) -> None:
+    """Bound the log-scales of a row; ``bounded`` has them side by side, for the compiler."""
+    for m in range(len(bounded)):
+        bounded[m] = row[2 * m]
+    for m in range(len(bounded)):
+        bounded[m] = most * (TWO * sigmoid(TWO * bounded[m] / most) - ONE)
+    for m in range(len(bounded)):
+        row[2 * m] = bounded[m]
 
 
 @kernel
-def bound_back(most: float, table: np.ndarray, halves: np.ndarray, g: np.ndarray) -> None:
-    """The way back through `bound`, which made ``table``: writes the gradient ``g`` (T, G).
+def mirrored_back(most: float, table: np.ndarray, halves: np.ndarray, even_g: np.ndarray,
+                  odd_g: np.ndarray) -> None:  # fmt: skip
+    """The way back through `mirrored`, which made ``table``: writes the gradients of both parts.
 
     That of the table is the sum of two ``halves`` side by side (T, 2 G).
     """
-    n = uint64(table.shape[1])
-    for t in range(len(table)):
-        row, row_g, first, second = table[t], g[t], halves[t, :n], halves[t, n:]
-        for m in range(n):
-            row_g[m] = first[m] + second[m]
-        for m in range(uint64(0), n, uint64(2)):
-            share = row[m] / most
-            row_g[m] *= ONE - share * share
+    there, back = np.empty_like(table[0]), np.empty_like(table[0])
+    last = len(table) - 1
+    for t in range(len(even_g)):
+        _bound_back(most, table[t], halves[t], there)
+        if t < last - t:
+            _bound_back(most, table[last - t], halves[last - t], back)
+        else:
+            clear(back.reshape(1, len(back)))
+        even, odd = even_g[t], odd_g[t]
+        for m in range(len(there)):
+            even[m] = there[m] + back[m]
+            odd[m] = there[m] - back[m]
+
+
+@inline
+def _bound_back(most: Any, row: Any, halves: Any, row_g: Any) -> None:
+    """The gradient of a row before its log-scales were bound."""
+    n = uint64(len(row))
+    first, second = halves[:n], halves[n:]
+    for m in range(n):
+        row_g[m] = first[m] + second[m]
+    for m in range(uint64(0), n, uint64(2)):
+        share = row[m] / most
+        row_g[m] *= ONE - share * share
