@@ -30,7 +30,7 @@ def test_it_gives_what_the_commands_give(tiny_clip, tiny_store, tmp_path):
     assert main(["train", f"--scene={tiny_store.folder}", f"--run={run}", *words]) == 0
     expected = omnimotion.load(tiny_store.folder, run, device="cpu")
     found = omnimotion.fit(
-        tiny_clip / "frames", tmp_path / "scene", {**DIS, "overwrite": False, "repair": True},
+        tiny_clip / "frames", tmp_path / "scene", {**DIS, "overwrite": False, "max_side": 320},
         run=tmp_path / "other", camera=True, masks=None, **FAST,
     )  # fmt: skip
     assert found.meta["run"] == "other"
