@@ -2,6 +2,7 @@
 
 import importlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -409,5 +410,31 @@ def test_torch_has_its_threads_back_after_the_loops():
         with pytest.raises(KeyError), loop_threads():
             raise KeyError
         assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_threads_that_overlap_leave_torch_as_it_was():
+    """The second begins while the first is inside, and is inside when the first has left."""
+    found, inside, left = {}, threading.Event(), threading.Event()
+
+    def second():
+        with loop_threads():
+            found["second"] = len(spread(lambda rows: rows, 3, 10_000))
+            inside.set()
+            left.wait(60)
+
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with loop_threads():
+                begun = pool.submit(second)
+                assert inside.wait(60)
+            left.set()
+            begun.result()
+            assert pool.submit(torch.get_num_threads).result() == 3
+        assert (found["second"], torch.get_num_threads()) == (3, 3)
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(1)

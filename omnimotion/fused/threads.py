@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import torch
@@ -23,16 +24,45 @@ def loop_threads() -> Iterator[None]:
     """Inside, torch computes on one thread, and the compiled loops on as many as torch had.
 
     torch's threads wait for one another at each operation: on a busy machine that takes longer
-    than the operation. The loops are long, and wait once.
+    than the operation. The loops are long, and wait once. Several threads may be inside at a time.
     """
-    threads = torch.get_num_threads()
-    token = _loops.set(_loops.get() or threads)
+    if _loops.get():
+        yield
+        return
+    threads = _users.enter()
+    token = _loops.set(threads)
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         _loops.reset(token)
+        _users.leave()
+
+
+class _Users:
+    """How many threads torch had before the first of those that are inside `loop_threads`.
+
+    What one of them sets is what a thread begins with that is new to torch: such a one, coming
+    while another is inside, would take the one thread that it finds for all there are.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._threads = Lock(), 0, 1
+
+    def enter(self) -> int:
+        with self._lock:
+            if not self._inside:
+                self._threads = torch.get_num_threads()
+            self._inside += 1
+            return self._threads
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+
+
+_users = _Users()
 
 
 def spread(part: Callable[[slice], Any], rows: int, points_a_row: int) -> list[Any]:
