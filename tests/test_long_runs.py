@@ -175,9 +175,13 @@ def test_a_window_that_another_process_fits_is_refused(scene, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "found"),
-    [(["--shard", "0/2"], "has one window"), ([*WINDOWS, "--shard", "2/2"], "expected I/N")],
+    [
+        (["--shard", "0/2"], "has one window"),
+        ([*WINDOWS, "--shard", "2/2"], "expected I/N"),
+        ([*WINDOWS, "--depth", "none"], "--depth goes with clips of one window"),  # not yet read
+    ],
 )
-def test_shards_that_cannot_be_are_refused(scene, capsys, flags, found):
+def test_flags_that_do_not_go_with_the_windows_are_refused(scene, capsys, flags, found):
     code, line = said(capsys, "train", "--scene", scene, *flags, *ONE_STEP)
     assert code == ConfigError.exit_code
     assert found in line

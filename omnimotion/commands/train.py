@@ -124,10 +124,10 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     if len(windows) == 1 and not _is_over(args, whole.run):
         store.require_files()
     check_divided(config.fit, len(windows))
+    _check_given(args, store.index.n_frames, len(windows))
     supervision = read_supervision(
         store.index, args.tracks, args.pin, args.masks, args.depth, args.tracks_licence
     )
-    _check_given(args, store.index.n_frames, len(windows), sorted(supervision.fingerprints))
     set_threads(config.fit.threads)
     refit = None
     if supervision.pin:
@@ -186,13 +186,13 @@ def _fit_whole(
             drop_flow(store, [])
 
 
-def _check_given(args: Namespace, n_frames: int, n_windows: int, given: list[str]) -> None:
-    """Refuse what does not go with so many windows."""
+def _check_given(args: Namespace, n_frames: int, n_windows: int) -> None:
+    """Refuse what does not go with so many windows, before maps of a long clip are read."""
     if n_windows == 1 and args.shard:
         raise ConfigError(f"--shard {args.shard}: the clip has one window: leave it out")
     if args.tracks_licence is not None and not args.tracks:
         raise ConfigError("--tracks-licence is of imported tracks: give --tracks FILE")
-    given = [name for name in given if name != "pin"]
+    given = [name for name in ("depth", "masks", "tracks") if getattr(args, name)]
     if n_windows > 1 and given:
         raise ConfigError(
             f"--{given[0]} goes with clips of one window, this one has {n_windows}: give "
