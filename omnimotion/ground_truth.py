@@ -10,6 +10,7 @@ Query modes:
   first    the first visible frame of each track; scored strictly after it
 """
 
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ from numpy.typing import NDArray
 
 from omnimotion.errors import ConfigError, InputError
 from omnimotion.files import read_bytes, shown
+from omnimotion.geometry import inside_frame
 from omnimotion.restricted_pickle import load_plain_pickle
+
+log = logging.getLogger(__name__)
 
 QueryMode = Literal["given", "strided", "first"]
 STRIDE_FRAMES = 5
@@ -63,7 +67,7 @@ class GroundTruth:
     mask_areas: NDArray[np.float64] | None = None  # (T,) foreground pixels, where there are masks
 
     def select(self, mode: QueryMode) -> QuerySet:
-        """The queries of a mode, with the truth repeated for each.
+        """The queries of a mode, on the frame, with the truth repeated for each.
 
         Raises ConfigError for an unknown mode, or `given` where the file names no queries.
         """
@@ -87,9 +91,18 @@ class GroundTruth:
         self, track: NDArray[np.int64], queries: NDArray[np.float32], mode: QueryMode
     ) -> QuerySet:
         frames = np.arange(self.tracks.shape[1])
-        asked = queries[:, :1]
+        asked, queries = queries[:, :1], self._on_the_frame(queries)
         span = frames > asked if mode == "first" else frames != asked
         return QuerySet(queries, self.tracks[track], self.visible[track], self.known[track], span)
+
+    def _on_the_frame(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Queries (Q, 3), those beside the frame at its border: a click may slip over it."""
+        outside = np.count_nonzero(~inside_frame(queries[:, 1:], self.size))
+        if outside:
+            log.warning("%s: %d of %d queries lie beside the frame and are asked at its border",
+                        shown(self.name), outside, len(queries))  # fmt: skip
+        xy = np.clip(queries[:, 1:], -0.5, np.asarray(self.size, np.float32) - 0.5)
+        return np.column_stack((queries[:, 0], xy))
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,18 @@ def test_given_scores_every_frame_but_the_querys_where_known():
     assert truth.select("given").evaluated.tolist() == [[True, False, False, True]]
 
 
+def test_a_click_beside_the_frame_is_asked_at_its_border(caplog):
+    """One such point would end the evaluation of all clips; its truth stays as it was clicked."""
+    truth = make_truth([[1, 1]])
+    truth.tracks[0, 0] = (63.6, -2.0)
+    for mode, found in (("first", truth.select("first")), ("strided", truth.select("strided"))):
+        assert found.queries.tolist() == [[0, 63.5, -0.5]], mode
+        assert found.tracks[0, 0].tolist() == [63.6, -2.0]
+    assert caplog.messages[0] == (
+        "clip: 1 of 1 queries lie beside the frame and are asked at its border"
+    )
+
+
 def test_unusable_modes_are_refused():
     with pytest.raises(ConfigError, match="names no queries"):
         make_truth([[1, 1]]).select("given")
