@@ -112,7 +112,8 @@ class LongTracker:
             answer.xy = self._pulled(self.pins, answer.xy, queries.t)
         visible = answer.visible(slice(None), slice(None))
         own = np.arange(len(queries)), queries.t
-        answer.xy[own], visible[own], answer.confidence[own] = queries.xy, True, 1
+        answer.xy[own], visible[own] = queries.xy, True
+        answer.confidence[own], answer.occlusion[own] = 1, 0
         return Tracks(
             xy=answer.xy, visible=visible, confidence=answer.confidence, depth=answer.depth,
             occlusion=answer.occlusion, queries=queries.as_array(), fps=index.fps,

@@ -118,7 +118,8 @@ class Tracker:
         visible = (occlusion < HIDDEN_ABOVE) & inside_frame(xy, size)
         fixed = seen & (handed is None or handed.past is None)  # else it is drawn to its past
         own = np.flatnonzero(fixed), queries.t[fixed]
-        xy[own], visible[own], confidence[own] = queries.xy[fixed], True, 1
+        occlusion = occlusion.copy()  # not of the evidence
+        xy[own], visible[own], confidence[own], occlusion[own] = queries.xy[fixed], True, 1, 0
         tracks = Tracks(
             xy=xy, visible=visible, confidence=confidence, depth=found.depth, occlusion=occlusion,
             queries=queries.as_array(), fps=self.index.fps, size=size, meta=self.meta,

@@ -83,8 +83,9 @@ def test_each_field_is_there_for_something():
 
 def test_it_is_certain_at_the_query(answer):
     asked, tracks, _, _ = answer
-    own = np.arange(len(tracks))
-    assert (tracks.confidence[own, asked.queries[:, 0].astype(int)] == 1).all()
+    own = np.arange(len(tracks)), asked.queries[:, 0].astype(int)
+    assert (tracks.confidence[own] == 1).all()
+    assert (tracks.occlusion[own] == 0).all()
     assert ((tracks.confidence >= 0) & (tracks.confidence <= 1)).all()
 
 
@@ -101,9 +102,11 @@ def test_confidence_and_occlusion_are_those_of_the_evidence(tracker, answer, ref
     queries = answer[0].queries
     tracks, evidence = tracker.track_with_evidence(queries, refine)
     confidence = (REFINED if refine else SCENE).probability(evidence)
-    confidence[np.arange(len(tracks)), queries[:, 0].astype(int)] = 1
+    own = np.arange(len(tracks)), queries[:, 0].astype(int)
+    confidence[own] = 1
     np.testing.assert_allclose(tracks.confidence, confidence, atol=1e-5)
-    occlusion = 1 - SEEN.probability(evidence) if refine else evidence[..., 0]
+    occlusion = 1 - SEEN.probability(evidence) if refine else evidence[..., 0].copy()
+    occlusion[own] = 0
     np.testing.assert_allclose(tracks.occlusion, occlusion, atol=1e-5)
 
 

@@ -161,6 +161,15 @@ def test_tracks_reach_over_all_windows(tracks, points, long_scene):
     assert tracks.meta["windows"] == 3
 
 
+def test_at_its_query_a_point_is_seen_whatever_a_neighbour_takes_it_for(index):
+    """Frame 9 is of two windows; one that says 1 there must not make it visible and hidden."""
+    found = long_tracker(index, hidden=(9,))[0].track(QUERIES)
+    own = np.arange(len(QUERIES)), QUERIES[:, 0].astype(int)
+    assert found.visible[own].all()
+    assert (found.occlusion[own] == 0).all()
+    assert (found.occlusion[[0, 1, 2], 9] > 0.5).all()
+
+
 def test_inside_its_window_a_query_has_the_windows_own_answer(fitted, tracks, points):
     own_frames = (range(8), range(12, 16), range(20, 30))  # of no other window
     home = homes(fitted.windows, points[:, 0].astype(int))
