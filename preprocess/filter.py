@@ -13,7 +13,7 @@ import numpy as np
 
 Pixels = tuple[slice, slice]  # rows and columns of a frame, (h, w) of them
 EVERY: Pixels = np.s_[:, :]
-UNRELIABLE = np.float32(1e3)  # px; so large that no blend with a neighbour passes a check
+UNRELIABLE = np.float32(1e5)  # px; no blend with a neighbour passes, which has 1/1024 or more
 CYCLE_PX = 1.5  # up to a longer side of 480 px; measured on the rendered clips
 CYCLE_SIDE = 480
 HIDDEN_GAP = 2  # frames; the paper's bound, beyond it the guess is worthless
