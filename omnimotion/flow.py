@@ -10,7 +10,7 @@ power-of-two quantum, the state in two bits.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -75,6 +75,12 @@ class FrameFlow:
         return xy, xy + self.flow[m, rows, columns], self.state[m, rows, columns]
 
 
+def paired_frames(i: int, gaps: Sequence[int], n_frames: int) -> list[int]:
+    """The frames that frame i is paired with, increasing, as are the ``gaps`` between them."""
+    before = [i - gap for gap in reversed(gaps) if gap <= i]
+    return before + [i + gap for gap in gaps if i + gap < n_frames]
+
+
 @dataclass(frozen=True)
 class SceneIndex:
     """What ``scene.json`` says; it is written last, so its presence means "complete"."""
@@ -99,8 +105,7 @@ class SceneIndex:
 
     def targets(self, i: int) -> list[int]:
         """The frames that frame i is paired with, increasing."""
-        before = [i - gap for gap in reversed(self.gaps) if gap <= i]
-        return before + [i + gap for gap in self.gaps if i + gap < self.n_frames]
+        return paired_frames(i, self.gaps, self.n_frames)
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from omnimotion.errors import FlowError
-from omnimotion.flow import NONE, flow_path, read_flow
+from omnimotion.flow import NONE, flow_path, paired_frames, read_flow
 from omnimotion.heap import give_back
 from preprocess.estimator import FlowEstimator
 from preprocess.filter import HIDDEN_GAP, CheckedFlow, check_flow, targets
@@ -90,8 +90,7 @@ class _Matcher:
             found = read_flow(flow_path(self.folder, i)).targets
         except FlowError:
             return False
-        expected = [j for gap in self.gaps for j in (i - gap, i + gap) if 0 <= j < self.n_frames]
-        return found.tolist() == sorted(expected)
+        return found.tolist() == paired_frames(i, self.gaps, self.n_frames)
 
     def _coverage(self, i: int) -> tuple[int, list[float]]:
         """The frame, and the share of its lattice points that have a match, by target."""
