@@ -12,6 +12,7 @@ from preprocess.filter import (
     colour_distance,
     cycle_error,
     cycle_limit,
+    sample,
     second_cycle_error,
 )
 from preprocess.mutual import _confirmed
@@ -170,3 +171,12 @@ def test_a_match_without_a_way_back_does_not_count():
     state = _confirmed(source, 0, target, limit=2.0)
     assert state[3, 3] == NONE
     assert state[3, 4] == CHAINED
+
+
+def test_no_blend_with_unreliable_flow_passes_a_check():
+    """OpenCV reads between pixels to 1/32: the least share of a neighbour is 1/1024."""
+    error = np.zeros((8, 9), np.float32)
+    error[3, 4] = UNRELIABLE
+    least = sample(error, np.float32([[4 - 31 / 32]]), np.float32([[3 - 31 / 32]]))
+    assert least == pytest.approx(float(UNRELIABLE) / 1024)
+    assert least > cycle_limit((8192, 8192))  # the largest frames
