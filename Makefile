@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint configs overview clean
+.PHONY: help demo test test-slow lint loop configs overview clean
 
 help:
 	@sed -n '/^# Two/,/^$$/s/^# \{0,1\}//p' Makefile
@@ -53,8 +53,13 @@ lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-# A process per core: the tests do not disturb one another.
-test: lint
+# The loop of a step, compiled: half a minute or more, which each process of the tests would take.
+loop: $(VENV)/installed-dev
+	@$(RUN) -m omnimotion.kernels.ahead
+
+# A process per core: the tests do not disturb one another. The checks before have one core each.
+test: $(VENV)/installed-dev
+	@$(MAKE) --no-print-directory --jobs 2 lint loop
 	$(RUN) -m pytest -rfEs -m "not slow and not gpu" -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(VENV)/installed-dev

@@ -69,17 +69,15 @@ def test_what_only_the_first_time_takes_is_told_apart():
     assert (seconds < 0.2, more) == (True, 0)
 
 
-def test_more_steps_take_longer_and_a_budget_is_what_it_says(words, config, tmp_path, capsys):
+def test_a_budget_is_what_it_says(words, config, tmp_path, capsys):
     longer = tmp_path / "longer.txt"
-    longer.write_text(config.read_text().replace("num_iters = 150", "num_iters = 100000"))
+    many = config.read_text().replace("num_iters = 150", "num_iters = 100000")
+    longer.write_text(many + "budget = 10m\n")
     plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
     assert plan["n_frames"] == 4
-    assert plan["stages"]["train"]["seconds"] > 100_000 * plan["step_s"]
-    few = config.read_text().replace("num_iters = 150", "num_iters = 40")
-    longer.write_text(longer.read_text() + "budget = 10m\n")
-    plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
     assert plan["stages"]["train"]["seconds"] == 600
     assert plan["steps"] * plan["step_s"] == pytest.approx(600, rel=0.01)
+    few = config.read_text().replace("num_iters = 150", "num_iters = 40")
     few = re.sub(r"full_rate_steps = \S+", "full_rate_steps = 0", few)
     longer.write_text(few + "budget = 10m\n")
     plan = planned(capsys, *words, "--config", longer, "--frames", "0:4")
