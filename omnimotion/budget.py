@@ -90,10 +90,10 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
         raise BudgetTooShort(config.fit.budget, needed + 1, least, default)
     most = most_steps(config.fit)
     if steps > most:
-        log.info("budget=%s has time for %d steps: the fit ends early, at %d (default %d); more "
-                 "were not tried", config.fit.budget, steps, most, default)  # fmt: skip
+        log.info("budget=%s has time for %d steps: the fit ends early, at %d (without it %d); "
+                 "more were not tried", config.fit.budget, steps, most, default)  # fmt: skip
         steps = most
-    log.info("budget=%s num_iters=%d (default %d) pairs=%d: a step takes %.4f s, a report or "
+    log.info("budget=%s num_iters=%d (without it %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
              step_s, report_s, spent)  # fmt: skip
     return config.replace(num_iters=steps, pairs=pairs)

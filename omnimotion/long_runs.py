@@ -23,7 +23,8 @@ from omnimotion.long_tracker import LongTracker
 from omnimotion.matches import Matches
 from omnimotion.pins import stored_pins
 from omnimotion.report import REPORT_NAME
-from omnimotion.runs import FREE, RUNS_NAME, open_run, open_tracker, warn_unrefined
+from omnimotion.resumed import FREE, check_budget
+from omnimotion.runs import RUNS_NAME, open_run, open_tracker, warn_unrefined
 from omnimotion.settings import parse_seconds
 from omnimotion.tracker import Tracker
 from omnimotion.window_store import WindowStore
@@ -211,6 +212,8 @@ def _check_plan(run: Path, before: Plan, now: Plan, index: SceneIndex) -> None:
             f"{len(now.spans)} of {_length(now)}: give the same --window and --overlap, or "
             "another --run"
         )
+    if budget := now.settings.get("budget"):
+        check_budget(run, before.settings.get("budget", ""), budget)
     unknown = Config().values()  # a setting that the version it is of did not know
     for name, value in now.settings.items():
         if name not in FREE and before.settings.get(name, unknown.get(name)) != value:

@@ -21,7 +21,7 @@ from omnimotion.flow import SceneStore
 from omnimotion.health import measure
 from omnimotion.history import METRICS_NAME
 from omnimotion.kinds import NONE, NUMBER, Kinds, check_kinds
-from omnimotion.runs import FREE
+from omnimotion.resumed import FREE
 from omnimotion.schedule import BUDGETED, START_SHARE
 from omnimotion.signals import StopSignal
 

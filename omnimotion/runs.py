@@ -32,8 +32,8 @@ from omnimotion.networks import choose_backend
 from omnimotion.pins import Pins, pins_of, stored_pins
 from omnimotion.refit import refit_config
 from omnimotion.resolved import resolved_config
+from omnimotion.resumed import FREE, check_given, resumed_config
 from omnimotion.scene import Scene
-from omnimotion.schedule import BUDGETED
 from omnimotion.seeds import Purpose
 from omnimotion.step_draws import Guided
 from omnimotion.supervision import LICENCE, Supervision, build_guide
@@ -43,8 +43,6 @@ log = logging.getLogger(__name__)
 
 RUNS_NAME, DEFAULT_RUN = "runs", "default"
 NOTHING_GIVEN = Supervision()
-FREE = ("device", "backend", "threads", "preview_every", "budget")
-"""Settings that a resumed run may change: they do not alter what is fitted."""
 MOST_THREADS = 1024
 
 
@@ -68,9 +66,14 @@ def set_threads(threads: int) -> None:
 
 
 def run_folder(scene: Path, run: "str | Path | None") -> Path:
-    """The folder of a run: a path, or a name in the scene; by default `DEFAULT_RUN`."""
+    """The folder of a run: a path, or a name in the scene; by default `DEFAULT_RUN`.
+
+    ConfigError for no name, and for the folder that holds others.
+    """
     run = DEFAULT_RUN if run is None else run
-    is_name = isinstance(run, str) and Path(run).name == run != ".."
+    if run in ("", ".", ".."):  # a shell's variable that is not set, say
+        raise ConfigError(f"--run {run!r} names no run: expected a name, or a path with a slash")
+    is_name = isinstance(run, str) and Path(run).name == run
     return scene / RUNS_NAME / run if is_name else Path(run)
 
 
@@ -94,7 +97,7 @@ def start_fit(
     config = (refit_config(origin.config, config, FREE) if origin
               else resolved_config(config, index.size, index.n_frames))  # fmt: skip
     if state is not None:
-        config = _resumed(run, state, index, config, supervision, unset)
+        config = resumed_config(run, state, index, config, supervision, unset)
     check_memory(index, config.fit, device.type == "cuda")
     matched = MaskedStore(store, supervision.masks) if supervision.masks else store
     cameras = _cameras(matched, config)
@@ -132,7 +135,7 @@ def check_resumed(
     state, index = newest_checkpoint(run), store.index
     if state is not None:
         asked = resolved_config(config, index.size, index.n_frames)
-        _resumed(run, state, index, asked, supervision, _unset(config))
+        resumed_config(run, state, index, asked, supervision, _unset(config))
 
 
 def _unset(config: Config) -> dict[str, int]:
@@ -207,6 +210,11 @@ def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
             raise SceneError(f"{folder} has no run yet: train first (train.py --scene {folder})")
     else:
         runs = [run]
+        if not run.is_dir():
+            known = sorted(path.parent.name for path in (folder / RUNS_NAME).glob("*/checkpoints"))
+            there = f"there are {', '.join(known)}" if known else "it has none yet"
+            name = run.name if run.parent == folder / RUNS_NAME else run
+            raise CheckpointError(f"{folder} has no run {name}: {there}")
     runs = [path for path in runs if checkpoints(path)]
     for path in sorted(runs, key=lambda path: checkpoints(path)[-1].stat().st_mtime, reverse=True):
         state = newest_checkpoint(path)
@@ -215,47 +223,13 @@ def _complete_run(folder: Path, run: Path | None) -> tuple[Checkpoint, Path]:
     raise CheckpointError(f"no complete checkpoint in {run or folder}: train it to its end first")
 
 
-def _resumed(
-    run: Path, state: Checkpoint, index: SceneIndex, config: Config, supervision: Supervision,
-    unset: dict[str, int],
-) -> Config:  # fmt: skip
-    """The config to continue with; it must agree with the run's on all that is fitted.
-
-    ``unset``: settings that nobody asked for, which an earlier version may not have had.
-    """
-    if state.fingerprint != index.identity:
-        raise CheckpointError(f"{run} was fitted to another video or flow: choose another --run")
-    before, now = state.config.values(), config.values()
-    unknown = {name: -1 for name in unset if before[name] == -1}  # to the version it is of
-    now |= unknown
-    if config.fit.budget:
-        now |= {name: before[name] for name in BUDGETED}  # chosen at the start
-    changed = [name for name in before if name not in FREE and before[name] != now[name]]
-    if changed:
-        name = changed[0]
-        raise ConfigError(
-            f"{run} was started with {name} = {before[name]}, now {now[name]}: "
-            "use the same, or another --run"
-        )
-    _check_given(run, state.given, supervision.fingerprints)
-    return config.replace(**{name: now[name] for name in (*BUDGETED, *unknown)})
-
-
-def _check_given(run: Path, before: dict[str, str], now: dict[str, str]) -> None:
-    """ConfigError unless a run is continued with the same things given."""
-    for name in sorted(before | now):
-        if before.get(name) != now.get(name):
-            how = "without" if name not in before else "with" if name not in now else "with other"
-            raise ConfigError(f"{run} was started {how} --{name}: use the same, or another --run")
-
-
 def _origin(store: SceneStore, base: Path, supervision: Supervision) -> Checkpoint:
     """The complete state of the run to go on from, given the same things but for pins."""
     state, _ = _complete_run(store.folder, base)
     if state.fingerprint != store.index.identity:
         raise CheckpointError(f"{base} was fitted to another video or flow: choose another --run")
     before, now = ({**given, "pin": ""} for given in (state.given, supervision.fingerprints))
-    _check_given(base, before, now)
+    check_given(base, before, now)
     return state
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from omnimotion.commands import preprocess as preprocess_command
 from omnimotion.commands import train as train_command
 from omnimotion.commands.preprocess import scene_name
-from omnimotion.config import Parser
+from omnimotion.config import Parser, parsed_config
 from omnimotion.errors import ConfigError
 from omnimotion.fitted import FittedScene, open_fitted
 from omnimotion.runs import run_folder
@@ -28,7 +28,7 @@ def fit_video(
     """Preprocess and fit a video, with options of these two commands, by name.
 
     ``scene``: the folder to write, by default the command's. Raises as the commands do, and
-    `ConfigError` for an option that one lacks, before any work.
+    `ConfigError` for an option that one lacks, or out of its range, before any work.
     """
     scene = scene or Path("scenes") / scene_name(video.resolve())
     jobs = [
@@ -38,10 +38,12 @@ def fit_video(
             (train_command, [], train),
         )
     ]
-    for main, args in jobs:
-        main(args)
     args = jobs[-1][1]
-    return open_fitted(scene, run_folder(scene, args.run), device=args.device)
+    parsed_config(args)  # settings out of range
+    run = run_folder(scene, args.run)
+    for main, each in jobs:
+        main(each)
+    return open_fitted(scene, run, device=args.device)
 
 
 def _arguments(command: ModuleType, words: list[str], options: Mapping[str, Any]) -> Namespace:

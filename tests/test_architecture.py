@@ -29,7 +29,7 @@ LEVELS = (
     "batch cameras correspondences evidence matches masked asking footage memory "
     "views window_store",
     "guard history losses patches pixels pose_graph supervision",
-    "compiled_loss past",
+    "compiled_loss past resumed",
     "handover refine step_draws step_loss",
     "tracker",
     "previews clouds depth_pictures health long_tracker steady warps",

@@ -273,7 +273,7 @@ def test_train_goes_on_from_a_run_to_heed_pins(tiny_store, tmp_path, capsys):
     table.write_text("track,t,x,y,visible\n0,0,10,10,1\n0,3,12,11,0\n")
     words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT)
     code, line = refusal(capsys, "train", *words, "--pin", table)
-    assert (code, "train it to its end first" in line) == (4, True)
+    assert (code, f"has no run {run}: it has none yet" in line) == (4, True)
     assert [path.name for path in tmp_path.iterdir()] == ["pins.csv"]
     assert call("train", *words) == 0
     code, line = refusal(capsys, "train", *words, "--pin", table, "--samples", "5")
@@ -361,6 +361,23 @@ def test_evaluate_refuses_what_is_of_another_size(tiny_scene, tiny_clip, tmp_pat
     (half / "frames" / ".hidden.png").write_bytes(b"no image")
     code, line = refusal(capsys, "evaluate", half, "--scene", tiny_scene, *FAST)
     assert (code, "of a 64x48 video, tiny has frames of 32x24" in line) == (3, True)
+
+
+def test_evaluate_refuses_what_has_other_frames(tiny_scene, long_clip, capsys):
+    code, line = refusal(capsys, "evaluate", long_clip, "--scene", tiny_scene, *FAST)
+    assert (code, "has 8 frames, long 30: preprocess all of them" in line) == (3, True)
+
+
+def test_evaluate_warns_of_a_clip_that_the_scene_was_not_made_of(
+    tiny_scene, tiny_clip, tmp_path, caplog
+):
+    assert call("evaluate", tiny_clip, "--scene", tiny_scene, *FAST) == 0
+    assert "Fingerprints differ" not in caplog.text
+    other = shutil.copytree(tiny_clip, tmp_path / "other")
+    for path in (other / "frames").iterdir():
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    assert call("evaluate", other, "--scene", tiny_scene, *FAST) == 0
+    assert "are they the same clip? Fingerprints differ" in caplog.text
 
 
 def test_endings_may_be_in_capitals(tiny_scene, tiny_clip, tmp_path):
@@ -637,7 +654,19 @@ def test_a_run_is_known_by_its_name_or_its_folder(capsys, tmp_path, tiny_scene, 
         names.append(json.loads(Path("t.json").read_text())["meta"]["run"])
     assert names == ["default", "other", "default", "else"]
     code, line = refusal(capsys, *words, "--run", "nothing")
-    assert (code, f"scene{os.sep}runs{os.sep}nothing" in line) == (4, True)
+    assert (code, "scene has no run nothing: there are default, other" in line) == (4, True)
+
+
+@pytest.mark.parametrize("run", ["", ".", ".."])
+@pytest.mark.parametrize("command", ["train", "query", "evaluate"])
+def test_a_run_needs_a_name(capsys, tmp_path, tiny_scene, tiny_clip, command, run):
+    """A variable of the shell that is not set: files of a run among those of others."""
+    more = {"query": ["--grid", "2", "--out", tmp_path / "t.npz"], "evaluate": [tiny_clip]}
+    before = sorted(tiny_scene.rglob("*"))
+    code, line = refusal(capsys, command, "--scene", tiny_scene, f"--run={run}",
+                         *more.get(command, []))  # fmt: skip
+    assert (code, f"--run {run!r} names no run" in line) == (2, True)
+    assert sorted(tiny_scene.rglob("*")) == before
 
 
 def test_the_command_to_go_on_with_names_a_run_elsewhere(tmp_path, tiny_store, caplog):

@@ -520,6 +520,23 @@ def test_a_budget_becomes_a_number_of_steps_that_a_resume_keeps(
     assert run_fit(made, StopSignal()).step == steps
 
 
+def test_a_budget_that_comes_later_is_refused_and_another_one_changes_nothing(
+    tiny_store, short, tmp_path, monkeypatch, caplog
+):
+    with pytest.raises(Interrupted):
+        fit(tiny_store, tmp_path / "without", short, StopAfter(3))
+    with pytest.raises(ConfigError, match="was started without --budget"):
+        start_fit(tiny_store, tmp_path / "without", short.replace(budget="50m"))
+    monkeypatch.setattr(budget, "step_seconds", lambda *_: 30)
+    with pytest.raises(Interrupted):
+        fit(tiny_store, tmp_path / "with", short.replace(budget="50m"), StopAfter(3))
+    steps = load_checkpoint(newest(tmp_path / "with")).config.fit.num_iters
+    assert not caplog.messages
+    again = start_fit(tiny_store, tmp_path / "with", short.replace(budget="2h"))
+    assert again.config.fit.num_iters == steps
+    assert "has the steps of its --budget 50m: 2h changes nothing" in caplog.text
+
+
 def test_half_the_pairs_of_a_short_budget_are_kept_too(tiny_store, short, tmp_path, monkeypatch):
     config = short.replace(budget="50m", num_iters=1000)
     monkeypatch.setattr(budget, "step_seconds", lambda *_: 30)

@@ -133,7 +133,7 @@ def test_other_settings_are_refused():
 
 
 def test_only_a_complete_run_is_refitted(tiny_store, tmp_path, pins, asked):
-    with pytest.raises(CheckpointError, match="train it to its end first"):
+    with pytest.raises(CheckpointError, match=r"no run .*none: it has none yet"):
         start_fit(tiny_store, tmp_path / "new", asked, Supervision(pin=pins), tmp_path / "none")
     assert not (tmp_path / "new").exists()
 

@@ -203,7 +203,7 @@ def test_a_refit_can_be_stopped_and_says_why_it_ended(tiny_scene, tmp_path):
         client.post("/api/refit", json={"pins": PINS})
         found = wait(client)
         assert found["state"] == "failed"
-        assert "train it to its end first" in found["said"]
+        assert "scene has no run none: there are default" in found["said"]
 
 
 def test_the_step_of_a_refit_in_windows_is_that_of_the_window_it_is_at(tmp_path):

@@ -51,6 +51,8 @@ def test_bad_options_are_refused_before_any_work(tiny_clip, tmp_path, monkeypatc
         ({"smaples": 9}, "unknown option 'smaples' of train"),
         ({"pin": "p.csv"}, "unknown option 'pin' of train"),
         ({"samples": "many"}, "samples"),
+        ({"num_iters": -5}, "num_iters: found -5"),
+        ({"run": ""}, "names no run"),
         ({"preprocess": {"flow": "farneback"}}, "flow"),
         ({"preprocess": {"samples": 3}}, "unknown option 'samples' of preprocess"),
     ):

@@ -56,7 +56,7 @@ def main(args: Namespace) -> int:
     from omnimotion.batch.start import check_tracks, start_batch
     from omnimotion.batch.summary import save_summary, table
     from omnimotion.batch.task import in_shard, parse_shard
-    from omnimotion.runs import FREE
+    from omnimotion.resumed import FREE
     from omnimotion.signals import catch_signals
 
     _check(args)

@@ -11,6 +11,7 @@ from omnimotion.config import Parser
 from omnimotion.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from omnimotion.flow import SceneIndex
     from omnimotion.ground_truth import GroundTruth
 
 SUMMARY = "score fitted scenes against ground truth"
@@ -55,11 +56,12 @@ def main(args: Namespace) -> int:
     set_threads(args.threads)
 
     def clips() -> Iterator[tuple[Tracker, GroundTruth]]:
-        for truth in _truths(args.truth):
+        for folder, truth in _truths(args.truth):
             scene = args.scene or args.scenes / truth.name
-            run = run_folder(scene, args.run) if args.run else None
+            run = None if args.run is None else run_folder(scene, args.run)
             tracker = open_clip(scene, run, args.device)
-            _check_size(scene, tracker.index.original_size, truth)
+            _check_clip(scene, tracker.index, truth)
+            _warn_of_other_frames(scene, tracker.index, folder)
             yield tracker, truth
 
     result = evaluate(clips(), args.mode)
@@ -73,24 +75,41 @@ def main(args: Namespace) -> int:
     return 0
 
 
-def _truths(paths: list[Path]) -> Iterator["GroundTruth"]:
+def _truths(paths: list[Path]) -> Iterator[tuple[Path | None, "GroundTruth"]]:
+    """The truth of each clip, with its folder, if it has one."""
     from omnimotion.ground_truth import read_ground_truth, read_tapvid
 
     for path in paths:
         if _is_pickle(path):
             for clip in read_tapvid(path):
-                yield clip.truth
+                yield None, clip.truth
         else:
-            yield read_ground_truth(path)
+            yield path, read_ground_truth(path)
 
 
-def _check_size(scene: Path, size: tuple[int, int], truth: "GroundTruth") -> None:
-    """Places are in pixels: `InputError` where the two count others."""
-    if size != truth.size:
-        own, other = ("{}x{}".format(*each) for each in (size, truth.size))
+def _check_clip(scene: Path, index: "SceneIndex", truth: "GroundTruth") -> None:
+    """`InputError` where the two have other pixels or frames."""
+    n_frames = truth.tracks.shape[1]
+    if index.original_size != truth.size:
+        own, other = ("{}x{}".format(*each) for each in (index.original_size, truth.size))
         raise InputError(
             f"{scene} is of a {own} video, {truth.name} has frames of {other}: preprocess these"
         )
+    if index.n_frames != n_frames:
+        raise InputError(
+            f"{scene} has {index.n_frames} frames, {truth.name} {n_frames}: preprocess all of "
+            "them, and no others"
+        )
+
+
+def _warn_of_other_frames(scene: Path, index: "SceneIndex", folder: Path | None) -> None:
+    """The same clip may come as a video and as images, which no fingerprint tells."""
+    from omnimotion.files import shown
+    from omnimotion.video import open_video
+
+    if folder is not None and open_video(folder / "frames").fingerprint != index.fingerprint:
+        log.warning("%s was not made of %s: are they the same clip? Fingerprints differ",
+                    shown(scene), shown(folder / "frames"))  # fmt: skip
 
 
 def _is_pickle(path: Path) -> bool:

@@ -118,7 +118,7 @@ def main(args: Namespace) -> int:
     if args.out is None and args.video is None and args.sheet is None:
         raise ConfigError("nothing to write: give --out FILE, --video FILE, --sheet FILE, or more")
     _check_pairs(args)
-    args.run = run_folder(args.scene, args.run) if args.run else None
+    args.run = None if args.run is None else run_folder(args.scene, args.run)
     for folder in {path.parent for path in (args.out, args.video, args.sheet) if path}:
         if folder.is_dir():
             remove_stale_temps(folder)

@@ -65,7 +65,7 @@ def main(args: Namespace) -> int:
         if (folder / INDEX_NAME).is_file():
             if args.config:
                 raise ConfigError("--config is of new videos: give a folder of scenes, not one")
-            shown.open(folder, run_folder(folder, args.run) if args.run else None)
+            shown.open(folder, None if args.run is None else run_folder(folder, args.run))
             studio = None
         elif args.run:
             raise ConfigError("--run is of a scene: give the scene, too")
