@@ -2,7 +2,8 @@
 
 Conventions. A scale says how long one pixel of the original video is. Without one, lengths are in
 px. Speed and acceleration are magnitudes, of the parabola through the places in a frame and in
-the two nearest ones, by the frames' own times. Nothing is smoothed; a hidden place counts too.
+the two nearest ones of the clip, by the frames' own times: which frames come out does not matter.
+Nothing is smoothed; a hidden place counts too.
 """
 
 import re
@@ -41,20 +42,24 @@ class Scale:
 PIXELS = Scale(1.0, "px")
 
 
-def measures(tracks: Tracks, scale: Scale = PIXELS, motion: bool = False) -> dict[str, np.ndarray]:
+def measures(
+    tracks: Tracks, scale: Scale = PIXELS, whole: Tracks | None = None
+) -> dict[str, np.ndarray]:
     """Columns float32 (Q, T) by name: places where there is a scale, and motion if wanted.
 
-    ``x_mm y_mm speed_mm_s acceleration_mm_s2`` where the unit is mm. Raises `InputError` where
-    motion is wanted of fewer than 3 frames.
+    ``x_mm y_mm speed_mm_s acceleration_mm_s2`` where the unit is mm. ``whole``: the same tracks in
+    all frames, where motion is wanted; `InputError` where these are fewer than 3.
     """
     columns: dict[str, np.ndarray] = {}
-    xy = tracks.xy.astype(np.float64) * scale.per_px
     if scale is not PIXELS:
+        xy = tracks.xy.astype(np.float64) * scale.per_px
         columns |= {f"x_{scale.unit}": xy[..., 0], f"y_{scale.unit}": xy[..., 1]}
-    if motion:
-        velocity, acceleration = derivatives(xy, tracks.times)
-        columns[f"speed_{scale.unit}_s"] = np.linalg.norm(velocity, axis=-1)
-        columns[f"acceleration_{scale.unit}_s2"] = np.linalg.norm(acceleration, axis=-1)
+    if whole is not None:
+        found = derivatives(whole.xy.astype(np.float64) * scale.per_px, whole.times)
+        kept = np.searchsorted(whole.frames, tracks.frames)
+        speed, acceleration = (np.linalg.norm(each[:, kept], axis=-1) for each in found)
+        columns[f"speed_{scale.unit}_s"] = speed
+        columns[f"acceleration_{scale.unit}_s2"] = acceleration
     return {name: values.astype(np.float32) for name, values in columns.items()}
 
 

@@ -554,7 +554,6 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--points", "0,1,1", "--frame", 2), 2, "points have their own frames"),
         (("--grid", 2, "--step", 2), 2, "--step is of the grid inside a mask"),
         (("--grid", 2, "--frames", "0:9"), 2, "the clip has frames 0 to 7"),
-        (("--grid", 2, "--frames", "2:4", "--motion"), 3, "2 frames, at least 3"),
         (("--maps", "--export", "stmap", "--source", "v.mp4"), 2, "no --source goes with it"),
         (("--grid", 2, "--scale", "2"), 2, "expected the length of a pixel"),
         (("--grid", 2, "--start-frame", 1001), 2, "csv, json and npz count from 0"),

@@ -220,7 +220,7 @@ def test_tracks_that_are_never_seen_and_no_tracks(tmp_path, name):
 @pytest.mark.parametrize("name", OWN)
 def test_own_formats_keep_the_clip_and_add_measured_columns(tmp_path, name):
     path = tmp_path / f"t.{name}"
-    save(FORMATS[name], path, sheet_of(small_tracks(), 0, motion=True))
+    save(FORMATS[name], path, sheet_of(small_tracks(), 0, whole=small_tracks()))
     np.testing.assert_array_equal(load_tracks(path).xy, small_tracks().xy)
     content = path.read_bytes()
     for column in (b"x_mm", b"y_mm", b"speed_mm_s", b"acceleration_mm_s2"):

@@ -26,12 +26,12 @@ def test_columns_are_named_by_their_unit():
     xy[..., 0], xy[..., 1] = 30 * UNEVEN, 40 * UNEVEN  # 50 px a second
     tracks = replace(tracks, xy=xy, times=UNEVEN)
     assert measures(tracks) == {}
-    found = measures(tracks, Scale(0.1, "mm"), motion=True)
+    found = measures(tracks, Scale(0.1, "mm"), tracks)
     assert list(found) == ["x_mm", "y_mm", "speed_mm_s", "acceleration_mm_s2"]
     np.testing.assert_allclose(found["x_mm"], xy[..., 0] / 10, rtol=1e-6)
     np.testing.assert_allclose(found["speed_mm_s"], 5, rtol=1e-5)
     np.testing.assert_allclose(found["acceleration_mm_s2"], 0, atol=1e-3)
-    np.testing.assert_allclose(measures(tracks, motion=True)["speed_px_s"], 50, rtol=1e-5)
+    np.testing.assert_allclose(measures(tracks, whole=tracks)["speed_px_s"], 50, rtol=1e-5)
 
 
 def test_a_scale_is_a_number_and_a_unit():
@@ -48,4 +48,13 @@ def test_a_scale_that_is_none_is_refused(text):
 
 def test_two_frames_have_no_acceleration():
     with pytest.raises(InputError, match="2 frames, at least 3"):
-        measures(make_tracks(2, 2), motion=True)
+        measures(make_tracks(2, 2), whole=make_tracks(2, 2))
+
+
+def test_motion_does_not_depend_on_which_frames_come_out():
+    whole = make_tracks(2, 9)
+    every = measures(whole, whole=whole)
+    for frames in (range(0, 9, 3), range(5, 6), range(9)):
+        found = measures(whole.at(frames), whole=whole)
+        for name, values in every.items():
+            np.testing.assert_array_equal(found[name], values[:, list(frames)])

@@ -134,10 +134,11 @@ def main(args: Namespace) -> int:
     index = tracker.index
     frames = selected_frames(args.frames, index.n_frames)
     if args.motion:
-        check_motion(len(frames))
-    tracks = tracker.track(_asked(args, index), args.refine).at(frames)
+        check_motion(index.n_frames)
+    whole = tracker.track(_asked(args, index), args.refine)
+    tracks = whole.at(frames)
     for each, path in files:
-        _export(args, tracks, each, path, tracker)
+        _export(args, tracks, whole if args.motion else None, each, path, tracker)
         log.info("tracks=%d frames=%d format=%s out=%s", len(tracks), len(frames), each.name, path)
     _draw(args, tracks, tracker)
     return 0
@@ -175,8 +176,9 @@ def _asked(args: Namespace, index: "SceneIndex") -> np.ndarray:
 
 
 def _export(
-    args: Namespace, tracks: "Tracks", each: "Format", path: Path, tracker: "Tracker | LongTracker"
-) -> None:
+    args: Namespace, tracks: "Tracks", whole: "Tracks | None", each: "Format", path: Path,
+    tracker: "Tracker | LongTracker",
+) -> None:  # fmt: skip
     from omnimotion.clouds import BESIDE_TRACKS, canonical_cloud
     from omnimotion.footage import images
     from omnimotion.formats import Sheet, save
@@ -191,7 +193,7 @@ def _export(
         tracks=tracks,
         numbers=(tracks.frames + first).tolist(),
         scale=PIXELS if args.scale is None else Scale.parse(args.scale),
-        motion=args.motion,
+        whole=whole,
         images=images(args.scene, args.source, numbers),
         volume=volume,
     )

@@ -23,7 +23,7 @@ __all__ = ["FORMATS", "Format", "Sheet", "check_options", "outputs", "save"]
 
 
 def _save_own(path: Path, sheet: Sheet) -> None:
-    measured = measures(sheet.tracks, sheet.scale, sheet.motion)
+    measured = measures(sheet.tracks, sheet.scale, sheet.whole)
     save_tracks(path, sheet.tracks, overwrite=True, measured=measured)
 
 

@@ -24,7 +24,7 @@ class Sheet:
     tracks: Tracks
     numbers: list[int]  # of the frames, T, as the target counts them
     scale: Scale = PIXELS
-    motion: bool = False
+    whole: Tracks | None = None  # the same in all frames, where their motion is to be written
     images: Iterable[np.ndarray] = ()  # the same frames, uint8 RGB (H, W, 3), of any one size
     volume: Callable[[], np.ndarray] | None = None  # records (N,) of xyz, y up, and uint8 rgb
 
