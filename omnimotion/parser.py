@@ -36,7 +36,7 @@ class Parser(configargparse.ArgumentParser):
         options.setdefault("config_file_open_func", partial(open, encoding="utf-8-sig"))
         self.settings: dict[str, dataclasses.Field] = {}  # what a config file may set
         self._words: list[str] = []
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, add_config_file_help=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}{self._hint(message)} (see --help)")
@@ -75,7 +75,7 @@ class Parser(configargparse.ArgumentParser):
                 continue
             where = f"config {shown(path)}, line {number}"
             if key not in self.settings:
-                raise ConfigError(f"{where}: unknown key {key!r}")
+                raise ConfigError(f"{where}: unknown key {key!r}{self._known(key)}")
             if key in seen:
                 lines = f"{seen[key]} and {number}"
                 raise ConfigError(f"config {shown(path)}: {key!r} is set in lines {lines}")
@@ -84,6 +84,14 @@ class Parser(configargparse.ArgumentParser):
                 self._check_line(key, line)
             except ConfigError as problem:
                 raise ConfigError(f"{where}: {problem}") from problem
+
+    def _known(self, key: str) -> str:
+        """What a config file may set instead of a key that it may not."""
+        if key.replace("-", "_") in self.settings:
+            return f": write {key.replace('-', '_')}"
+        if f"--{key}" in self._option_string_actions:
+            return f": it is no setting, give --{key} on the command line"
+        return ": the settings are those of configs/default.txt, or of --help"
 
     def _check_line(self, key: str, line: str) -> None:
         """ConfigError unless the line gives the setting a value that it may have."""

@@ -255,8 +255,14 @@ def rows_of_pixels(t: int, index: SceneIndex) -> Iterator[np.ndarray]:
 
 
 def _rows(points: "np.ndarray | list") -> np.ndarray:
-    """Points as (Q, 3); an empty list is no points."""
-    rows = np.asarray(points, dtype=np.float32)
+    """Points as (Q, 3); an empty list is no points. PointsError for what are no numbers."""
+    try:
+        given = np.asarray(points)
+        if np.iscomplexobj(given):
+            raise ValueError("complex numbers")
+        rows = given.astype(np.float32)
+    except (TypeError, ValueError) as problem:
+        raise PointsError(f"points: {problem}; expected rows of numbers t, x, y") from problem
     return rows.reshape(0, 3) if rows.size == 0 else rows
 
 

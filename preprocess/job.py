@@ -80,7 +80,7 @@ def is_complete(folder: Path) -> bool:
 def check_settings(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
     """ConfigError naming the options in which the folder's job and the asked one differ."""
     differing = [
-        f"{key} is {found.get(key)!r} there, {asked.get(key)!r} here"
+        f"{key} is {_said(found.get(key))} there, {_said(asked.get(key))} here"
         for key in sorted({*found, *asked})
         if found.get(key) != asked.get(key)
     ]
@@ -89,6 +89,10 @@ def check_settings(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -
             f"{folder} was preprocessed with other options: {'; '.join(differing)}; "
             "use the same, another folder, or overwrite"
         )
+
+
+def _said(value: Any) -> str:
+    return "not given" if value is None else repr(value)
 
 
 def check_fingerprint(folder: Path, found: str | None, asked: str) -> None:

@@ -49,8 +49,9 @@ class PreprocessOptions:
         if self.overwrite and kept:
             why = "keeps what is there, overwrite nothing"
             raise ConfigError(f"{kept[0]} {why}: drop one of the two")
-        if self.flow == "dis" and self.raft_weights is not None:
-            raise ConfigError("raft_weights: of no use with flow = dis: drop one of the two")
+        for name, default in (("raft_weights", None), ("raft_model", "large")):
+            if self.flow == "dis" and getattr(self, name) != default:
+                raise ConfigError(f"{name}: of no use with flow = dis: drop one of the two")
         if self.raft_model == "rendered" and self.raft_weights is not None:
             raise ConfigError(
                 "raft_weights: raft_model = rendered has its own: drop one of the two"

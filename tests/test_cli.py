@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -562,6 +563,7 @@ def test_a_bad_row_among_two_thousand(capsys, tmp_path, tiny_scene):
         (("--propagate-mask", "absent.png"), 3, "absent.png"),
         (("--propagate-mask", "absent.png", "--export", "nuke"), 2, "not --export"),
         (("--grid", 2, "--beside"), 2, "give --video"),
+        (("--grid", 2, "--source", "v.mp4"), 2, "--source is of frames to draw on"),
         (("--canonical",), 2, "must end in .ply"),
         (("--canonical", "--export", "nuke"), 2, "no --export"),
         (("--canonical", "--frame", 2), 2, "give --frames"),
@@ -674,6 +676,19 @@ def test_the_command_to_go_on_with_names_a_run_elsewhere(tmp_path, tiny_store, c
         scene = shutil.copytree(tiny_store.folder, tmp_path / f"scene-{named}")
         assert call("train", "--scene", scene, "--run", run, *TINY_FIT) == 0
         assert (f"--scene {scene} --run {run}" in caplog.messages[-1]) == named
+
+
+def test_the_command_to_go_on_with_can_be_pasted(tmp_path, tiny_clip, caplog):
+    caplog.set_level("INFO")
+    scene = tmp_path / "-my clip ü"
+    words = ("--scene", scene, "--flow", "dis")
+    assert call("preprocess", tiny_clip / "frames", *words) == 0
+    assert shlex.split(caplog.messages[-1].partition("next: ")[2]) == [
+        "train.py", "--scene", str(scene)
+    ]  # fmt: skip
+    assert call("train", "--scene", scene, *TINY_FIT) == 0
+    words = shlex.split(caplog.messages[-1].partition("next: ")[2])
+    assert words[:3] == ["query.py", "--scene", str(scene)]
 
 
 def test_a_damaged_checkpoint(capsys, tmp_path, tiny_store):

@@ -97,6 +97,23 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path):
     assert str(path) in message
 
 
+def test_an_unknown_key_says_what_may_be_there(tmp_path):
+    for line, said in (
+        ("num-iters = 20", "unknown key 'num-iters': write num_iters"),
+        ("smaples = 8", "configs/default.txt"),
+        ("config = a.txt", "give --config on the command line"),
+    ):
+        assert said in refusal("--config", written(tmp_path, line + "\n"))
+
+
+def test_help_speaks_of_config_files_as_they_are():
+    """configargparse's own text allows sections, lists and every option."""
+    parser = Parser()
+    add_settings(parser)
+    assert "[section]" not in parser.format_help()
+    assert "goo.gl" not in parser.format_help()
+
+
 def test_an_unknown_flag_is_named():
     assert "--smaples" in refusal("--smaples", "9")
 

@@ -147,16 +147,19 @@ def test_what_needs_flow_that_was_deleted_is_refused_in_one_line(long_scene, cap
 
 
 def test_shards_fit_windows_of_their_own_and_the_last_completes_the_run(
-    scene, long_scene, tmp_path
+    scene, long_scene, tmp_path, caplog
 ):
+    caplog.set_level("INFO")
     words = ["train", "--scene", scene, *WINDOWS, *ONE_STEP, "--keep-flow", "no"]
     run = scene / "runs" / "default"
     assert call(*words, "--shard", "1/2") == 0
+    assert "next: query.py" not in caplog.text  # it would be answered by another run
     assert [path.parent.name for path in run.glob("*/report.json")] == ["window_0001"]
     assert not Plan.load(run).complete
     assert flow_of(scene) == set(range(LONG_FRAMES)) - set(range(12, 16))  # of no window to fit
     assert call(*words, "--shard", "0/2") == 0
     assert Plan.load(run).complete
+    assert "next: query.py" in caplog.text
     assert flow_of(scene) == set()
     assert call("train", "--scene", long_scene, "--run", tmp_path, *WINDOWS, *ONE_STEP) == 0
     alone, found = (open_clip(long_scene, tmp_path), open_clip(scene, run))

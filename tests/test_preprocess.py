@@ -284,7 +284,8 @@ def test_large_frames_are_reduced(clip, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [{"flow": "lk"}, {"pairs": "few"}, {"max_side": 8}, {"max_side": 99999}, {"max_side": 1.5},
-     {"raft_model": "tiny"}, {"flow": "dis", "raft_weights": Path("w.pth")}],
+     {"raft_model": "tiny"}, {"flow": "dis", "raft_weights": Path("w.pth")},
+     {"flow": "dis", "raft_model": "small"}],
 )  # fmt: skip
 def test_bad_options_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes)) if len(changes) == 1 else "raft"):

@@ -187,6 +187,14 @@ def test_points_of_another_shape_are_refused(tracker, shape):
         tracker.track(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize(
+    "points", [[["a", 1, 1]], [[0, 1, 1], [0, 1]], [[0, 1, 1 + 2j]]], ids=str
+)
+def test_points_that_are_no_numbers_are_refused(tracker, points):
+    with pytest.raises(PointsError, match="expected rows of numbers t, x, y"):
+        tracker.track(points)
+
+
 def test_tracks_are_close_to_the_truth(tracker, tiny_clip):
     """A working fit has about 80; one that learned nothing has below 50, still points 37."""
     scores = evaluate([(tracker, read_ground_truth(tiny_clip))], "given").clips[0].scores

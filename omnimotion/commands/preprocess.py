@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -66,5 +67,5 @@ def main(args: Namespace) -> int:
         append=args.append, repair=args.repair,
     )  # fmt: skip
     preprocess(options)
-    log.info("scene=%s ready; next: train.py --scene %s", scene, scene)
+    log.info("scene=%s ready; next: train.py --scene %s", scene, shlex.quote(str(scene)))
     return 0

@@ -125,7 +125,10 @@ def main(args: Namespace) -> int:
     if args.dense or args.maps or args.propagate_mask or args.edit or args.canonical:
         return answer_frames(args)
     files = outputs(args.out, args.export, args.overwrite) if args.out else []
-    check_options([each for each, _ in files], args.scale, args.motion, args.start_frame)
+    formats = [each for each, _ in files]
+    check_options(formats, args.scale, args.motion, args.start_frame)
+    if args.source and not (args.video or args.sheet or any(each.pictured for each in formats)):
+        raise ConfigError("--source is of frames to draw on: give --video or --sheet")
     for picture, suffix in ((args.video, ".mp4"), (args.sheet, ".png")):
         if picture:
             check_output(picture, (suffix,), args.overwrite)

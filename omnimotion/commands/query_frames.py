@@ -139,5 +139,6 @@ def _edit(args: Namespace) -> int:
         make_folder(args.video.parent)
         video = args.video, pictures, frame_rate(index.fps, frames)
     write_edit(tracker, layer, t, frames, args.out, video)
-    log.info("frames=%d out=%s video=%s", len(frames), args.out, args.video)
+    outs = " ".join(f"{name}={path}" for name in ("out", "video") if (path := getattr(args, name)))
+    log.info("frames=%d %s", len(frames), outs)
     return 0

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -125,9 +126,8 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
         store.require_files()
     check_divided(config.fit, len(windows))
     _check_given(args, store.index.n_frames, len(windows))
-    supervision = read_supervision(
-        store.index, args.tracks, args.pin, args.masks, args.depth, args.tracks_licence
-    )
+    files = args.tracks, args.pin, args.masks, args.depth
+    supervision = read_supervision(store.index, *files, licence=args.tracks_licence)
     set_threads(config.fit.threads)
     refit = None
     if supervision.pin:
@@ -150,12 +150,13 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
         return
     make_folder(run)
     with catch_signals() as stop:
-        if len(windows) > 1:
-            _fit_windows(args, whole, windows, fit, refit)
-        else:
+        if len(windows) == 1:
             _fit_whole(args, whole, supervision, fit)
+        elif not _fit_windows(args, whole, windows, fit, refit):
+            return  # other shards are at work yet
+    scene, own = shlex.quote(str(args.scene)), run.parent == args.scene / RUNS_NAME
     log.info("run=%s; next: query.py --scene %s%s --grid 16 --out tracks.npz --video overlay.mp4",
-             run, args.scene, "" if run.parent == args.scene / RUNS_NAME else f" --run {run}")
+             run, scene, "" if own else f" --run {shlex.quote(str(run))}")
 
 
 def _is_over(args: Namespace, run: Path) -> bool:
@@ -203,8 +204,8 @@ def _check_given(args: Namespace, n_frames: int, n_windows: int) -> None:
 def _fit_windows(
     args: Namespace, whole: "Part", windows: list[range], fit: Callable[["Part"], None],
     refit: "Refit | None",
-) -> None:  # fmt: skip
-    """Fit the windows of a clip that are left, or this shard's part of them."""
+) -> bool:  # fmt: skip
+    """Fit the windows of a clip that are left, or this shard's part of them; whether all are."""
     from omnimotion.batch.task import parse_shard
     from omnimotion.batch.work import waiting_lock
     from omnimotion.budget import shared_budget
@@ -230,8 +231,10 @@ def _fit_windows(
         give_back()
         if args.keep_flow == "no":
             drop_flow(store, left)
-    if finish_windows(run) and args.keep_flow == "no":
+    is_whole = finish_windows(run)
+    if is_whole and args.keep_flow == "no":
         drop_flow(store, [])
+    return is_whole
 
 
 def _fit(

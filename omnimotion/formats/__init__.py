@@ -42,7 +42,7 @@ _ALL = (
     Format("trc", ".trc", "OpenSim and others", as_text(write_trc), 1, units=("m", "mm")),
     Format("tapvid", ".pkl", "TAP-Vid", save_tapvid, numbered=False),
     Format("colmap", ".db", "COLMAP", save_colmap, numbered=False),
-    Format("rerun", ".rrd", "Rerun", save_rerun, needed=import_rerun),
+    Format("rerun", ".rrd", "Rerun", save_rerun, pictured=True, needed=import_rerun),
 )  # fmt: skip
 FORMATS = {each.name: each for each in _ALL}
 MAX_START = 10**9  # as a number of a frame: of 32 bits in most programs

@@ -56,6 +56,7 @@ class Format:
     units: tuple[str, ...] = ()  # of its lengths, where they are not pixels
     measured: bool = False  # whether it can hold measured columns
     numbered: bool = True  # whether its frames can begin at any number
+    pictured: bool = False  # whether it holds the video's frames
     needed: Callable[[], object] | None = None  # `ConfigError` where that is not installed
 
     @property
