@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from omnimotion.errors import FlowError, SceneError
-from omnimotion.files import lock, make_folder, require_free
+from omnimotion.files import lock, require_free
 from omnimotion.flow import SceneIndex, frame_path
+from omnimotion.folders import begun
 from omnimotion.images import save_png
 from omnimotion.temporary import remove_stale_temps
 from omnimotion.video import Video, open_video
@@ -64,8 +65,7 @@ def preprocess(options: PreprocessOptions) -> Path:
     video = open_video(options.video, options.frames, allow_truncated=options.allow_truncated)
     size = options.working_size(video.size)
     frames = (at_size(frame, size) for frame in video)
-    make_folder(folder)
-    with lock(folder / LOCK_NAME), one_cv2_thread():
+    with begun(folder, LOCK_NAME), lock(folder / LOCK_NAME), one_cv2_thread():
         before = None
         if options.overwrite:
             check_not_fitted(folder)
@@ -138,7 +138,7 @@ def _run(options: PreprocessOptions, video: Video, job: Job | None) -> None:
     store = PairStore(folder / "pairs", lattice)
     coverage = match_all(folder, estimator, store, n_frames, gaps)
     _require_reliable(coverage)
-    _warn_of_cuts(find_cuts(coverage, n_frames, gaps))
+    _warn_of_cuts([video.source_indices[t] for t in find_cuts(coverage, n_frames, gaps)])
     SceneIndex(
         name=folder.resolve().name,
         source=options.video.name,
@@ -224,7 +224,7 @@ def _require_reliable(coverage: list[float]) -> None:
 
 
 def _warn_of_cuts(cuts: list[int]) -> None:
-    """A fit is of one shot; the user decides what becomes of several."""
+    """A fit is of one shot; the user decides what becomes of several. Frames are the video's."""
     if cuts:
         more = f" and {len(cuts) - NAMED} more" if len(cuts) > NAMED else ""
         where = ", ".join(map(str, cuts[:NAMED])) + more

@@ -20,7 +20,7 @@ LEVELS = (
     "errors archive compositing confidence geometry kernels kinds metrics optimizer seeds signals "
     "colours doctor heap temporary",
     "settings texture importance windows files draws",
-    "relay images parser",
+    "relay images parser folders",
     "config fused networks parts restricted_pickle tracks",
     "bijection volume schedule resolved scene_index video_decoder plots points measure export "
     "dense overlay ground_truth report_page",
@@ -46,8 +46,8 @@ LEVELS = (
 )
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 FOR_PREPROCESS = {
-    "archive", "errors", "files", "flow", "heap", "images", "kinds", "temporary", "video",
-    "windows",
+    "archive", "errors", "files", "flow", "folders", "heap", "images", "kinds", "temporary",
+    "video", "windows",
 }  # fmt: skip
 """What preprocessing needs of the package: files and frames, nothing of the model."""
 FOR_TRAINING = {

@@ -54,6 +54,8 @@ def test_two_shots_are_told_and_the_scene_is_made(tmp_path, caplog):
         shutil.copy(other / f"{t}.png", clip / f"{5 + t}.png")
     preprocess(PreprocessOptions(clip, tmp_path / "scene", flow="dis"))
     assert "cut at frame 5? Hardly anything" in caplog.text
+    preprocess(PreprocessOptions(clip, tmp_path / "part", flow="dis", frames="2:9"))
+    assert caplog.text.count("cut at frame 5?") == 2  # of the video: what --frames is told in
     assert (tmp_path / "scene" / "scene.json").is_file()
 
 

@@ -109,9 +109,9 @@ def main(args: Namespace) -> int:
 
 def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     """Fit as the process of this rank, one of those of torchrun, or the only one."""
-    from omnimotion.files import make_folder
     from omnimotion.flow import SceneStore
-    from omnimotion.long_refits import Refit, windows_of, with_earlier
+    from omnimotion.folders import begun
+    from omnimotion.long_refits import LOCK, Refit, windows_of, with_earlier
     from omnimotion.long_runs import Part
     from omnimotion.parallel import check_divided, help_fit
     from omnimotion.runs import RUNS_NAME, run_folder, set_threads, start_fit
@@ -148,8 +148,7 @@ def _train(args: Namespace, config: Config, rank: int, began: float) -> None:
     if rank:
         help_fit(lambda copy: begin(whole._replace(run=copy)), run)
         return
-    make_folder(run)
-    with catch_signals() as stop:
+    with begun(run, LOCK), catch_signals() as stop:
         if len(windows) == 1:
             _fit_whole(args, whole, supervision, fit)
         elif not _fit_windows(args, whole, windows, fit, refit):
