@@ -91,7 +91,7 @@ def config_within(trial: Fit, store: SceneStore, began: float) -> Config:
     most = most_steps(config.fit)
     if steps > most:
         log.info("budget=%s has time for %d steps: the fit ends early, at %d (without it %d); "
-                 "more were not tried", config.fit.budget, steps, most, default)  # fmt: skip
+                 "more gains nothing", config.fit.budget, steps, most, default)  # fmt: skip
         steps = most
     log.info("budget=%s num_iters=%d (without it %d) pairs=%d: a step takes %.4f s, a report or "
              "preview %.1f s, and %.1f s have gone by", config.fit.budget, steps, default, pairs,
