@@ -21,7 +21,8 @@ def main(words):
         temp.write_bytes(bytes(1000))
         (maps / "0.flo").write_bytes(bytes(1000))
         print("ready", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # a signal just before a sleep is heeded after it
+            time.sleep(0.1)
 
 cli.main = main
 cli.run(sys.argv[1:])
