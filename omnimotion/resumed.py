@@ -32,7 +32,7 @@ def resumed_config(
     now |= unknown
     if config.fit.budget:
         check_budget(run, before["budget"], now["budget"])
-        now |= {name: before[name] for name in BUDGETED}  # chosen at the start
+        now |= {name: before[name] for name in (*BUDGETED, "budget")}  # chosen at the start
     changed = [name for name in before if name not in FREE and before[name] != now[name]]
     if changed:
         name = changed[0]
@@ -41,7 +41,7 @@ def resumed_config(
             "use the same, or another --run"
         )
     check_given(run, state.given, supervision.fingerprints)
-    return config.replace(**{name: now[name] for name in (*BUDGETED, *unknown)})
+    return config.replace(**{name: now[name] for name in (*BUDGETED, "budget", *unknown)})
 
 
 def check_budget(run: Path, before: str, now: str) -> None:

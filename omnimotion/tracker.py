@@ -260,7 +260,7 @@ def _rows(points: "np.ndarray | list") -> np.ndarray:
         given = np.asarray(points)
         if np.iscomplexobj(given):
             raise ValueError("complex numbers")
-        rows = given.astype(np.float32)
+        rows = given.astype(np.float32, copy=False)
     except (TypeError, ValueError) as problem:
         raise PointsError(f"points: {problem}; expected rows of numbers t, x, y") from problem
     return rows.reshape(0, 3) if rows.size == 0 else rows

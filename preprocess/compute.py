@@ -56,8 +56,7 @@ def preprocess(options: PreprocessOptions) -> Path:
 
     Raises VideoError for an unusable video, FlowError when no flow is reliable or weights are
     missing, SceneError when there is none to append to or to repair, ConfigError when the folder
-    belongs to something else, ResourceError when the disk is
-    short.
+    belongs to something else, ResourceError when the disk is short.
     """
     folder = options.scene
     require_ours(folder)

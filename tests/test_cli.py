@@ -379,6 +379,11 @@ def test_evaluate_warns_of_a_clip_that_the_scene_was_not_made_of(
         Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
     assert call("evaluate", other, "--scene", tiny_scene, *FAST) == 0
     assert "are they the same clip? Fingerprints differ" in caplog.text
+    last = sorted((other / "frames").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:100])
+    assert call("evaluate", other, "--scene", tiny_scene, *FAST) == 0
+    assert "whether" in caplog.messages[-1]
+    assert last.name in caplog.messages[-1]
 
 
 def test_endings_may_be_in_capitals(tiny_scene, tiny_clip, tmp_path):

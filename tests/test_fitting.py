@@ -533,7 +533,7 @@ def test_a_budget_that_comes_later_is_refused_and_another_one_changes_nothing(
     steps = load_checkpoint(newest(tmp_path / "with")).config.fit.num_iters
     assert not caplog.messages
     again = start_fit(tiny_store, tmp_path / "with", short.replace(budget="2h"))
-    assert again.config.fit.num_iters == steps
+    assert (again.config.fit.num_iters, again.config.fit.budget) == (steps, "50m")
     assert "has the steps of its --budget 50m: 2h changes nothing" in caplog.text
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omnimotion.commands.options import add_device
 from omnimotion.config import Parser
-from omnimotion.errors import ConfigError, InputError
+from omnimotion.errors import ConfigError, InputError, VideoError
 
 if TYPE_CHECKING:
     from omnimotion.flow import SceneIndex
@@ -107,9 +107,17 @@ def _warn_of_other_frames(scene: Path, index: "SceneIndex", folder: Path | None)
     from omnimotion.files import shown
     from omnimotion.video import open_video
 
-    if folder is not None and open_video(folder / "frames").fingerprint != index.fingerprint:
+    if folder is None:
+        return
+    frames = folder / "frames"
+    try:
+        is_same = open_video(frames).fingerprint == index.fingerprint
+    except VideoError as problem:  # scores need none of them
+        log.warning("whether %s was made of these frames is not known: %s", shown(scene), problem)
+        return
+    if not is_same:
         log.warning("%s was not made of %s: are they the same clip? Fingerprints differ",
-                    shown(scene), shown(folder / "frames"))  # fmt: skip
+                    shown(scene), shown(frames))  # fmt: skip
 
 
 def _is_pickle(path: Path) -> bool:

@@ -5,7 +5,7 @@ import { ask } from "./server.js";
 const POLL_MS = 700, MOST_TRIES = 3;
 const STAGES = ["send", "preprocess", "train"];
 const part = (id) => document.getElementById(id);
-let maxBytes = 0, sending = null, since = null, isPolling = false, isBusy = false;
+let maxBytes = 0, sending = null, since = null, isPolling = false, isBusy = false, warned = "";
 
 const complain = (problem) => { part("said").textContent = problem.message; };
 
@@ -109,6 +109,12 @@ function left({ stage, units, done, of }) {
   return seconds > 90 ? `, about ${Math.round(seconds / 60)} min left` : `, about ${Math.ceil(seconds)} s left`;
 }
 
+// What a job warns of, once: whatever is said meanwhile stays.
+function warn(text) {
+  if (text !== warned) part("said").textContent = text;
+  warned = text;
+}
+
 // Asks how the job goes until it has ended.
 async function follow() {
   if (isPolling) return;
@@ -122,7 +128,7 @@ async function follow() {
         const isLast = job.stage === "train" && job.done === job.of;
         const count = !job.of ? "starting" : isLast ? "looking how good it is"
           : `${job.done} of ${job.of} ${job.units}`;
-        part("said").textContent = job.warned.join(" ");
+        warn(job.warned.join(" "));
         show(job.stage, job.done, isLast ? 0 : job.of, count + (isLast ? "" : left(job)));
         await preview(job.picture);
       } else {
@@ -152,6 +158,7 @@ async function preview(stamp) {
 async function ended(reason) {
   isBusy = false;
   since = null;
+  warned = "";
   part("work").hidden = part("preview").hidden = true;
   part("drop").hidden = false;
   part("file").value = "";
