@@ -15,7 +15,7 @@ from omnimotion.flow import NONE, FrameFlow, zero_outside
 from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
-from preprocess.pairs import LINK_GAPS, chain_stops
+from preprocess.pairs import LINK_GAPS, chain_stops, is_log_gap
 from preprocess.threads import in_threads
 
 BLOCK_BYTES = 768 << 20  # of matches and chains held at once
@@ -98,14 +98,16 @@ class _Merger:
     def _advance(self, walk: _Source, step: Step) -> None:
         source, j = walk.history[walk.i], step.j
         pixels = self.store.lattice.pixels(walk.i, forward=j > walk.i)
-        is_pair = abs(j - walk.i) in self.gaps
-        direct = self.store.lattice_flow(walk.i, j) if is_pair else None
+        gap = abs(j - walk.i)
+        is_pair = gap in self.gaps
+        has_flow = is_pair and is_log_gap(gap)
+        direct = self.store.lattice_flow(walk.i, j) if has_flow else None
 
         def alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return self.estimator.alike(walk.i, pixels, j, (x, y))
 
         reached = extend(walk.history, walk.i, step, direct, alike)
-        oldest = abs(j - walk.i) - max(LINK_GAPS)
+        oldest = gap - max(LINK_GAPS)
         walk.history = {
             k: known for k, known in walk.history.items()
             if k == walk.i or abs(k - walk.i) > oldest
