@@ -11,9 +11,8 @@ import numpy as np
 
 from preprocess.filter import cycle_error, cycle_limit, sample, targets
 
-BothWays = tuple[np.ndarray, np.ndarray]  # flow i -> j and j -> i
+BothWays = tuple[np.ndarray, np.ndarray]  # i -> j and j -> i, or images of i and j
 
-LARGE = 480  # px: the longer side of frames that are compared at half their size
 AROUND = 5  # px: places whose difference counts for a pixel
 UNLIKE = np.float32(60)  # grey levels: more does not count
 NO_WAY_BACK = np.float32(20)  # grey levels
@@ -21,30 +20,19 @@ NO_WAY_BACK = np.float32(20)  # grey levels
 
 def better(one: BothWays, other: BothWays, image_i: np.ndarray, image_j: np.ndarray) -> BothWays:
     """``one`` or ``other``, of each pixel, between images uint8 (H, W, 3)."""
-    images, candidates = (image_i, image_j), [one, other]
-    if max(image_i.shape) >= LARGE:
-        images = _halved(image_i), _halved(image_j)
-        candidates = [(_halved(there) / 2, _halved(back) / 2) for there, back in candidates]
-    size = (image_i.shape[1], image_i.shape[0])
-    limit = cycle_limit(size) * images[0].shape[1] / size[0]
+    images = image_i, image_j
     chosen = []
     for way in (0, 1):
-        costs = [_cost(both, way, images, limit) for both in candidates]
-        is_other = (costs[1] < costs[0]).astype(np.float32)
-        use = cv2.resize(is_other, size) > 0.5
-        chosen.append(np.where(use[..., None], other[way], one[way]))
+        costs = [_cost(both, way, images) for both in (one, other)]
+        chosen.append(np.where((costs[1] < costs[0])[..., None], other[way], one[way]))
     return chosen[0], chosen[1]
 
 
-def _cost(both: BothWays, way: int, images: tuple[np.ndarray, ...], limit: float) -> np.ndarray:
+def _cost(both: BothWays, way: int, images: BothWays) -> np.ndarray:
     """Of flow that way (0 is i -> j), (H, W) grey levels."""
     there, back = both[way], both[1 - way]
+    limit = cycle_limit((there.shape[1], there.shape[0]))
     moved = sample(images[1 - way], *targets(there))
     difference = cv2.absdiff(images[way], moved).astype(np.float32).mean(axis=-1)
     around = cv2.blur(np.minimum(difference, UNLIKE), (AROUND, AROUND))
     return around + NO_WAY_BACK * (cycle_error(there, back) >= limit)
-
-
-def _halved(values: np.ndarray) -> np.ndarray:
-    size = (values.shape[1] // 2, values.shape[0] // 2)
-    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)

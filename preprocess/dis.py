@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from preprocess.choice import BothWays, better
-from preprocess.edges import mended
+from preprocess.edges import LEAST_SIDE, mended
 from preprocess.estimator import Frames, PairFlow
 from preprocess.filter import Pixels, colour_distance, sample
 from preprocess.pair_store import PairStore
@@ -46,25 +46,32 @@ class DisEstimator:
         }
 
     def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
-        """Flow i -> j and j -> i (2, H, W, 2) of the steps between; None over a single frame."""
-        if j - i == 1:
+        """Flow i -> j and j -> i (2, H, W, 2) of the steps between, in small frames.
+
+        None over a single frame, and in large ones: there what is made up of steps, which leads
+        back by itself, is trusted too much (`benchmarks/accuracy.md`).
+        """
+        if j - i == 1 or max(store.lattice.size) >= LEAST_SIDE:
             return None
         return np.stack((composed(store, i, j), composed(store, j, i)))
 
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
-        """Flow i -> j and j -> i: of each pixel the better one of the search's and ``start``.
+        """Flow i -> j and j -> i; of each pixel the better one of the search's and ``start``.
 
         Where there are steps to start from, the search is for points that come out of hiding: half
-        the resolution does, and takes a third of the time.
+        the resolution does, and takes a third of the time. Flow of large frames is mended at
+        edges, that of small ones moved by parts of a pixel to where it fits best.
         """
         images = self.frames(i), self.frames(j)
         grey = _grey(images[0]), _grey(images[1])
         is_fine = start is None or max(images[0].shape) < LEAST_HALVED
         finest = FULL if is_fine else HALF
         flow = self._search(*grey, finest), self._search(*grey[::-1], finest)
+        if max(images[0].shape) >= LEAST_SIDE:
+            return PairFlow(*mended(*flow, *images))
         if start is not None:
             flow = better(flow, (start[0], start[1]), *images)
-        return PairFlow(*mended(*self._polished(flow, grey), *images))
+        return PairFlow(*self._polished(flow, grey))
 
     def alike(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from preprocess.dis import DisEstimator
+from preprocess.edges import LEAST_SIDE, mended
 from preprocess.pair_store import PairStore
 from preprocess.pairs import Lattice, choose_pairs
 from preprocess.sections import checked_pair
@@ -81,8 +82,22 @@ def test_flow_of_a_start_is_precise(estimator):
         assert np.median(off[12:-12, 12:-12]) < 0.1
 
 
-def test_there_is_no_start_over_a_single_frame(estimator, tmp_path):
-    assert estimator.start(PairStore(tmp_path, Lattice(SIZE, 1)), 3, 4, [1, 2]) is None
+@pytest.mark.parametrize(("size", "gap"), [(SIZE, 1), ((LEAST_SIDE, 96), 2), ((96, 854), 8)])
+def test_there_is_no_start_over_a_single_frame_nor_in_large_ones(estimator, tmp_path, size, gap):
+    assert estimator.start(PairStore(tmp_path, Lattice(size, 1)), 3, 3 + gap, [1, gap]) is None
+
+
+def test_flow_of_large_frames_is_the_search_s_mended():
+    wide = [cv2.resize(frame(t), (LEAST_SIDE, 320)) for t in range(3)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    search.setVariationalRefinementIterations(3)
+    grey = [cv2.cvtColor(wide[t], cv2.COLOR_RGB2GRAY) for t in (0, 2)]
+    ways = [search.calc(*pair, np.zeros((320, LEAST_SIDE, 2), np.float32))
+            for pair in (grey, grey[::-1])]  # fmt: skip
+    found = DisEstimator(wide.__getitem__, "").pair(0, 2, None)
+    for flow, expected in zip((found.forward, found.backward), mended(*ways, wide[0], wide[2])):
+        np.testing.assert_array_equal(flow, expected)
 
 
 def test_flow_does_not_depend_on_what_was_computed_before(estimator):
