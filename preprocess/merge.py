@@ -15,7 +15,7 @@ from omnimotion.flow import NONE, FrameFlow, zero_outside
 from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
-from preprocess.pairs import LINK_GAPS, chain_stops, is_log_gap
+from preprocess.pairs import LINK_GAPS, chain_stops, flow_gaps
 from preprocess.threads import in_threads
 
 BLOCK_BYTES = 768 << 20  # of matches and chains held at once
@@ -63,6 +63,7 @@ class _Merger:
         self.store = store
         self.n_frames = n_frames
         self.gaps = frozenset(gaps)
+        self.direct = frozenset(flow_gaps(gaps))
         self.stops = frozenset(chain_stops(gaps))
         self.pool = pool
 
@@ -99,9 +100,7 @@ class _Merger:
         source, j = walk.history[walk.i], step.j
         pixels = self.store.lattice.pixels(walk.i, forward=j > walk.i)
         gap = abs(j - walk.i)
-        is_pair = gap in self.gaps
-        has_flow = is_pair and is_log_gap(gap)
-        direct = self.store.lattice_flow(walk.i, j) if has_flow else None
+        direct = self.store.lattice_flow(walk.i, j) if gap in self.direct else None
 
         def alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return self.estimator.alike(walk.i, pixels, j, (x, y))
@@ -114,7 +113,7 @@ class _Merger:
         }  # fmt: skip
         if not reached.is_lost:
             walk.history[j] = reached
-        if is_pair:
+        if gap in self.gaps:
             shown = with_hidden(reached, source, direct)
             flow = np.stack((shown.x - source.x, shown.y - source.y), axis=-1)
             walk.found[j] = zero_outside(flow, shown.state != NONE), shown.state

@@ -1,7 +1,7 @@
 """Which pairs of frames get matches, which of these flow, and on which lattice it is kept.
 
 Conventions. A pair (i, j) with i < j is computed in both directions at once. A gap is j - i. The
-order is by gap, then by i, so that a pair can start from the flow of the next smaller gap.
+order is by gap, then by i, so that a pair can start from flow of smaller gaps.
 """
 
 import math
