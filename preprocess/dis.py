@@ -11,12 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from preprocess.choice import BothWays, better
-from preprocess.edges import LEAST_SIDE, mended
+from preprocess.edges import mended
 from preprocess.estimator import Frames, PairFlow
 from preprocess.filter import Pixels, colour_distance, sample
-from preprocess.pair_store import PairStore
-from preprocess.starts import composed
+from preprocess.pairs import is_log_gap
 
 COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips
 FULL, HALF = 0, 1  # finest scale
@@ -32,6 +30,7 @@ class DisEstimator:
     """
 
     finds_hidden = False
+    uses_start = False
 
     def __init__(self, frames: Frames, why: str) -> None:
         self.frames = frames
@@ -39,39 +38,24 @@ class DisEstimator:
         self.workers = os.cpu_count() or 1
         self.info: dict[str, Any] = {
             "method": "dis",
-            "model": "medium, steps, edges",
+            "model": "medium, edges",
             "weights": None,
             "licence": "Apache-2.0 (OpenCV)",
             "why": why,
         }
 
-    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
-        """Flow i -> j and j -> i (2, H, W, 2) of the steps between, in small frames.
-
-        None over a single frame, and in large ones: there what is made up of steps, which leads
-        back by itself, is trusted too much (`benchmarks/accuracy.md`).
-        """
-        if j - i == 1 or max(store.lattice.size) >= LEAST_SIDE:
-            return None
-        return np.stack((composed(store, i, j), composed(store, j, i)))
-
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
-        """Flow i -> j and j -> i; of each pixel the better one of the search's and ``start``.
+        """Flow i -> j and j -> i; no use is made of ``start``.
 
-        Where there are steps to start from, the search is for points that come out of hiding: half
-        the resolution does, and takes a third of the time. Flow of large frames is mended at
-        edges, that of small ones moved by parts of a pixel to where it fits best.
+        Where all pairs are asked, those between the gaps of ``log`` are for points that come out
+        of hiding just there: half the resolution does, and takes a third of the time.
         """
         images = self.frames(i), self.frames(j)
-        grey = _grey(images[0]), _grey(images[1])
-        is_fine = start is None or max(images[0].shape) < LEAST_HALVED
+        is_fine = is_log_gap(abs(j - i)) or max(images[0].shape) < LEAST_HALVED
         finest = FULL if is_fine else HALF
-        flow = self._search(*grey, finest), self._search(*grey[::-1], finest)
-        if max(images[0].shape) >= LEAST_SIDE:
-            return PairFlow(*mended(*flow, *images))
-        if start is not None:
-            flow = better(flow, (start[0], start[1]), *images)
-        return PairFlow(*self._polished(flow, grey))
+        grey_i, grey_j = map(_grey, images)
+        forward, backward = self._flow(grey_i, grey_j, finest), self._flow(grey_j, grey_i, finest)
+        return PairFlow(*mended(forward, backward, *images))
 
     def alike(
         self,
@@ -84,20 +68,13 @@ class DisEstimator:
         colours_j = sample(self.frames(j), *xy_j)
         return colour_distance(self.frames(i)[pixels_i], colours_j) < COLOUR_LIMIT
 
-    def _search(self, grey_i: np.ndarray, grey_j: np.ndarray, finest: int) -> np.ndarray:
+    def _flow(self, grey_i: np.ndarray, grey_j: np.ndarray, finest: int) -> np.ndarray:
         # kept, since a new one spends a fifth of its time on getting memory
         if not hasattr(self.local, "searches"):
             self.local.searches = {scale: _search(scale) for scale in (FULL, HALF)}
         search: cv2.DISOpticalFlow = self.local.searches[finest]
         # flow of zeros is a start like any other: without it the search goes another way
         return search.calc(grey_i, grey_j, np.zeros((*grey_i.shape, 2), np.float32))
-
-    def _polished(self, flow: BothWays, grey: BothWays) -> BothWays:
-        """Moved by parts of a pixel, to where grey levels agree and flow is smooth."""
-        if not hasattr(self.local, "polish"):
-            self.local.polish = cv2.VariationalRefinement.create()
-        calc = self.local.polish.calc
-        return calc(*grey, flow[0]), calc(*grey[::-1], flow[1])
 
 
 def _search(finest: int) -> cv2.DISOpticalFlow:

@@ -14,7 +14,6 @@ import numpy as np
 from omnimotion.flow import frame_path
 from omnimotion.images import load_image
 from preprocess.filter import Pixels
-from preprocess.pair_store import PairStore
 
 Frames = Callable[[int], np.ndarray]
 FRAME_CACHE_BYTES = 512 << 20
@@ -35,13 +34,11 @@ class FlowEstimator(Protocol):
 
     info: dict[str, Any]  # method, model, weights, licence, why: goes to scene.json
     workers: int  # pairs that may be computed at once
+    uses_start: bool  # whether a pair starts from the flow of the next smaller gap
     finds_hidden: bool  # whether flow says where a point goes that becomes hidden
 
-    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
-        """What `pair` starts from, of what is stored of smaller gaps; None where nothing is."""
-
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
-        """Flow between two frames, i < j."""
+        """Flow between two frames; ``start`` is the coarse flow of a smaller gap, or None."""
 
     def alike(
         self,

@@ -15,8 +15,6 @@ from torch import Tensor
 from omnimotion.errors import ConfigError, ResourceError
 from preprocess.estimator import Frames, PairFlow
 from preprocess.filter import Pixels, colour_distance, sample
-from preprocess.pair_store import PairStore
-from preprocess.pairs import previous_gap
 from preprocess.raft_network import CELL, Encoded, RaftNetwork, padded
 from preprocess.raft_weights import RaftWeights
 
@@ -29,6 +27,7 @@ CHUNK_POINTS = 1 << 16  # whose features are compared at once
 class RaftEstimator:
     """RAFT on the frames of a scene, one pair at a time."""
 
+    uses_start = True
     workers = 1  # the correlation block keeps the pair's state
     finds_hidden = True  # its flow of hidden points is learned
 
@@ -44,14 +43,6 @@ class RaftEstimator:
             "licence": weights.licence,
             "why": weights.why,
         }
-
-    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
-        """Coarse flow (2, 2, H/8, W/8) of the next smaller gap, where there is one."""
-        smaller = previous_gap(j - i, gaps)
-        if smaller is None:
-            return None
-        there, back = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
-        return None if there is None or back is None else np.stack((there, back))
 
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
         """Flow i -> j and j -> i, started from coarse flow (2, 2, H/8, W/8) where given."""
