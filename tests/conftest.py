@@ -3,17 +3,23 @@
 Whoever wants to change one of them makes a copy.
 """
 
+import os
 import shutil
 import signal
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin slow all processes down
+
+import numpy as np
 import pytest
 import torch
 
 import omnimotion
+from omnimotion import health, plan, plots, runs
 from omnimotion.cli import main
 from omnimotion.config import Config
 from omnimotion.fitting import run_fit
 from omnimotion.flow import SceneStore
+from omnimotion.images import encode_png
 from omnimotion.runs import run_folder, start_fit
 from omnimotion.signals import StopSignal
 from omnimotion.synthetic import render_clip, write_clip
@@ -35,9 +41,41 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what is
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def _one_thread_unless_told():
     """Tiny tensors are faster on one thread, and the tests do not disturb one another."""
+    own = runs.set_threads
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (runs, plan):
+            patch.setattr(module, "set_threads", lambda threads: own(threads or 1))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Whatever the test before this one has set."""
     torch.set_num_threads(1)
+
+
+REPORTS = plots._png, health.PIXELS
+BLANK = encode_png(np.full((2, 2, 3), 255, np.uint8))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_reports():
+    """Every fit ends with a report. Its charts, and many sampled pixels, take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_png", lambda figure: BLANK)
+        patch.setattr(health, "PIXELS", 512)
+        yield
+
+
+@pytest.fixture(scope="module")
+def full_reports():
+    """Reports as users get them, in a module that asks for this; and in processes of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_png", REPORTS[0])
+        patch.setattr(health, "PIXELS", REPORTS[1])
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +125,7 @@ def tracker(fitted):
 
 LONG_FRAMES, LONG_WINDOW, LONG_OVERLAP = 30, 12, 4
 LONG_FLAGS = ["--window", str(LONG_WINDOW), "--overlap", str(LONG_OVERLAP)]
-for name, value in (TINY_SETTINGS | {"num_iters": 100}).items():
+for name, value in (TINY_SETTINGS | {"num_iters": 100, "backend": "numba"}).items():
     LONG_FLAGS += [f"--{name}", str(value)]
 """Of a fit of the long clip in three windows."""
 

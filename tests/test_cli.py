@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPORTS
 from PIL import Image
 
 from omnimotion import cli
@@ -237,7 +238,8 @@ def test_a_sheet_and_trails_in_other_styles(tiny_scene, tmp_path):
     assert len(open_video(tmp_path / "o.mp4")) == 8
 
 
-def test_train_writes_a_run(tiny_store, tmp_path, caplog):
+def test_train_writes_a_run(tiny_store, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("omnimotion.plots._png", REPORTS[0])  # its charts, too
     caplog.set_level("INFO")
     run = tmp_path / "run"
     words = ("--scene", tiny_store.folder, "--run", run, *TINY_FIT, "--preview_every", 2)

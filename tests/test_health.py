@@ -27,6 +27,8 @@ from omnimotion.health import (
 from omnimotion.rays import locate, surface_at
 from omnimotion.runs import start_fit
 
+pytestmark = pytest.mark.usefixtures("full_reports")
+
 SCALE = 256 / 64  # the tiny clip is 64 pixels wide, lengths are at 256
 
 

@@ -16,6 +16,8 @@ from omnimotion.plots import (
     plot_metrics,
 )
 
+pytestmark = pytest.mark.usefixtures("full_reports")
+
 
 def records(n=200):
     return [

@@ -22,6 +22,8 @@ from omnimotion.report import FIGURES, Figure, headline, save_report
 from omnimotion.report_page import MOST_NAMED, Picture, page
 from omnimotion.runs import run_folder, start_fit
 
+pytestmark = pytest.mark.usefixtures("full_reports")
+
 
 @pytest.fixture(scope="module")
 def store(tiny_scene):
