@@ -1,7 +1,6 @@
 """A process that imports everything once and then forks a child for each experiment.
 
-Importing takes seconds, so the experiments share it. ``python child.py EXPERIMENT WORD...`` prints
-one JSON object.
+Importing takes seconds, so the experiments share it, and their commands with them: ``serve``.
 """
 
 import hashlib
@@ -17,8 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import omnimotion.commands.query
+import omnimotion.commands.train
+import omnimotion.edits
+import omnimotion.evaluation
+import omnimotion.fused.step
+import preprocess.compute
 import preprocess.raft  # noqa: F401  all of these, so that the children need not import them
-from omnimotion import cli
+from omnimotion import cli, health, plots, runs
 
 
 def forked(work):
@@ -72,8 +77,10 @@ def kills(words, kills, seed, longest_s, watched="[]"):
 
     The kills and the code of each, and SHA-256 of what the watched files ever were. Delays, in
     CPU time, are drawn log-uniformly: the first moments of a resume are as likely to break. One
-    that is drawn too long hits nothing and does not count.
+    that is drawn too long hits nothing and does not count. Reports have no charts and hardly a
+    pixel, else most kills would hit what draws them.
     """
+    plots._png, health.PIXELS = lambda figure: b"", 512
     rng = np.random.default_rng(int(seed))
     left, found, seen = int(kills), [], set()
     while left > 0:
@@ -118,6 +125,24 @@ def memory(commands):
     return [[code, round(mb - idle)] for code, mb in map(peak_mb, json.loads(commands))]
 
 
-if __name__ == "__main__":
+def kept(name, words, folder, longest_s):
+    """An experiment: what it finds goes to a file of a folder, what is said to a pipe there."""
+    signal.alarm(longest_s)
+    for descriptor, path in enumerate((os.devnull, os.devnull, f"{folder}/said")):
+        os.dup2(os.open(path, os.O_WRONLY if descriptor else os.O_RDONLY), descriptor)
+    Path(folder, "found.json").write_text(json.dumps(globals()[name](*words)))
+
+
+def serve():
+    """Experiments, a line of JSON on stdin each; a line with the exit code of each that ends."""
+    set_threads = runs.set_threads
+    runs.set_threads = lambda threads: set_threads(threads or 1)
     torch.set_num_threads(1)
-    sys.stdout.write(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])) + "\n")
+    for line in sys.stdin:
+        words = json.loads(line)
+        sys.stdout.write(f"{code_of(forked(lambda words=words: kept(*words)))}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
