@@ -52,7 +52,7 @@ def start(*words):
 def config(tiny_config, tmp_path_factory):
     """A file of settings; checkpoints often, so that something can be gone on from."""
     path = tmp_path_factory.mktemp("config") / "tiny.txt"
-    path.write_text(tiny_config.replace(num_iters=120, checkpoint_every=10).to_text())
+    path.write_text(tiny_config.replace(num_iters=70, checkpoint_every=5).to_text())
     return path
 
 

@@ -37,7 +37,7 @@ def port(tiny_scene, tmp_path_factory):
     scene = tmp_path_factory.mktemp("patience") / "scene"
     shutil.copytree(tiny_scene, scene)
     answers = open_answers(omnimotion.load(scene, device="cpu", backend="torch"), scene)
-    words = ["--pin_steps=600", "--device=cpu", "--threads=1", "--backend=torch"]
+    words = ["--pin_steps=60", "--device=cpu", "--threads=1", "--backend=torch"]
     refits = Refits(scene, run_folder(scene, None), lambda run: None, words)
     with pytest.MonkeyPatch.context() as patch, closing(refits), listen(0) as listener:
         patch.setattr(patience, "HEAD_SECONDS", SECONDS)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from omnimotion import plan as plan_module
 from omnimotion.cli import main
 from omnimotion.commands.plan import format_plan
 from omnimotion.config import Config
@@ -30,6 +31,14 @@ def planned(capsys, *words):
 @pytest.fixture
 def words(tiny_clip, config, tmp_path):
     return (tiny_clip / "frames", "--config", config, "--flow", "dis", "--folder", tmp_path)
+
+
+@pytest.fixture
+def _brief(monkeypatch):
+    """Few steps are timed, and no process asks: for what does not go by how long these take."""
+    monkeypatch.setattr(plan_module, "STEPS", 4)
+    monkeypatch.setattr(plan_module, "WARMUP", 1)
+    monkeypatch.setattr(plan_module, "_query", lambda *_: None)
 
 
 def test_a_plan_is_of_the_clip_and_adds_up(words, tiny_scene, tmp_path, capsys):
@@ -69,6 +78,7 @@ def test_what_only_the_first_time_takes_is_told_apart():
     assert (seconds < 0.2, more) == (True, 0)
 
 
+@pytest.mark.usefixtures("_brief")
 def test_a_budget_is_what_it_says(words, config, tmp_path, capsys):
     longer = tmp_path / "longer.txt"
     many = config.read_text().replace("num_iters = 150", "num_iters = 100000")
@@ -85,6 +95,7 @@ def test_a_budget_is_what_it_says(words, config, tmp_path, capsys):
     assert plan["stages"]["train"]["seconds"] < 600
 
 
+@pytest.mark.usefixtures("_brief")
 def test_a_clip_with_fewer_pairs_than_its_excerpt_by_itself_can_be_planned(
     long_clip, words, capsys, monkeypatch
 ):

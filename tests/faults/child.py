@@ -4,6 +4,7 @@ Importing takes seconds, so the experiments share it, and their commands with th
 """
 
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -16,14 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import omnimotion.commands.query
-import omnimotion.commands.train
-import omnimotion.edits
-import omnimotion.evaluation
-import omnimotion.fused.step
-import preprocess.compute
-import preprocess.raft  # noqa: F401  all of these, so that the children need not import them
 from omnimotion import cli, health, plots, runs
+
+for each in ("commands.query", "commands.train", "edits", "evaluation", "fused.step", "restarts"):
+    importlib.import_module(f"omnimotion.{each}")  # so that the children need not import them
+for each in ("compute", "raft"):
+    importlib.import_module(f"preprocess.{each}")
 
 
 def forked(work):
