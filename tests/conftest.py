@@ -50,9 +50,9 @@ def _one_thread_unless_told():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Whatever the test before this one has set."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """One thread whatever the test before has set, also for what fixtures make."""
     torch.set_num_threads(1)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnimotion.cli import main
 from omnimotion.export import load_tracks
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.metrics import to_scale
@@ -91,6 +92,6 @@ def test_an_interrupted_command_can_be_given_again(work):
     """All of it is there: each stage says so and changes nothing."""
     scene = work / "scene"
     before = {path: path.read_bytes() for path in scene.rglob("*.npz")}
-    run("preprocess.py", work / "clip" / "frames", "--scene", scene, "--flow", "dis")
-    run("train.py", "--scene", scene, *FIT)
+    words = (str(work / "clip" / "frames"), "--scene", str(scene), "--flow", "dis")
+    assert main(["preprocess", *words]) == main(["train", "--scene", str(scene), *FIT]) == 0
     assert {path: path.read_bytes() for path in scene.rglob("*.npz")} == before

@@ -1,5 +1,6 @@
 """A fit in two processes is the fit of one; both stop together, and both can be gone on from."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import experiment
 
 from omnimotion.checkpoint import newest_checkpoint
 from omnimotion.errors import ConfigError
@@ -26,17 +28,27 @@ SHORT = {
 }  # fmt: skip
 
 
-def start(scene, run, config, processes=2):
-    """``train`` under torchrun."""
+def options(scene, run, config):
+    """Those of ``train``."""
     settings = run.with_suffix(".txt")
     settings.write_text(config.to_text())
+    return ["--scene", str(scene), "--run", str(run), "--config", str(settings)]
+
+
+def start(scene, run, config, processes=2):
+    """``train`` under torchrun."""
     words = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-             "--", ROOT / "train.py", "--scene", scene, "--run", run,
-             "--config", settings]  # fmt: skip
+             "--", str(ROOT / "train.py"), *options(scene, run, config)]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, *words], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def both(scene, run, config):
+    """``train`` in two processes as torchrun starts them: their exit codes, and what they said."""
+    words = json.dumps(["train", *options(scene, run, config)])
+    return experiment("together", words, 2, timeout=DEADLINE_S)
 
 
 def alone(store, run, config):
@@ -58,9 +70,8 @@ def test_two_processes_fit_as_one(tiny_store, tiny_config, tmp_path, backend):
     """An odd number of pairs, so that the parts differ in size."""
     config = tiny_config.replace(**SHORT, backend=backend)
     expected = alone(tiny_store, tmp_path / "alone", config)
-    both = start(tiny_store.folder, tmp_path / "both", config)
-    said = both.communicate(timeout=DEADLINE_S)[1]
-    assert both.returncode == 0, said
+    codes, said = both(tiny_store.folder, tmp_path / "both", config)
+    assert codes == [0, 0], said
     assert_close(newest_checkpoint(tmp_path / "both"), expected)
     assert (tmp_path / "both" / "report.html").is_file()
     moved = np.abs(expected.arrays["scene.camera_shift"]).max()
@@ -68,7 +79,7 @@ def test_two_processes_fit_as_one(tiny_store, tiny_config, tmp_path, backend):
 
 
 def test_a_stop_is_for_both_and_they_go_on_together(tiny_store, tiny_config, tmp_path):
-    config = tiny_config.replace(**SHORT | {"num_iters": 150, "checkpoint_every": 1000})
+    config = tiny_config.replace(**SHORT | {"num_iters": 60, "checkpoint_every": 1000})
     run = tmp_path / "both"
     first = start(tiny_store.folder, run, config)
     until = time.monotonic() + DEADLINE_S
@@ -77,10 +88,9 @@ def test_a_stop_is_for_both_and_they_go_on_together(tiny_store, tiny_config, tmp
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=DEADLINE_S)
     state = newest_checkpoint(run)
-    assert 0 < state.step < 150
-    second = start(tiny_store.folder, run, config)
-    said = second.communicate(timeout=DEADLINE_S)[1]
-    assert second.returncode == 0, said
+    assert 0 < state.step < 60
+    codes, said = both(tiny_store.folder, run, config)
+    assert codes == [0, 0], said
     assert f"continues at step {state.step}" in said
     assert newest_checkpoint(run).complete
 
@@ -100,8 +110,7 @@ def test_a_process_whose_others_are_gone_says_so_in_one_line(monkeypatch):
 
 def test_too_few_pairs_are_refused_in_one_line(tiny_store, tiny_config, tmp_path):
     config = tiny_config.replace(**SHORT | {"pairs": 3})
-    both = start(tiny_store.folder, tmp_path / "both", config)
-    said = both.communicate(timeout=DEADLINE_S)[1]
-    assert both.returncode != 0
-    assert "error: pairs: found 3, expected at least 4, two for each process" in said
-    assert "Traceback" not in said.split("torch/distributed")[0]
+    codes, said = both(tiny_store.folder, tmp_path / "both", config)
+    assert codes == [2, 2]
+    line = "error: pairs: found 3, expected at least 4, two for each process"
+    assert [each for each in said.splitlines() if each.startswith("error:")] == [line] * 2

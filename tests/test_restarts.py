@@ -18,7 +18,7 @@ from omnimotion.signals import StopSignal
 
 STEPS, PAUSE = 20, 6  # 0.3 of the steps
 SHORT = {"num_iters": STEPS, "pairs": 4, "points": 8, "samples": 6, "checkpoint_every": 5,
-         "restarts": 1, "seed": 3}  # fmt: skip
+         "restarts": 1, "seed": 3, "backend": "numba"}  # fmt: skip
 SEEDS = (3, 4)
 
 

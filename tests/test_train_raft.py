@@ -36,6 +36,8 @@ from preprocess.train_raft.loop import train
 from preprocess.train_raft.settings import RaftSettings, rate
 from preprocess.train_raft.training import Training, draw_pairs, error_px, sequence_loss
 
+pytestmark = pytest.mark.usefixtures("full_reports")
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = torch.device("cpu")
 TINY = RaftSettings(

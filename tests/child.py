@@ -8,7 +8,9 @@ import importlib
 import json
 import os
 import resource
+import runpy
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 
 from omnimotion import cli, health, plots, runs
+from omnimotion.checkpoint import checkpoints
 
 for each in ("commands.query", "commands.train", "edits", "evaluation", "fused.step", "restarts"):
     importlib.import_module(f"omnimotion.{each}")  # so that the children need not import them
@@ -79,7 +82,7 @@ def kills(words, kills, seed, longest_s, watched="[]"):
     that is drawn too long hits nothing and does not count. Reports have no charts and hardly a
     pixel, else most kills would hit what draws them.
     """
-    plots._png, health.PIXELS = lambda figure: b"", 512
+    plain_reports()
     rng = np.random.default_rng(int(seed))
     left, found, seen = int(kills), [], set()
     while left > 0:
@@ -91,6 +94,36 @@ def kills(words, kills, seed, longest_s, watched="[]"):
         seen |= more
         left -= killed
     return {"runs": found, "seen": sorted(seen)}
+
+
+def plain_reports():
+    plots._png, health.PIXELS = lambda figure: b"", 512
+
+
+def together(words, count):
+    """The exit codes of a command in several processes, which know of each other as torchrun's."""
+    plain_reports()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    known = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+    def work(rank):
+        os.environ.update(known | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        return cli.main(json.loads(words))
+
+    return [code_of(pid) for pid in [forked(lambda k=k: work(k)) for k in range(int(count))]]
+
+
+def signalled(words, number, run):
+    """How ``train.py`` ends that gets a signal once its run has a checkpoint."""
+    sys.argv = ["train.py", *json.loads(words)]
+    script = str(Path(__file__).parents[1] / "train.py")
+    pid = forked(lambda: runpy.run_path(script, run_name="__main__") and 0)
+    while not checkpoints(Path(run)):
+        assert os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        time.sleep(0.005)
+    os.kill(pid, int(number))
+    return code_of(pid)
 
 
 def digest(path):
