@@ -9,6 +9,7 @@ from omnimotion.cli import main
 from omnimotion.ground_truth import read_ground_truth
 from omnimotion.maps import backward_maps, forward_maps, write_maps
 from omnimotion.masks import Mask, load_mask, save_mask
+from omnimotion.propagation import propagated
 from omnimotion.relay import Relay
 from omnimotion.warps import carried_labels, lattice, relay
 from omnimotion.windows import plan_windows
@@ -142,12 +143,11 @@ def test_masks_follow_the_true_tracks_through_all_windows(fitted, long_clip):
     rows = known.visible[:, t] & (x >= 0) & (x < 64) & (y >= 0) & (y < 48)
     labels = np.zeros((48, 64), np.uint8)
     labels[:, :32] = 1
-    carried = fitted.propagate(labels, t)
-    right = []
+    carried, right = propagated(fitted.tracker, {t: labels}, 1), []
     for j in range(20, 30):  # two windows away
         u, v = np.rint(known.tracks[:, j]).astype(int).T
         seen = rows & known.visible[:, j] & (u >= 0) & (u < 64) & (v >= 0) & (v < 48)
-        right += (carried[j, v[seen], u[seen]] == labels[y[seen], x[seen]]).tolist()
+        right += (carried.at(j)[v[seen], u[seen]] == labels[y[seen], x[seen]]).tolist()
     assert len(right) > 100
     assert np.mean(right) > 0.7  # tracks are 2 of 64 px off there
 
@@ -178,10 +178,10 @@ def test_the_commands_carry_masks_and_edits_through_all_windows(long_scene, fitt
               "--device", "cpu", "--backend", "torch"]  # fmt: skip
     words = ["--propagate-mask", str(tmp_path / "m.png"), "--out", str(tmp_path / "masks")]
     assert main([*common, *words]) == 0
-    expected = fitted.propagate(labels, 2)
+    expected = propagated(fitted.tracker, {2: labels}, 1)
     for j in range(0, 30, 7):
         found = load_mask(tmp_path / "masks" / f"{j:06d}.png", (64, 48), may_be_empty=True)
-        np.testing.assert_array_equal(found.labels, expected[j])
+        np.testing.assert_array_equal(found.labels, expected.at(j))
     from PIL import Image
 
     ink = np.dstack([np.full_like(labels, 200)] * 3 + [255 * labels])

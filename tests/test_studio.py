@@ -54,7 +54,8 @@ def video(tiny_clip, tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.txt"
-    path.write_text("".join(f"{name} = {value}\n" for name, value in TINY_SETTINGS.items()))
+    settings = TINY_SETTINGS | {"num_iters": 60}
+    path.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     return path
 
 
