@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from omnimotion import cli, health, plots, runs
+from omnimotion import cli, ground_truth, health, plots, runs
 from omnimotion.checkpoint import checkpoints
+from omnimotion.errors import InputError
 
 for each in ("commands.query", "commands.train", "edits", "evaluation", "fused.step", "restarts"):
     importlib.import_module(f"omnimotion.{each}")  # so that the children need not import them
@@ -124,6 +125,20 @@ def signalled(words, number, run):
         time.sleep(0.005)
     os.kill(pid, int(number))
     return code_of(pid)
+
+
+def pickle_mb(path):
+    """By how many MB reading a pickle that is refused raises the peak; None where it is read."""
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = peak()
+    try:
+        list(ground_truth.read_tapvid(Path(path)))
+    except InputError:
+        return (peak() - before) * 1024 / 1e6
+    return None
 
 
 def digest(path):

@@ -2,13 +2,12 @@
 
 import io
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from processes import experiment
 
 from omnimotion.errors import ConfigError, InputError
 from omnimotion.ground_truth import GroundTruth, raster_to_pixel, read_ground_truth, read_tapvid
@@ -222,18 +221,10 @@ def bombs():
 def test_a_small_pickle_takes_little_memory(tmp_path, number):
     path = tmp_path / "bomb.pkl"
     path.write_bytes(list(bombs())[number])
-    program = (
-        "import resource, sys, pathlib; import omnimotion.ground_truth as truth\n"
-        "from omnimotion.errors import InputError\n"
-        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = most()\n"
-        "try: list(truth.read_tapvid(pathlib.Path(sys.argv[1])))\n"
-        "except InputError: sys.exit(int(most() - before > 200_000))\n"  # kB
-        "sys.exit('it was read')"
-    )
-    done = subprocess.run([sys.executable, "-c", program, path], timeout=120, check=False,
-                          capture_output=True, text=True)  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    mb, said = experiment("pickle_mb", path, timeout=120)
+    assert said == ""
+    assert mb is not None, "it was read"
+    assert mb <= 200
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
