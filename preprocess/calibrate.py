@@ -2,7 +2,7 @@
 
 Conventions. An excerpt of the first frames goes through every stage, and leaves a complete scene.
 Costs are seconds of the wall with all of the method's workers busy. A ``kind`` of pair is what
-its cost depends on: a link is stored densely, and DIS halves its resolution off the gaps of log.
+its cost depends on: a link is stored densely, others with flow are not, and some are only chained.
 """
 
 import math
@@ -32,6 +32,7 @@ from preprocess.pairs import (
     chain_stops,
     choose_pairs,
     disk_bytes,
+    flow_gaps,
     held_frames,
     is_log_gap,
 )
@@ -40,7 +41,7 @@ from preprocess.threads import in_threads
 
 EXCERPT = 10  # frames: enough for a pair of every kind, and for chains of every link
 WARM_PAIRS = 2  # before pairs are timed
-KINDS = ("link", "log", "other")
+KINDS = ("link", "flow", "chained")
 
 Result = TypeVar("Result")
 
@@ -59,6 +60,11 @@ class Work:
         """Ordered pairs: flow files hold their matches."""
         return 2 * sum(self.pairs.values())
 
+    @property
+    def flows(self) -> int:
+        """Ordered pairs with flow of their own."""
+        return self.ordered - 2 * self.pairs["chained"]
+
     @classmethod
     def of(cls, n_frames: int, gaps: list[int], block: int) -> "Work":
         """Of a clip of so many frames, ``block`` source frames of which are merged at once."""
@@ -67,8 +73,9 @@ class Work:
             pairs[kind_of(gap)] += n_frames - gap
         linked = [gap for gap in LINK_GAPS if gap in gaps]
         stops, moves = [gap for gap in chain_stops(gaps) if gap < n_frames], 0
+        direct = flow_gaps(gaps)
         for gap in stops:  # see `chain.extend`: direct flow, links, the comparison
-            each = (gap in gaps) + sum(gap - link in stops for link in linked) + 1
+            each = (gap in direct) + sum(gap - link in stops for link in linked) + 1
             moves += 2 * (n_frames - gap) * each
         links = 0
         for first in range(0, n_frames, block):  # see `merge._Merger`: both ways from a block
@@ -86,8 +93,8 @@ class FlowCosts:
     pair: dict[str, float]
     move: float
     link: float
-    direct: float  # of an ordered pair: read, to be merged, and written
-    confirm: float  # of an ordered pair
+    direct: float  # of an ordered pair with flow: read, to be merged
+    confirm: float  # of an ordered pair: its matches written, confirmed, and written again
     frame_bytes: float
     flow_bytes: float  # of an ordered pair
 
@@ -95,8 +102,8 @@ class FlowCosts:
         """How long the work takes, once the frames are in memory."""
         pairs = sum(self.pair.get(kind, 0.0) * count for kind, count in work.pairs.items())
         merge = self.move * work.moves + self.link * work.links
-        ordered = (self.direct + self.confirm) * work.ordered
-        return self.frame * work.frames + pairs + merge + ordered
+        matches = self.direct * work.flows + self.confirm * work.ordered
+        return self.frame * work.frames + pairs + merge + matches
 
     def bytes(self, work: Work) -> float:
         """What stays on disk."""
@@ -123,7 +130,7 @@ class FlowPlan:
 
 def kind_of(gap: int) -> str:
     """The kind of a pair with this gap."""
-    return "link" if gap in LINK_GAPS else "log" if is_log_gap(gap) else "other"
+    return "link" if gap in LINK_GAPS else "flow" if is_log_gap(gap) else "chained"
 
 
 @lru_cache(maxsize=4)
@@ -192,11 +199,11 @@ def _measured(
         return _timed(lambda: [None for _ in in_threads(function, items, estimator.workers)])[1]
 
     save_s = seconds(save, range(n_frames))
-    pairs = choose_pairs(n_frames, gaps)
+    pairs = choose_pairs(n_frames, flow_gaps(gaps))
     for pair in pairs[:WARM_PAIRS]:
         compute(pair)
     taken = dict.fromkeys(KINDS, 0.0)
-    for gap in gaps:  # in order: one may start from the flow of the one before
+    for gap in flow_gaps(gaps):  # in order: each starts from flow of smaller ones
         here = [pair for pair in pairs if pair[1] - pair[0] == gap]
         taken[kind_of(gap)] += seconds(compute, here)
     linked = [pair for pair in pairs if pair[1] - pair[0] in LINK_GAPS]
@@ -205,16 +212,16 @@ def _measured(
     _, merge_s = _timed(lambda: merge_all(estimator, store, every, n_frames, gaps))
     ordered = [pair for i, j in pairs for pair in ((i, j), (j, i))]
     direct_s = seconds(lambda pair: store.lattice_flow(*pair), ordered)
-    direct_s += seconds(store.write_merged, [store.merged(i) for i in every])
+    write_s = seconds(store.write_merged, [store.merged(i) for i in every])
     merged = cached_matches(store, gaps)
     _, confirm_s = _timed(lambda: confirm_all(folder, store, merged, every, workers))
     return FlowCosts(
         frame=save_s / n_frames,
-        pair={kind: taken[kind] / work.pairs[kind] for kind in KINDS if work.pairs[kind]},
-        move=max(0.0, merge_s - link_s * work.links - direct_s) / work.moves,
+        pair={kind: taken[kind] / work.pairs[kind] for kind in KINDS if taken[kind]},
+        move=max(0.0, merge_s - link_s * work.links - direct_s - write_s) / work.moves,
         link=link_s,
-        direct=direct_s / work.ordered,
-        confirm=confirm_s / work.ordered,
+        direct=direct_s / work.flows,
+        confirm=(write_s + confirm_s) / work.ordered,
         frame_bytes=_bytes(frame_path(folder, t) for t in range(n_frames)) / n_frames,
         flow_bytes=_bytes(flow_path(folder, t) for t in range(n_frames)) / work.ordered,
     )

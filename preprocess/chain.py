@@ -20,7 +20,7 @@ from preprocess.filter import CheckedFlow, inside, sample
 
 STEP_VARIANCE = 0.05**2  # px^2 that a step adds even when its cycle closes
 
-Alike = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Alike = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def extend(
     i: int,
     step: Step,
     direct: CheckedFlow | None,  # flow i -> j on the lattice, where it was computed
-    alike: Alike,  # (x, y) in frame j -> bool (h, w): looks like the source point
+    alike: Alike,  # (x, y) in frame j, which are known -> bool (h, w): look like the source point
 ) -> Reached:
     """Positions in frame ``step.j``: the best of direct flow and all chains."""
     source = history[i]
@@ -76,7 +76,7 @@ def extend(
         _put(known.y + dy, use, y)
         _put(candidate, use, variance)
         _put(np.full_like(state, code), use, state)
-    lost = (state == NONE) | ~inside(x, y, step.size) | ~alike(x, y)
+    lost = ~alike(x, y, (state != NONE) & inside(x, y, step.size))
     variance[lost] = np.inf
     state[lost] = NONE
     return Reached(x, y, variance, state)

@@ -47,7 +47,7 @@ from preprocess.threads import in_threads
 
 log = logging.getLogger(__name__)
 
-CHANCE_SHARE = 0.01  # of points; frames of noise match on up to 0.6 %
+CHANCE_SHARE = 0.02  # of points; frames of noise match on up to 1.6 %
 NAMED = 8  # cuts, in one line
 
 

@@ -11,10 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from preprocess.edges import mended
+from preprocess.choice import better, spread
+from preprocess.edges import LEAST_SIDE, mended
 from preprocess.estimator import Frames, PairFlow
-from preprocess.filter import Pixels, colour_distance, sample
-from preprocess.pairs import is_log_gap
+from preprocess.filter import Pixels, colour_distance, looks_alike, sample
+from preprocess.pair_store import PairStore
+from preprocess.pairs import LINK_GAPS
+from preprocess.starts import composed
 
 COLOUR_LIMIT = 0.25  # RGB distance, channels in [0, 1]; measured on the rendered clips
 FULL, HALF = 0, 1  # finest scale
@@ -30,7 +33,6 @@ class DisEstimator:
     """
 
     finds_hidden = False
-    uses_start = False
 
     def __init__(self, frames: Frames, why: str) -> None:
         self.frames = frames
@@ -38,24 +40,40 @@ class DisEstimator:
         self.workers = os.cpu_count() or 1
         self.info: dict[str, Any] = {
             "method": "dis",
-            "model": "medium, edges",
+            "model": "medium, steps, edges",
             "weights": None,
             "licence": "Apache-2.0 (OpenCV)",
             "why": why,
         }
 
-    def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
-        """Flow i -> j and j -> i; no use is made of ``start``.
+    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
+        """Flow i -> j and j -> i (2, H, W, 2) of the steps between, in small frames.
 
-        Where all pairs are asked, those between the gaps of ``log`` are for points that come out
-        of hiding just there: half the resolution does, and takes a third of the time.
+        None over a single frame, and in large ones: there what is made up of steps, which leads
+        back by itself, is trusted too much (`benchmarks/accuracy.md`).
+        """
+        if j - i == 1 or max(store.lattice.size) >= LEAST_SIDE:
+            return None
+        return np.stack((composed(store, i, j), composed(store, j, i)))
+
+    def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
+        """Flow i -> j and j -> i; of each pixel the better one of the search's and ``start``.
+
+        Where there are steps to start from, and nothing is chained of what is found, the search is
+        for points that come out of hiding: half the resolution does, and takes a quarter of the
+        time. Flow of large frames is mended at edges; that of small ones spreads to where it does
+        not lead back.
         """
         images = self.frames(i), self.frames(j)
-        is_fine = is_log_gap(abs(j - i)) or max(images[0].shape) < LEAST_HALVED
+        grey = _grey(images[0]), _grey(images[1])
+        is_fine = start is None or j - i in LINK_GAPS or max(images[0].shape) < LEAST_HALVED
         finest = FULL if is_fine else HALF
-        grey_i, grey_j = map(_grey, images)
-        forward, backward = self._flow(grey_i, grey_j, finest), self._flow(grey_j, grey_i, finest)
-        return PairFlow(*mended(forward, backward, *images))
+        flow = self._search(*grey, finest), self._search(*grey[::-1], finest)
+        if max(images[0].shape) >= LEAST_SIDE:
+            return PairFlow(*mended(*flow, *images))
+        if start is not None:
+            flow = better(flow, (start[0], start[1]), images)
+        return PairFlow(*spread(flow, images))
 
     def alike(
         self,
@@ -63,12 +81,16 @@ class DisEstimator:
         pixels_i: Pixels,
         j: int,
         xy_j: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
+        known: np.ndarray,  # (h, w) bool
     ) -> np.ndarray:  # (h, w) bool
-        """Whether the colours of matched points agree."""
-        colours_j = sample(self.frames(j), *xy_j)
-        return colour_distance(self.frames(i)[pixels_i], colours_j) < COLOUR_LIMIT
+        """Whether the colours of matched points agree, in small frames also those around them."""
+        own = self.frames(i)[pixels_i]
+        found = sample(self.frames(j), *xy_j)
+        if max(self.frames(i).shape) < LEAST_SIDE:
+            return looks_alike(own, found, known, COLOUR_LIMIT)
+        return known & (colour_distance(own, found) < COLOUR_LIMIT)
 
-    def _flow(self, grey_i: np.ndarray, grey_j: np.ndarray, finest: int) -> np.ndarray:
+    def _search(self, grey_i: np.ndarray, grey_j: np.ndarray, finest: int) -> np.ndarray:
         # kept, since a new one spends a fifth of its time on getting memory
         if not hasattr(self.local, "searches"):
             self.local.searches = {scale: _search(scale) for scale in (FULL, HALF)}

@@ -14,6 +14,7 @@ import numpy as np
 from omnimotion.flow import frame_path
 from omnimotion.images import load_image
 from preprocess.filter import Pixels
+from preprocess.pair_store import PairStore
 
 Frames = Callable[[int], np.ndarray]
 FRAME_CACHE_BYTES = 512 << 20
@@ -34,11 +35,13 @@ class FlowEstimator(Protocol):
 
     info: dict[str, Any]  # method, model, weights, licence, why: goes to scene.json
     workers: int  # pairs that may be computed at once
-    uses_start: bool  # whether a pair starts from the flow of the next smaller gap
     finds_hidden: bool  # whether flow says where a point goes that becomes hidden
 
+    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
+        """What `pair` starts from, of what is stored of smaller gaps; None where nothing is."""
+
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
-        """Flow between two frames; ``start`` is the coarse flow of a smaller gap, or None."""
+        """Flow between two frames, i < j."""
 
     def alike(
         self,
@@ -46,8 +49,9 @@ class FlowEstimator(Protocol):
         pixels_i: Pixels,
         j: int,
         xy_j: tuple[np.ndarray, np.ndarray],
+        known: np.ndarray,
     ) -> np.ndarray:
-        """Whether pixels of frame i look like their matches in frame j, (h, w) bool."""
+        """Whether pixels of i are ``known`` and look like their matches in j, (h, w) bool."""
 
 
 def cached_frames(folder: Path, size: tuple[int, int]) -> Frames:

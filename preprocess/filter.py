@@ -6,6 +6,7 @@ those ``at`` some rows and columns. The cycle error at a pixel p of frame i is
 for the error of a match that must not be used.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +17,12 @@ EVERY: Pixels = np.s_[:, :]
 UNRELIABLE = np.float32(1e5)  # px; no blend with a neighbour passes, which has 1/1024 or more
 CYCLE_PX = 1.5  # up to a longer side of 480 px; measured on the rendered clips
 CYCLE_SIDE = 480
+AROUND = (3, 3)  # lattice points whose difference is held against the contrast there
+LIGHT = (25, 25)  # lattice points whose mean difference is that of the light
+DIFFERENCE = np.float32(1.0)  # of that contrast: more is another thing; see benchmarks/accuracy.md
+LEAST_CONTRAST = np.float32(3 * (8 / 255) ** 2)  # of RGB: noise of 8 grey levels is no contrast
+UNITS = np.full((1, 3), 1 / 255**2, np.float32)  # sums squares of RGB, channels then in [0, 1]
+TINY = np.float32(1e-3)  # of a share: less is none
 HIDDEN_GAP = 2  # frames; the paper's bound, beyond it the guess is worthless
 HIDDEN_FIRST, HIDDEN_SECOND = 3.0, 2.0  # times the cycle limit: the paper's 4.5 and 3 px at 480
 
@@ -91,10 +98,35 @@ def colour_distance(colours_i: np.ndarray, colours_j: np.ndarray) -> np.ndarray:
     return np.sqrt(cv2.transform(squares, np.ones((1, 3), np.float32))) / np.float32(255)
 
 
+def looks_alike(own: np.ndarray, found: np.ndarray, known: np.ndarray, limit: float) -> np.ndarray:
+    """Whether uint8 RGB ``own`` and ``found`` (h, w, 3) agree, at each place and around it.
+
+    Colours differ by less than ``limit``; and those of the places around that are ``known`` (h, w)
+    differ by less, squared and averaged, than they vary there: another thing rarely has the same
+    pattern. Light that changes over a wide area is no difference. False where nothing is known.
+    """
+    close = known & (colour_distance(own, found) < limit)
+    weight = close.astype(np.float32)
+    difference = np.subtract(own, found, dtype=np.float32) * weight[..., None]
+    light = cv2.blur(difference, LIGHT) / np.maximum(cv2.blur(weight, LIGHT), TINY)[..., None]
+    squares = cv2.transform(np.square(difference - light), UNITS) * weight
+    most = DIFFERENCE * (_contrast(own) + LEAST_CONTRAST)
+    return close & (cv2.blur(squares, AROUND) <= most * cv2.blur(weight, AROUND))
+
+
+def _contrast(colours: np.ndarray) -> np.ndarray:
+    """Variance of uint8 RGB (h, w, 3) around each place, channels in [0, 1] summed."""
+    colours = np.ascontiguousarray(colours)
+    mean = cv2.boxFilter(colours, cv2.CV_32F, AROUND)
+    of_squares = cv2.sqrBoxFilter(colours, cv2.CV_32F, AROUND)
+    variance = cv2.subtract(of_squares, cv2.multiply(mean, mean))
+    return cv2.transform(variance, UNITS)
+
+
 def check_flow(
     flow_ij: np.ndarray,  # (H, W, 2)
     flow_ji: np.ndarray,  # (H, W, 2)
-    alike: np.ndarray,  # (h, w) bool: i and j look the same at the match
+    alike: Callable[[np.ndarray], np.ndarray],  # of known points: i and j look the same; (h, w)
     finds_hidden: bool,  # whether the flow of points that become hidden means anything
     at: Pixels = EVERY,
 ) -> CheckedFlow:
@@ -105,5 +137,5 @@ def check_flow(
     if finds_hidden:
         second = second_cycle_error(flow_ij, flow_ji, at)
         hidden = (error > HIDDEN_FIRST * limit) & (second < HIDDEN_SECOND * limit)
-    error = np.where((error < limit) & alike, error, UNRELIABLE)
+    error = np.where(alike(error < limit), error, UNRELIABLE)
     return CheckedFlow(flow_ij[at], error, hidden & (error == UNRELIABLE))

@@ -15,7 +15,7 @@ from omnimotion.flow import NONE, FrameFlow, zero_outside
 from preprocess.chain import Reached, Step, extend, start, with_hidden
 from preprocess.estimator import FlowEstimator
 from preprocess.pair_store import PairStore
-from preprocess.pairs import LINK_GAPS, chain_stops
+from preprocess.pairs import LINK_GAPS, chain_stops, flow_gaps
 from preprocess.threads import in_threads
 
 BLOCK_BYTES = 768 << 20  # of matches and chains held at once
@@ -63,6 +63,7 @@ class _Merger:
         self.store = store
         self.n_frames = n_frames
         self.gaps = frozenset(gaps)
+        self.direct = frozenset(flow_gaps(gaps))
         self.stops = frozenset(chain_stops(gaps))
         self.pool = pool
 
@@ -98,21 +99,21 @@ class _Merger:
     def _advance(self, walk: _Source, step: Step) -> None:
         source, j = walk.history[walk.i], step.j
         pixels = self.store.lattice.pixels(walk.i, forward=j > walk.i)
-        is_pair = abs(j - walk.i) in self.gaps
-        direct = self.store.lattice_flow(walk.i, j) if is_pair else None
+        gap = abs(j - walk.i)
+        direct = self.store.lattice_flow(walk.i, j) if gap in self.direct else None
 
-        def alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-            return self.estimator.alike(walk.i, pixels, j, (x, y))
+        def alike(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> np.ndarray:
+            return self.estimator.alike(walk.i, pixels, j, (x, y), known)
 
         reached = extend(walk.history, walk.i, step, direct, alike)
-        oldest = abs(j - walk.i) - max(LINK_GAPS)
+        oldest = gap - max(LINK_GAPS)
         walk.history = {
             k: known for k, known in walk.history.items()
             if k == walk.i or abs(k - walk.i) > oldest
         }  # fmt: skip
         if not reached.is_lost:
             walk.history[j] = reached
-        if is_pair:
+        if gap in self.gaps:
             shown = with_hidden(reached, source, direct)
             flow = np.stack((shown.x - source.x, shown.y - source.y), axis=-1)
             walk.found[j] = zero_outside(flow, shown.state != NONE), shown.state

@@ -23,7 +23,7 @@ class PreprocessOptions:
     raft_model: str = "large"  # rendered: the package's own weights; a .npz says its model itself
     max_side: int = 854  # px, longer side of the working size; smaller videos are not enlarged
     frames: str | None = None  # "a:b:step", which frames to keep
-    pairs: str = "auto"  # all pairs up to 48 frames, else gaps that grow like powers of two
+    pairs: str = "auto"  # matches: of all up to 48 frames, else of gaps like powers of two
     max_gap: int | None = None  # frames between a pair at most; None: what a window can use
     device: str = "auto"  # of RAFT: "cpu", "cuda", "cuda:1", ...
     allow_truncated: bool = False  # keep the frames of a video that ends early

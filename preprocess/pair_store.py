@@ -23,6 +23,7 @@ from preprocess.pairs import LINK_GAPS, Lattice
 ERROR_STEPS, HIDDEN_CODE, UNRELIABLE_CODE = 250, 254, 255
 LINK_QUANTUM = 1 / 128  # px; short gaps need precision, not range
 KIND = "omnimotion-pair"
+LINK = "link"  # first part of an array's name
 MERGED = "merged"  # first part of a file's name
 
 
@@ -74,7 +75,7 @@ class PairStore:
             lattice = checked
             if j - i in LINK_GAPS:
                 lattice = self._on_lattice(checked, source, forward=name == "ij")
-                arrays |= self._encoded(f"link_{name}", checked, LINK_QUANTUM)
+                arrays |= self._encoded(f"{LINK}_{name}", checked, LINK_QUANTUM)
             arrays |= self._encoded(f"lattice_{name}", lattice, self.quantum)
         if pair.coarse is not None:
             arrays["coarse"] = pair.coarse.astype(np.float32)
@@ -86,8 +87,12 @@ class PairStore:
 
     def link(self, i: int, j: int) -> np.ndarray:
         """Flow i -> j at every pixel: dx, dy, cycle error or UNRELIABLE; float32 (H, W, 3)."""
-        checked = self._decoded(i, j, "link", LINK_QUANTUM)
+        checked = self._decoded(i, j, LINK, LINK_QUANTUM)
         return np.dstack((checked.flow, checked.error))
+
+    def link_flow(self, i: int, j: int) -> np.ndarray:
+        """Flow i -> j at every pixel (H, W, 2), reliable or not."""
+        return self._decoded(i, j, LINK, LINK_QUANTUM).flow
 
     def coarse(self, i: int, j: int) -> np.ndarray | None:
         """Coarse flow i -> j (2, H/8, W/8), where the estimator keeps one."""
@@ -153,7 +158,10 @@ class PairStore:
         code[checked.error >= self.limit] = UNRELIABLE_CODE
         code[checked.hidden] = HIDDEN_CODE
         code[~fits] = UNRELIABLE_CODE
-        units = zero_outside(units, code != UNRELIABLE_CODE)
+        if name.startswith(LINK):  # what fails the check is a start all the same
+            units = np.clip(units, -32767, 32767)
+        else:
+            units = zero_outside(units, code != UNRELIABLE_CODE)
         return {name: units.astype(np.int16), f"{name}_error": code}
 
     def _decoded(self, i: int, j: int, name: str, quantum: float) -> CheckedFlow:

@@ -1,7 +1,7 @@
-"""Which pairs of frames get flow, and on which lattice it is kept.
+"""Which pairs of frames get matches, which of these flow, and on which lattice it is kept.
 
 Conventions. A pair (i, j) with i < j is computed in both directions at once. A gap is j - i. The
-order is by gap, then by i, so that a pair can start from the flow of the next smaller gap.
+order is by gap, then by i, so that a pair can start from flow of smaller gaps.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimotion.errors import ConfigError
 
-ALL_PAIRS_UP_TO = 48  # frames; N (N - 1) pairs stay affordable
+ALL_PAIRS_UP_TO = 48  # frames; matches of N (N - 1) pairs stay affordable
 MAX_LATTICE_POINTS = 32768  # per frame and target
 LINK_GAPS = (1, 2, 4, 8)  # steps of a chain; their flow is kept dense while preprocessing
 STOPS = 16  # of a chain, at least, while its length doubles
@@ -21,10 +21,10 @@ SECTION = 64  # source frames of a long video that are finished at once
 
 
 def pair_gaps(n_frames: int, mode: str, longest: int | None = None) -> list[int]:
-    """Increasing gaps: ``all``, ``log`` (1, 2, 3, 4, 6, 8, 12, 16, 24, ...), or ``auto``.
+    """Increasing gaps of matches: ``all``, ``log`` (1, 2, 3, 4, 6, 8, 12, 16, ...), or ``auto``.
 
     ``log`` alternates powers of two and 1.5 times them, so pairs grow as N log N; with a bound of
-    the ``longest`` gap, as N.
+    the ``longest`` gap, as N. See `flow_gaps` for what is computed.
     """
     if mode not in ("auto", "all", "log"):
         raise ConfigError(f"pairs: {mode!r}, expected auto, all or log")
@@ -32,6 +32,11 @@ def pair_gaps(n_frames: int, mode: str, longest: int | None = None) -> list[int]
     if mode == "all" or (mode == "auto" and n_frames <= ALL_PAIRS_UP_TO):
         return list(range(1, stop))
     return [gap for gap in range(1, stop) if is_log_gap(gap)]
+
+
+def flow_gaps(gaps: list[int]) -> list[int]:
+    """Those of the gaps that get flow of their own: of ``log``; matches of others are chained."""
+    return [gap for gap in gaps if is_log_gap(gap)]
 
 
 def is_log_gap(gap: int) -> bool:
@@ -125,10 +130,9 @@ def disk_bytes(n_frames: int, gaps: list[int], lattice: Lattice) -> int:
     """Upper bound of the disk space while preprocessing: frames, matches, temporary pairs."""
     pixels = lattice.size[0] * lattice.size[1]
     points = lattice.shape[0] * lattice.shape[1]
-    pairs, links = (
-        count_pairs(n_frames, some) for some in (gaps, [gap for gap in gaps if gap in LINK_GAPS])
-    )
-    temporary = pairs * points * (BYTES_PER_MATCH + BYTES_PER_FLOW)
+    linked = [gap for gap in gaps if gap in LINK_GAPS]
+    pairs, flows, links = (count_pairs(n_frames, some) for some in (gaps, flow_gaps(gaps), linked))
+    temporary = points * (pairs * BYTES_PER_MATCH + flows * BYTES_PER_FLOW)
     temporary += links * pixels * BYTES_PER_FLOW
     kept = n_frames * pixels * 3 + pairs * points * BYTES_PER_MATCH
     return round(kept + temporary * held_frames(n_frames, gaps) / n_frames)

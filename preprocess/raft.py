@@ -15,6 +15,8 @@ from torch import Tensor
 from omnimotion.errors import ConfigError, ResourceError
 from preprocess.estimator import Frames, PairFlow
 from preprocess.filter import Pixels, colour_distance, sample
+from preprocess.pair_store import PairStore
+from preprocess.pairs import previous_gap
 from preprocess.raft_network import CELL, Encoded, RaftNetwork, padded
 from preprocess.raft_weights import RaftWeights
 
@@ -27,7 +29,6 @@ CHUNK_POINTS = 1 << 16  # whose features are compared at once
 class RaftEstimator:
     """RAFT on the frames of a scene, one pair at a time."""
 
-    uses_start = True
     workers = 1  # the correlation block keeps the pair's state
     finds_hidden = True  # its flow of hidden points is learned
 
@@ -43,6 +44,14 @@ class RaftEstimator:
             "licence": weights.licence,
             "why": weights.why,
         }
+
+    def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
+        """Coarse flow (2, 2, H/8, W/8) of the next smaller gap, where there is one."""
+        smaller = previous_gap(j - i, gaps)
+        if smaller is None:
+            return None
+        there, back = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
+        return None if there is None or back is None else np.stack((there, back))
 
     def pair(self, i: int, j: int, start: np.ndarray | None) -> PairFlow:
         """Flow i -> j and j -> i, started from coarse flow (2, 2, H/8, W/8) where given."""
@@ -65,12 +74,13 @@ class RaftEstimator:
         pixels_i: Pixels,
         j: int,
         xy_j: tuple[np.ndarray, np.ndarray],  # x and y, each (h, w)
+        known: np.ndarray,  # (h, w) bool
     ) -> np.ndarray:  # (h, w) bool
         """Whether encoder features and colours of matched points agree."""
         colours_j = sample(self.frames(j), *xy_j)
         close = colour_distance(self.frames(i)[pixels_i], colours_j) < COLOUR_LIMIT
         y, x = np.mgrid[pixels_i]
-        return close & (self._cosine(i, (x, y), j, xy_j) > COSINE_LIMIT)
+        return known & close & (self._cosine(i, (x, y), j, xy_j) > COSINE_LIMIT)
 
     def _cosine(
         self, i: int, xy_i: tuple[np.ndarray, np.ndarray], j: int, xy_j: tuple[np.ndarray, ...]

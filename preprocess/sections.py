@@ -23,7 +23,7 @@ from preprocess.filter import HIDDEN_GAP, CheckedFlow, check_flow, targets
 from preprocess.merge import merge_all
 from preprocess.mutual import cached_matches, confirm_all
 from preprocess.pair_store import CheckedPair, PairStore
-from preprocess.pairs import SECTION, choose_pairs, held_frames, previous_gap
+from preprocess.pairs import SECTION, choose_pairs, flow_gaps, held_frames
 from preprocess.threads import in_threads
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class _Matcher:
     def _compute(self, frames: range) -> None:
         """Compute and check the flow of every pair of these frames that is not stored yet."""
         pairs = [(frames.start + i, frames.start + j)
-                 for i, j in choose_pairs(len(frames), self.gaps)]  # fmt: skip
+                 for i, j in choose_pairs(len(frames), flow_gaps(self.gaps))]  # fmt: skip
         todo = [pair for pair in pairs if not (pair in self._sound or self.store.has(*pair))]
 
         def compute(pair: tuple[int, int]) -> None:
@@ -117,7 +117,7 @@ class _Matcher:
         began, done, workers = time.perf_counter(), 0, self.estimator.workers
         with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
                   disable=None) as bar:  # fmt: skip
-            for batch in _batches(todo, self.gaps) if self.estimator.uses_start else [todo]:
+            for batch in _batches(todo, self.gaps):
                 for _ in in_threads(compute, batch, workers):
                     bar.update()
                     done += 1
@@ -133,7 +133,7 @@ class _Matcher:
 
 
 def _batches(pairs: list[tuple[int, int]], gaps: list[int]) -> list[list[tuple[int, int]]]:
-    """The pairs gap by gap: each starts from the flow of the next smaller gap."""
+    """The pairs gap by gap: each starts from flow of smaller ones."""
     return [[pair for pair in pairs if pair[1] - pair[0] == gap] for gap in gaps]
 
 
@@ -141,20 +141,17 @@ def checked_pair(
     estimator: FlowEstimator, store: PairStore, i: int, j: int, gaps: list[int]
 ) -> CheckedPair:
     """Flow of the pair (i, j), i < j, checked; FlowError where it is not finite."""
-    gap, smaller = j - i, previous_gap(j - i, gaps)
-    start = None
-    if smaller is not None and estimator.uses_start:
-        starts = store.coarse(i, i + smaller), store.coarse(j, j - smaller)
-        if starts[0] is not None and starts[1] is not None:
-            start = np.stack((starts[0], starts[1]))
-    flow = estimator.pair(i, j, start)
+    flow = estimator.pair(i, j, estimator.start(store, i, j, gaps))
     if not (np.isfinite(flow.forward).all() and np.isfinite(flow.backward).all()):
         raise FlowError(f"flow of frames {i} and {j} is not finite: use --flow dis")
-    hidden = estimator.finds_hidden and gap <= HIDDEN_GAP
+    hidden = estimator.finds_hidden and j - i <= HIDDEN_GAP
 
     def checked(source: int, target: int, there: np.ndarray, back: np.ndarray) -> CheckedFlow:
         at = store.pixels(source, target)
-        alike = estimator.alike(source, at, target, targets(there, at))
+
+        def alike(known: np.ndarray) -> np.ndarray:
+            return estimator.alike(source, at, target, targets(there, at), known)
+
         return check_flow(there, back, alike, hidden, at)
 
     forward, backward = flow.forward, flow.backward

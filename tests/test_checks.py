@@ -12,6 +12,7 @@ from preprocess.filter import (
     colour_distance,
     cycle_error,
     cycle_limit,
+    looks_alike,
     sample,
     second_cycle_error,
 )
@@ -34,8 +35,8 @@ def link(dx, dy, error=0.0):
     return np.dstack((constant(dx, dy), np.full(SHAPE, error, np.float32)))
 
 
-def anything(x, y):
-    return np.ones(x.shape, bool)
+def anything(x, y, known):
+    return known
 
 
 def test_cycle_limit_grows_with_the_frame():
@@ -63,10 +64,10 @@ def test_second_cycle_tells_hidden_points_from_failures():
     assert cycle_error(flow_ij, flow_ji)[4, 2] == 3
     assert second_cycle_error(flow_ij, flow_ji)[4, 2] == 0
     flow_ij[4, 2] = (5, 0)  # 3 times the limit is 4.5
-    hidden = check_flow(flow_ij, flow_ji, np.ones(SHAPE, bool), finds_hidden=True).hidden
+    hidden = check_flow(flow_ij, flow_ji, np.copy, finds_hidden=True).hidden
     assert hidden[4, 2]
     assert hidden.sum() == 1
-    assert not check_flow(flow_ij, flow_ji, np.ones(SHAPE, bool), finds_hidden=False).hidden.any()
+    assert not check_flow(flow_ij, flow_ji, np.copy, finds_hidden=False).hidden.any()
 
 
 @pytest.mark.parametrize("finds_hidden", [False, True])
@@ -75,8 +76,8 @@ def test_pixels_of_a_lattice_are_checked_as_all_are(finds_hidden):
     flow_ij, flow_ji = random.normal(0, 4, (2, *SHAPE, 2)).astype(np.float32)
     alike = random.uniform(size=SHAPE) < 0.7
     at = np.s_[1:8:3, 2:12:2]
-    every = check_flow(flow_ij, flow_ji, alike, finds_hidden)
-    some = check_flow(flow_ij, flow_ji, alike[at], finds_hidden, at)
+    every = check_flow(flow_ij, flow_ji, lambda known: known & alike, finds_hidden)
+    some = check_flow(flow_ij, flow_ji, lambda known: known & alike[at], finds_hidden, at)
     for name in ("flow", "error", "hidden"):
         np.testing.assert_array_equal(getattr(some, name), getattr(every, name)[at])
     assert (some.error < UNRELIABLE).any()
@@ -86,7 +87,8 @@ def test_pixels_of_a_lattice_are_checked_as_all_are(finds_hidden):
 def test_what_looks_different_is_unreliable():
     alike = np.ones(SHAPE, bool)
     alike[2, 3] = False
-    error = check_flow(constant(0, 0), constant(0, 0), alike, finds_hidden=False).error
+    still = constant(0, 0)
+    error = check_flow(still, still, lambda known: known & alike, finds_hidden=False).error
     assert error[2, 3] == UNRELIABLE
     assert (error == UNRELIABLE).sum() == 1
 
@@ -97,6 +99,47 @@ def test_colour_distance_by_hand():
     other[1, 0] = (30, 40, 0)
     expected = [[0, 1], [50 / 255, 0]]
     np.testing.assert_allclose(colour_distance(one, other), expected, atol=1e-6)
+
+
+def pattern(seed, shape=(40, 60)):
+    """Colours (h, w, 3) that vary from place to place."""
+    return np.random.default_rng(seed).integers(60, 180, (*shape, 3)).astype(np.uint8)
+
+
+def test_another_pattern_of_the_same_colours_is_another_thing():
+    one, every = pattern(0), np.ones((40, 60), bool)
+    other = np.where(np.arange(60)[:, None] < 30, one, one[::-1, ::-1])
+    found = looks_alike(one, other, every, 10.0)  # so far apart no colours are
+    assert found[:, :28].all()
+    assert found[:, 32:].mean() < 0.1
+    noise = np.random.default_rng(1).normal(0, 4, one.shape)
+    assert looks_alike(one, (one + noise).round().astype(np.uint8), every, 10.0).all()
+
+
+def test_light_is_no_difference():
+    """What is lit by other light from left to right, and has too little contrast to make up."""
+    dull = (pattern(0) // 60 + 100).astype(np.uint8)
+    light = np.linspace(10, 30, 60)[:, None]
+    every = np.ones(dull.shape[:2], bool)
+    assert looks_alike(dull, (dull + light).astype(np.uint8), every, 0.25)[13:-13, 13:-13].all()
+
+
+def test_only_what_is_known_is_held_against_a_place():
+    one = pattern(0)
+    known = np.ones((40, 60), bool)
+    known[20, 1::2] = False  # one neighbour in three, and they are of another thing
+    other = np.where(known[..., None], one, np.where(one < 120, 255, 0)).astype(np.uint8)
+    np.testing.assert_array_equal(looks_alike(one, other, known, 10.0), known)
+    assert looks_alike(one, other, np.ones_like(known), 10.0)[19:22].mean() < 0.1
+
+
+def test_colours_that_differ_are_of_another_thing_whatever_surrounds_them():
+    one = np.full((8, 8, 3), 100, np.uint8)
+    other = one.copy()
+    other[4, 4] += np.uint8(50)
+    found = looks_alike(one, other, np.ones((8, 8), bool), 0.3)
+    assert not found[4, 4]  # sqrt(3) * 50 / 255 = 0.34
+    assert found.sum() == 63
 
 
 def test_a_chain_adds_its_steps():
@@ -136,7 +179,7 @@ def test_a_longer_step_bridges_an_occlusion():
 def test_a_chain_ends_where_nothing_is_alike():
     history = {0: start((0, 0), 1, SHAPE)}
     step = Step(1, {}, LIMIT, SIZE)
-    at = extend(history, 0, step, checked(0, 0), lambda x, y: np.zeros(x.shape, bool))
+    at = extend(history, 0, step, checked(0, 0), lambda x, y, known: known & False)
     assert at.is_lost
     assert (at.state == NONE).all()
 

@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from preprocess.choice import better, spread
 from preprocess.dis import DisEstimator
-from preprocess.edges import mended
+from preprocess.edges import LEAST_SIDE, mended
+from preprocess.pair_store import PairStore
+from preprocess.pairs import Lattice, choose_pairs
+from preprocess.sections import checked_pair
 
 SIZE = (96, 64)  # W, H
 VELOCITY = (3, 2)  # px a frame
@@ -33,25 +37,92 @@ def test_flow_is_the_motion_in_both_directions(estimator):
     assert np.median(flow.backward[inner], axis=(0, 1)) == pytest.approx((-6, -4), abs=0.1)
 
 
-@pytest.mark.parametrize(("gap", "finest"), [(4, 0), (6, 0), (5, 1), (7, 1)])
-def test_only_the_gaps_of_log_have_flow_of_full_resolution(estimator, gap, finest):
+def flight(t):
+    """A disc flies over a ground, in eight frames as far as it is wide, and where it is."""
+    random = np.random.default_rng(5)
+    ground, disc = (
+        cv2.GaussianBlur(random.uniform(0, 1, (120, 260, 3)).astype(np.float32), (0, 0), 1.5)
+        for _ in range(2)
+    )
+    x, y = np.meshgrid(np.arange(160), np.arange(96))
+    left = 24 + STRIDE * t
+    is_disc = np.hypot(x - left, y - 48) < 16
+    shade = np.where(is_disc[..., None], np.roll(disc, left, axis=1)[:96, :160],
+                     ground[:96, 2 * t : 160 + 2 * t])  # fmt: skip
+    return np.clip((shade - 0.5) * 700 + 127, 0, 255).astype(np.uint8), is_disc
+
+
+STRIDE = 4  # px a frame of that disc
+
+
+def right_on_disc(flow, is_disc, gap):
+    off = np.linalg.norm(flow - (STRIDE * gap, 0), axis=-1)
+    return (off < 1)[is_disc].mean()
+
+
+def test_steps_find_what_a_search_from_nothing_loses(tmp_path):
+    frames = [flight(t)[0] for t in range(9)]
+    estimator = DisEstimator(frames.__getitem__, "")
+    store = PairStore(tmp_path, Lattice((160, 96), 1))
+    gaps = [1, 2, 4, 8]
+    for i, j in choose_pairs(9, gaps):
+        store.write(i, j, checked_pair(estimator, store, i, j, gaps))
+    is_disc = flight(0)[1]
+    for gap in gaps[1:]:
+        start = estimator.start(store, 0, gap, gaps)
+        assert right_on_disc(estimator.pair(0, gap, start).forward, is_disc, gap) > 0.6
+        assert right_on_disc(estimator.pair(0, gap, None).forward, is_disc, gap) < 0.1
+
+
+def test_flow_of_a_start_is_precise(estimator):
+    """Half the resolution, which is for what comes out of hiding, costs nothing of it."""
+    exact = np.broadcast_to(np.float32([6, 4]), (SIZE[1], SIZE[0], 2))
+    rough = exact + np.float32([0.6, -0.4])
+    for flow in (estimator.pair(0, 2, np.stack((rough, -rough))), estimator.pair(0, 2, None)):
+        off = np.linalg.norm(flow.forward - exact, axis=-1)
+        assert np.median(off[12:-12, 12:-12]) < 0.1
+
+
+@pytest.mark.parametrize(("gap", "finest"), [(2, 0), (4, 0), (3, 1), (6, 1), (12, 1)])
+def test_only_what_is_chained_has_flow_of_full_resolution(estimator, gap, finest):
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(finest)
     search.setVariationalRefinementIterations(3)
-    grey = [cv2.cvtColor(frame(t), cv2.COLOR_RGB2GRAY) for t in (0, gap)]
-    forward, backward = (
-        search.calc(*pair, np.zeros((SIZE[1], SIZE[0], 2), np.float32))
-        for pair in (grey, grey[::-1])
-    )
-    expected, _ = mended(forward, backward, frame(0), frame(gap))
-    np.testing.assert_array_equal(estimator.pair(0, gap, None).forward, expected)
+    images = frame(0), frame(gap)
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
+    ways = [search.calc(*pair, np.zeros((SIZE[1], SIZE[0], 2), np.float32))
+            for pair in (grey, grey[::-1])]  # fmt: skip
+    start = np.full((2, SIZE[1], SIZE[0], 2), -40, np.float32)  # nothing has moved so
+    expected = spread(better((ways[0], ways[1]), (start[0], start[1]), images), images)
+    found = estimator.pair(0, gap, start)
+    np.testing.assert_array_equal(found.forward, expected[0])
+    np.testing.assert_array_equal(found.backward, expected[1])
+
+
+@pytest.mark.parametrize(("size", "gap"), [(SIZE, 1), ((LEAST_SIDE, 96), 2), ((96, 854), 8)])
+def test_there_is_no_start_over_a_single_frame_nor_in_large_ones(estimator, tmp_path, size, gap):
+    assert estimator.start(PairStore(tmp_path, Lattice(size, 1)), 3, 3 + gap, [1, gap]) is None
+
+
+def test_flow_of_large_frames_is_the_search_s_mended():
+    wide = [cv2.resize(frame(t), (LEAST_SIDE, 320)) for t in range(3)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    search.setVariationalRefinementIterations(3)
+    grey = [cv2.cvtColor(wide[t], cv2.COLOR_RGB2GRAY) for t in (0, 2)]
+    ways = [search.calc(*pair, np.zeros((320, LEAST_SIDE, 2), np.float32))
+            for pair in (grey, grey[::-1])]  # fmt: skip
+    found = DisEstimator(wide.__getitem__, "").pair(0, 2, None)
+    for flow, expected in zip((found.forward, found.backward), mended(*ways, wide[0], wide[2])):
+        np.testing.assert_array_equal(flow, expected)
 
 
 def test_flow_does_not_depend_on_what_was_computed_before(estimator):
-    pairs = [(0, 1), (3, 0), (1, 4), (0, 1)]
-    alone = [DisEstimator(frame, "").pair(i, j, None) for i, j in pairs]
+    start = np.full((2, SIZE[1], SIZE[0], 2), 3, np.float32)
+    pairs = [(0, 1, None), (0, 3, start), (1, 4, start), (1, 4, None), (0, 1, None)]
+    alone = [DisEstimator(frame, "").pair(*pair) for pair in pairs]
     with ThreadPoolExecutor(2) as pool:
-        threaded = list(pool.map(lambda pair: estimator.pair(*pair, None), pairs))
+        threaded = list(pool.map(lambda pair: estimator.pair(*pair), pairs))
     for one, other in zip(alone, threaded):
         np.testing.assert_array_equal(one.forward, other.forward)
         np.testing.assert_array_equal(one.backward, other.backward)
@@ -60,8 +131,22 @@ def test_flow_does_not_depend_on_what_was_computed_before(estimator):
 def test_pixels_are_compared_with_the_colours_at_their_matches(estimator):
     pixels = np.s_[10:50:3, 9:80:4]
     y, x = np.mgrid[pixels].astype(np.float32)
-    assert estimator.alike(0, pixels, 1, (x + VELOCITY[0], y + VELOCITY[1])).all()
-    assert not estimator.alike(0, pixels, 1, (x, y)).all()
+    known = np.ones(x.shape, bool)
+    assert estimator.alike(0, pixels, 1, (x + VELOCITY[0], y + VELOCITY[1]), known).all()
+    assert not estimator.alike(0, pixels, 1, (x, y), known).all()
+
+
+@pytest.mark.parametrize(("side", "tells"), [(LEAST_SIDE - 16, True), (LEAST_SIDE, False)])
+def test_in_small_frames_colours_around_a_match_must_agree(side, tells):
+    """Of two patterns whose colours are all near one another."""
+    ways = np.random.default_rng(4).integers(100, 150, (2, 32, side, 3)).astype(np.uint8)
+    estimator = DisEstimator(ways.__getitem__, "")
+    pixels = np.s_[:, :]
+    y, x = np.mgrid[:32, :side].astype(np.float32)
+    known = np.ones(x.shape, bool)
+    assert estimator.alike(0, pixels, 0, (x, y), known).all()
+    alike = estimator.alike(0, pixels, 1, (x, y), known).mean()
+    assert alike < 0.1 if tells else alike > 0.9
 
 
 def test_so_do_searches_of_the_smallest_frames():
@@ -69,7 +154,8 @@ def test_so_do_searches_of_the_smallest_frames():
     for size in ((44, 28), (40, 16)):
         small = [np.ascontiguousarray(frame(t)[: size[1], : size[0]]) for t in range(8)]
         used = DisEstimator(small.__getitem__, "")
-        first = used.pair(0, 5, None)
-        again = used.pair(0, 5, None)
+        start = np.ones((2, *size[::-1], 2), np.float32)
+        first = used.pair(0, 5, start)
+        again = used.pair(0, 5, start)
         np.testing.assert_array_equal(first.forward, again.forward)
         np.testing.assert_array_equal(first.backward, again.backward)

@@ -53,7 +53,7 @@ def test_flow_that_does_not_fit_is_unreliable(store):
     large.flow[4, 5, 1] = 300.0  # a link holds up to 256 px
     store.write(0, 1, CheckedPair(large, large))
     link = store.link(0, 1)
-    assert link[4, 5].tolist() == [0, 0, UNRELIABLE]
+    assert link[4, 5] == pytest.approx((0.25, 256, UNRELIABLE), abs=1 / 128)  # a start at best
     assert (link[..., 2] == UNRELIABLE).sum() == 1
 
 

@@ -10,6 +10,7 @@ from preprocess.pairs import (
     chain_stops,
     choose_pairs,
     disk_bytes,
+    flow_gaps,
     is_log_gap,
     pair_gaps,
     previous_gap,
@@ -99,6 +100,8 @@ def test_disk_estimate_by_hand():
     points = 128 * 128
     # 2 pairs, kept twice at 4.25 bytes and once at 5, gap 1 also dense at 5; 2 frames of 3 bytes
     assert disk_bytes(2, [1], lattice) == points * (2 * (2 * 4.25 + 5) + 2 * 5 + 2 * 3)
+    # over 5 frames there are matches, but no flow of their own
+    assert disk_bytes(6, [1, 5], lattice) - disk_bytes(6, [1], lattice) == points * 2 * 2 * 4.25
 
 
 def test_pixels_of_a_lattice_begin_at_its_origin():
@@ -108,3 +111,8 @@ def test_pixels_of_a_lattice_begin_at_its_origin():
         assert y.shape == lattice.shape
         assert (x[0, 0], y[0, 0]) == lattice.origin(i, forward=True)
         assert (x[0, 1] - x[0, 0], y[1, 0] - y[0, 0]) == (lattice.stride, lattice.stride)
+
+
+def test_flow_is_computed_over_the_gaps_of_log_only():
+    assert flow_gaps(pair_gaps(20, "all")) == pair_gaps(20, "log") == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert flow_gaps(pair_gaps(20, "all", 7)) == [1, 2, 3, 4, 6]

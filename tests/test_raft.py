@@ -94,8 +94,10 @@ def test_a_frame_looks_like_itself(weights):
     estimator = RaftEstimator(frames((40, 32)), weights, "cpu")
     x, y = np.meshgrid(np.arange(40, dtype=np.float32), np.arange(32, dtype=np.float32))
     pixels = np.s_[:32, :40]
-    assert estimator.alike(0, pixels, 0, (x, y)).all()
-    assert estimator.alike(0, pixels, 1, (x, y)).mean() < 0.5
+    known = np.ones(x.shape, bool)
+    known[3, 5] = False
+    np.testing.assert_array_equal(estimator.alike(0, pixels, 0, (x, y), known), known)
+    assert estimator.alike(0, pixels, 1, (x, y), known).mean() < 0.5
 
 
 def test_padding_is_a_multiple_of_8_from_128_on():

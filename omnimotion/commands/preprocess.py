@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
         parser,
         flow="auto takes RAFT when its weights are at hand, else DIS, and says which",
         weights="torchvision's RAFT weights, or a .npz of preprocess.train_raft",
-        pairs="auto: all pairs up to 48 frames, else gaps that grow with the distance",
+        pairs="auto: matches of all pairs up to 48 frames, else gaps that grow with distance",
     )
     add("--raft-model", default="large", choices=("large", "small", "rendered"),
         help="RAFT network of torchvision; rendered is the one of this package, trained on "
