@@ -88,9 +88,13 @@ def test_the_error_of_a_match_is_that_of_its_track(tracker, now, pool):
 
 
 def test_order_conflicts_are_of_matches_seen_in_both(tracker, now, pool, tiny_store):
-    """A third of the matches as if flow had found their ends hidden."""
+    """Matches as if they led to the first frame or the last, where some of them are hidden.
+
+    A third of them as if flow had found that.
+    """
     seen = torch.arange(len(pool.held_out.i)) % 3 > 0
-    held = pool.held_out._replace(covisible=seen)
+    far = torch.where(pool.held_out.i < 4, 7, 0)
+    held = pool.held_out._replace(covisible=seen, j=far)
     found = measure(tracker.scene, dataclasses.replace(pool, held_out=held), tiny_store, 0)
     _, hidden = held_out_errors(now, held)
     assert hidden.any()
