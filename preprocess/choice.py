@@ -10,7 +10,8 @@ Conventions. Flow is (H, W, 2) float32 pixels; a pair of it is i -> j and j -> i
 import cv2
 import numpy as np
 
-from preprocess.filter import cycle_error, cycle_limit, sample, targets
+from preprocess.edges import GOLDEN_ANGLE
+from preprocess.filter import leads_back, sample, targets
 
 BothWays = tuple[np.ndarray, np.ndarray]  # i -> j and j -> i, or images of i and j
 
@@ -20,7 +21,6 @@ CLOSE_BY: Measure = (3, np.uint8(40))  # of what moves places close by
 NO_WAY_BACK = np.float32(20)  # grey levels
 GREY = np.full((1, 3), 1 / 3, np.float32)  # of a difference of colours
 RADIUS, PLACES, ROUNDS = 8, 8, 2  # px, and how many places are looked at, so many times
-GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
 def better(one: BothWays, other: BothWays, images: BothWays) -> BothWays:
@@ -29,7 +29,7 @@ def better(one: BothWays, other: BothWays, images: BothWays) -> BothWays:
     for way in (0, 1):
         costs = [_difference(both[way], images, way, WHOLE) for both in (one, other)]
         for cost, both in zip(costs, (one, other)):
-            cost += NO_WAY_BACK * ~_leads_back(both, way)
+            cost += NO_WAY_BACK * ~leads_back(both[way], both[1 - way])
         chosen.append(np.where((costs[1] < costs[0])[..., None], other[way], one[way]))
     return chosen[0], chosen[1]
 
@@ -41,7 +41,7 @@ def spread(flow: BothWays, images: BothWays) -> BothWays:
     of what is hidden it will not.
     """
     for part in range(ROUNDS):
-        reliable = _leads_back(flow, 0), _leads_back(flow, 1)
+        reliable = leads_back(*flow), leads_back(*flow[::-1])
         one, other = (_spread(flow[way], reliable[way], images, way, part) for way in (0, 1))
         flow = one, other
     return flow
@@ -79,14 +79,8 @@ def _shifted(image: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return np.ascontiguousarray(wide[top : top + height, left : left + width])
 
 
-def _leads_back(both: BothWays, way: int) -> np.ndarray:
-    """Whether flow that way (0 is i -> j) passes the cycle check, (H, W)."""
-    height, width = both[way].shape[:2]
-    return cycle_error(both[way], both[1 - way]) < cycle_limit((width, height))
-
-
 def _difference(flow: np.ndarray, images: BothWays, way: int, measure: Measure) -> np.ndarray:
-    """Of flow that way, mean around each pixel, (H, W) float32 grey levels."""
+    """Of flow that way (0 is i -> j), mean around each pixel, (H, W) float32 grey levels."""
     side, unlike = measure
     moved = sample(images[1 - way], *targets(flow))
     grey = cv2.transform(cv2.absdiff(images[way], moved), GREY)

@@ -19,7 +19,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from preprocess.filter import cycle_error, cycle_limit
+from preprocess.filter import leads_back
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,7 @@ def mended(
     """Flow i -> j and j -> i between images uint8 (H, W, 3), with that of edges put right."""
     if max(forward.shape[:2]) < LEAST_SIDE:
         return forward, backward
-    limit = cycle_limit((forward.shape[1], forward.shape[0]))
-    reliable = cycle_error(forward, backward) < limit, cycle_error(backward, forward) < limit
+    reliable = leads_back(forward, backward), leads_back(backward, forward)
     return (
         beside(forward, reliable[0], _colours(image_i)),
         beside(backward, reliable[1], _colours(image_j)),

@@ -69,6 +69,11 @@ def cycle_error(flow_ij: np.ndarray, flow_ji: np.ndarray, at: Pixels = EVERY) ->
     return _unless_outside(length(flow_ij[at] + sample(flow_ji, x, y)), x, y, flow_ij)
 
 
+def leads_back(flow_ij: np.ndarray, flow_ji: np.ndarray) -> np.ndarray:
+    """Whether flow (H, W, 2) passes the cycle check, (H, W) bool."""
+    return cycle_error(flow_ij, flow_ji) < cycle_limit((flow_ij.shape[1], flow_ij.shape[0]))
+
+
 def second_cycle_error(
     flow_ij: np.ndarray, flow_ji: np.ndarray, at: Pixels = EVERY
 ) -> np.ndarray:  # fmt: skip
