@@ -120,7 +120,9 @@ class FitConfig:
     )  # fmt: skip
     fade_start: float = setting(0.4, "share of the fit before they begin to", 0, 1)
     first_gap: int = setting(8, "frames between a pair at the start of the curriculum", 1, 100_000)
-    gap_ramp: float = setting(0.4, "share of the fit until pairs of any gap are drawn", 0, 1)
+    gap_ramp: float = setting(
+        -1.0, "share of the fit until pairs of any gap are drawn; -1 by size", -1, 1
+    )
     gap_bias: float = setting(0.5, "a pair's chance falls with its gap to this power", 0, 4)
     motion_share: float = setting(
         -1.0, "share of matches drawn by motion against the camera; -1 by size", -1, 1
