@@ -2,7 +2,8 @@
 
 Conventions. An excerpt of the first frames goes through every stage, and leaves a complete scene.
 Costs are seconds of the wall with all of the method's workers busy. A ``kind`` of pair is what
-its cost depends on: a link is stored densely, others with flow are not, and some are only chained.
+its cost depends on: flow to the next frame may start from none, a link is stored densely, others
+with flow are not, and some are only chained.
 """
 
 import math
@@ -41,7 +42,7 @@ from preprocess.threads import in_threads
 
 EXCERPT = 10  # frames: enough for a pair of every kind, and for chains of every link
 WARM_PAIRS = 2  # before pairs are timed
-KINDS = ("link", "flow", "chained")
+KINDS = ("next", "link", "flow", "chained")
 
 Result = TypeVar("Result")
 
@@ -130,6 +131,8 @@ class FlowPlan:
 
 def kind_of(gap: int) -> str:
     """The kind of a pair with this gap."""
+    if gap == 1:
+        return "next"
     return "link" if gap in LINK_GAPS else "flow" if is_log_gap(gap) else "chained"
 
 

@@ -8,7 +8,7 @@ import pytest
 from omnimotion.flow import SceneStore
 from omnimotion.video import open_video
 from preprocess import merge, pairs, sections
-from preprocess.calibrate import FlowCosts, Work, kind_of, plan_flow
+from preprocess.calibrate import KINDS, FlowCosts, Work, kind_of, plan_flow
 from preprocess.compute import preprocess
 from preprocess.options import PreprocessOptions
 from preprocess.pair_store import PairStore
@@ -44,11 +44,11 @@ def test_the_work_is_what_preprocessing_does(
     monkeypatch.setattr(sections, "checked_pair", counted_pair)
     preprocess(PreprocessOptions(tiny_clip / "frames", tmp_path / "s", flow="dis", pairs=mode))
     work = Work.of(8, pair_gaps(8, mode), block)
-    assert {kind: work.pairs[kind] for kind in ("link", "flow")} == {
-        kind: done[kind] for kind in ("link", "flow")
+    assert {kind: work.pairs[kind] for kind in KINDS[:-1]} == {
+        kind: done[kind] for kind in KINDS[:-1]
     }
     assert done["chained"] == 0
-    assert work.flows == 2 * (done["link"] + done["flow"])
+    assert work.flows == 2 * sum(done[kind] for kind in KINDS)
     assert work.ordered == len(SceneStore.open(tmp_path / "s").index.coverage)
     assert (work.moves, work.links) == (done["moves"], done["links"])
 
@@ -92,9 +92,10 @@ def test_every_other_frame_of_a_part(tiny_clip, tmp_path):
 def test_what_is_read_and_written_of_a_pair_does_not_go_with_the_moves():
     """A long clip moves its points more often a pair than the excerpt that costs are taken of."""
     costs = FlowCosts(
-        frame=1.0, pair={"link": 2.0, "flow": 3.0}, move=0.5, link=0.25, direct=4.0, confirm=5.0,
-        frame_bytes=0.0, flow_bytes=0.0,
+        frame=1.0, pair={"next": 9.0, "link": 2.0, "flow": 3.0}, move=0.5, link=0.25, direct=4.0,
+        confirm=5.0, frame_bytes=0.0, flow_bytes=0.0,
     )  # fmt: skip
-    work = Work(frames=10, pairs={"link": 7, "flow": 2, "chained": 3}, moves=100, links=8)
-    assert costs.seconds(work) == 10 + 7 * 2 + 2 * 3 + 50 + 2 + 2 * 9 * 4 + 2 * 12 * 5
+    pairs_of = {"next": 1, "link": 6, "flow": 2, "chained": 3}
+    work = Work(frames=10, pairs=pairs_of, moves=100, links=8)
+    assert costs.seconds(work) == 10 + 9 + 6 * 2 + 2 * 3 + 50 + 2 + 2 * 9 * 4 + 2 * 12 * 5
     assert costs.seconds(replace(work, moves=300)) == costs.seconds(work) + 100
