@@ -81,8 +81,8 @@ class DisEstimator:
     def start(self, store: PairStore, i: int, j: int, gaps: list[int]) -> np.ndarray | None:
         """Flow i -> j and j -> i (2, H, W, 2) of the steps between, in small frames.
 
-        None over a single frame, and in large ones: there what is made up of steps, which leads
-        back by itself, is trusted too much (`benchmarks/accuracy.md`).
+        None over a single frame, and in large ones: there steps match far more, but fits gain
+        nothing, and of a scene with reflections lose (`benchmarks/accuracy.md`).
         """
         if j - i == 1 or max(store.lattice.size) >= LEAST_SIDE:
             return None
