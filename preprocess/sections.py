@@ -29,6 +29,7 @@ from preprocess.threads import in_threads
 log = logging.getLogger(__name__)
 
 TIMED_PAIRS = 4  # per worker, before the time is estimated
+TIMED_GAPS = 2  # and again at the second gap: flow to the next frame may take three times as long
 
 
 def match_all(
@@ -114,15 +115,15 @@ class _Matcher:
         def compute(pair: tuple[int, int]) -> None:
             self.store.write(*pair, checked_pair(self.estimator, self.store, *pair, self.gaps))
 
-        began, done, workers = time.perf_counter(), 0, self.estimator.workers
+        left, workers = len(todo), self.estimator.workers
         with tqdm(total=len(pairs), initial=len(pairs) - len(todo), unit="pair", desc="flow",
                   disable=None) as bar:  # fmt: skip
-            for batch in _batches(todo, self.gaps):
-                for _ in in_threads(compute, batch, workers):
+            for k, batch in enumerate(filter(None, _batches(todo, self.gaps))):
+                began = time.perf_counter()
+                for done, _ in enumerate(in_threads(compute, batch, workers), 1):
                     bar.update()
-                    done += 1
-                    if done == TIMED_PAIRS * workers:
-                        left = len(todo) - done
+                    left -= 1
+                    if k < TIMED_GAPS and done == TIMED_PAIRS * workers:
                         seconds = (time.perf_counter() - began) / done * left
                         log.info("pairs_left=%d estimated_s=%.0f", left, seconds)
         self._sound.update(pairs)

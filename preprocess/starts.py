@@ -1,4 +1,4 @@
-"""What flow may be besides what a search from nothing finds: shorter steps, put together.
+"""What a search over several frames starts from: shorter steps, put together.
 
 A dense search goes from coarse to fine, and loses what moves farther than it is wide: of a running
 dog, two thirds over four frames. Over a single frame it finds most of it.

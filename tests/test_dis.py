@@ -39,17 +39,23 @@ def test_flow_is_the_motion_in_both_directions(estimator):
 
 def flight(t):
     """A disc flies over a ground, in eight frames as far as it is wide, and where it is."""
-    random = np.random.default_rng(5)
-    ground, disc = (
-        cv2.GaussianBlur(random.uniform(0, 1, (120, 260, 3)).astype(np.float32), (0, 0), 1.5)
-        for _ in range(2)
-    )
     x, y = np.meshgrid(np.arange(160), np.arange(96))
     left = 24 + STRIDE * t
     is_disc = np.hypot(x - left, y - 48) < 16
-    shade = np.where(is_disc[..., None], np.roll(disc, left, axis=1)[:96, :160],
-                     ground[:96, 2 * t : 160 + 2 * t])  # fmt: skip
-    return np.clip((shade - 0.5) * 700 + 127, 0, 255).astype(np.uint8), is_disc
+    return painted(is_disc, left, 2 * t), is_disc
+
+
+def painted(is_thing, thing_at, ground_at, seed=5):
+    """A picture of a thing over a ground, both of textures that begin at such columns."""
+    random = np.random.default_rng(seed)
+    ground, thing = (
+        cv2.GaussianBlur(random.uniform(0, 1, (120, 260, 3)).astype(np.float32), (0, 0), 1.5)
+        for _ in range(2)
+    )
+    height, width = is_thing.shape
+    shade = np.where(is_thing[..., None], np.roll(thing, thing_at, axis=1)[:height, :width],
+                     ground[:height, ground_at : ground_at + width])  # fmt: skip
+    return np.clip((shade - 0.5) * 700 + 127, 0, 255).astype(np.uint8)
 
 
 STRIDE = 4  # px a frame, of that disc and of the bar below
@@ -99,27 +105,27 @@ def test_of_steps_and_what_they_lead_to_each_pixel_has_the_better(estimator):
     assert np.median(off[12:-12, 12 : SIZE[0] // 2 - 8]) < 0.1
 
 
-def fin(t):
+def fin(t, seed):
     """A slanted bar, 6 px wide, sweeps over a ground, and where it is."""
-    random = np.random.default_rng(6)
-    ground, bar = (
-        cv2.GaussianBlur(random.uniform(0, 1, (96, 160, 3)).astype(np.float32), (0, 0), 1.5)
-        for _ in range(2)
-    )
     x, y = np.meshgrid(np.arange(128), np.arange(96))
     left = 40 + STRIDE * t
     is_bar = np.abs(x - left - y / 2) < 3
-    shade = np.where(is_bar[..., None], np.roll(bar, left, axis=1)[:, :128], ground[:, :128])
-    return np.clip((shade - 0.5) * 700 + 127, 0, 255).astype(np.uint8), is_bar
+    return painted(is_bar, left, 0, seed), is_bar
 
 
 def test_in_small_frames_thin_things_are_found():
-    frames, is_bar = [fin(t)[0] for t in range(2)], fin(0)[1]
-    found = DisEstimator(frames.__getitem__, "").pair(0, 1, None).forward
-    assert right_share(found, is_bar, 1) > 0.85
-    grey = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in frames]
-    plain = PLAIN.made().calc(*grey, np.zeros((96, 128, 2), np.float32))
-    assert right_share(plain, is_bar, 1) < 0.5
+    """More often than by a search in frames as they are, whatever the textures are."""
+    found, plain = [], []
+    for seed in range(6):
+        frames, is_bar = [fin(t, seed)[0] for t in range(2)], fin(0, seed)[1]
+        flow = DisEstimator(frames.__getitem__, "").pair(0, 1, None).forward
+        found.append(right_share(flow, is_bar, 1))
+        grey = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in frames]
+        flow = PLAIN.made().calc(*grey, np.zeros((96, 128, 2), np.float32))
+        plain.append(right_share(flow, is_bar, 1))
+    assert np.mean(found) > 0.8
+    assert np.mean(plain) < 0.5
+    assert (np.subtract(found, plain) > 0.2).all()
 
 
 @pytest.mark.parametrize(("size", "gap"), [(SIZE, 1), ((LEAST_SIDE, 96), 2), ((96, 854), 8)])
