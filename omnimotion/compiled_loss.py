@@ -56,7 +56,7 @@ class CompiledLoss:
     @torch.no_grad()
     def __call__(
         self, batch: Correspondences, weights: dict[str, float], depths: StepDepths,
-        lands: Tensor, depth_i: Tensor | None = None,
+        lands: Tensor, depth_i: Tensor | None = None, robust_px: float | None = None,
     ) -> tuple[Tensor, LossTerms]:  # fmt: skip
         """See `StepLoss`."""
         scene, arrays = self._scene, _batch(batch, depths, depth_i)
@@ -69,7 +69,8 @@ class CompiledLoss:
         now = scene.divided(Snapshot(scene, self._motion.values, self._cameras, volume))
         share = np.array([1 / max(1, counts.get(name, 1)) for name in TERMS])
         factors = share * np.array([weights.get(name, 0.0) for name in TERMS])
-        sums, pair_px = self._loop.run(arrays, self._terms(factors, subset), now.part)
+        robust_px = self._config.robust_px if robust_px is None else robust_px
+        sums, pair_px = self._loop.run(arrays, self._terms(factors, subset, robust_px), now.part)
         both(partial(self._motion_back.make, self._loop.gradients.grids), self._features_back.make)
         for parameter, gradient in self._gradients:
             if parameter.requires_grad:
@@ -79,12 +80,11 @@ class CompiledLoss:
         values = torch.from_numpy((found * share).astype(np.float32)).unbind()
         return loss, LossTerms(**dict(zip(TERMS, values)), pair_px=now.summed(pair_px))
 
-    def _terms(self, factors: np.ndarray, subset: int) -> Terms:
+    def _terms(self, factors: np.ndarray, subset: int, robust_px: float) -> Terms:
         """How terms count."""
-        config = self._config
         return Terms(
-            factors.astype(np.float32), np.zeros(len(TERMS)), np.float32(config.per_sample),
-            np.float32(config.robust_px or np.inf),
+            factors.astype(np.float32), np.zeros(len(TERMS)), np.float32(self._config.per_sample),
+            np.float32(robust_px or np.inf),
             tuple(map(np.float32, self._scene.frame.extent)), subset,
         )  # fmt: skip
 

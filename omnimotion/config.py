@@ -56,6 +56,10 @@ class LossConfig:
         -1.0, "a sample's flow error beyond this counts as its logarithm; 0 is never, -1 by size",
         -1, 1e4,
     )  # fmt: skip
+    robust_first: float = setting(
+        -1.0, "the same at the start, if that is more, until things have found their places; "
+        "-1 by size", -1, 1e4,
+    )  # fmt: skip
     texture: float = setting(
         -1.0, "texture, squared grey levels, at which a match counts half; 0: all count the same, "
         "-1 by size", -1, 1e6,

@@ -38,7 +38,7 @@ from omnimotion.losses import LossTerms
 from omnimotion.optimizer import FlooredAdam
 from omnimotion.pins import Pins
 from omnimotion.scene import Scene
-from omnimotion.schedule import learning_rate, level_fade, loss_weights
+from omnimotion.schedule import learning_rate, level_fade, loss_weights, robust_px
 from omnimotion.signals import StopSignal
 from omnimotion.step_draws import Ahead, Guided, Source
 from omnimotion.step_loss import step_loss
@@ -105,10 +105,11 @@ class Fit:
     def _advance(self, then: int | None) -> tuple[LossTerms, Tensor]:
         fit, config = self.config.fit, self.config
         batch, depths, order = self.ahead.take(config, self.step, self.pair_error, then)
-        weights = loss_weights(self.step / fit.num_iters, config.loss)
+        progress = self.step / fit.num_iters
+        weights, robust = loss_weights(progress, config.loss), robust_px(progress, config.loss)
         if not self.depth:
             weights["depth_order"] = 0.0
-        loss, terms = self.loss(batch, weights, depths, self.lands, order)
+        loss, terms = self.loss(batch, weights, depths, self.lands, order, robust)
         is_sound = loss.isfinite()
         if self.device.type != "cpu" or is_sound:
             is_sound = is_sound & self._descend()

@@ -4,6 +4,7 @@ from omnimotion.config import FitConfig, LossConfig
 
 ROOT = 0.5  # the power of runs that do not say one: they are of before there was a choice
 BUDGETED = ("num_iters", "pairs")  # settings that a budget decides
+ROBUST_FALL = (0.4, 0.9)  # shares of a fit between which `robust_px` comes down
 START_SHARE = 0.3  # of a fit's steps until it is compared with others, see `restarts`
 
 
@@ -41,6 +42,20 @@ def motion_share(progress: float, config: FitConfig) -> float:
     """The share of matches drawn by motion: the still background settles first."""
     ramp = (progress - config.motion_start) / max(1e-9, config.motion_full - config.motion_start)
     return config.motion_share * min(1.0, max(0.0, ramp))
+
+
+def robust_px(progress: float, config: LossConfig) -> float:
+    """Beyond how many px a sample's flow error counts as its logarithm; 0: never.
+
+    Graduated non-convexity (Blake and Zisserman 1987): while things find their places, matches
+    far off must pull, or two that pass one another end as one; later these are wrong matches.
+    """
+    last, first = config.robust_px, max(config.robust_px, config.robust_first)
+    if last == 0:
+        return 0.0
+    begins, ends = ROBUST_FALL
+    fallen = min(1.0, max(0.0, (progress - begins) / (ends - begins)))
+    return first * (last / first) ** fallen
 
 
 def loss_weights(progress: float, config: LossConfig) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The loss of a step: the terms of `losses`, weighed and added up, plain or compiled."""
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -15,12 +16,13 @@ class StepLoss(Protocol):
 
     def __call__(
         self, batch: Correspondences, weights: dict[str, float], depths: StepDepths,
-        lands: Tensor, depth_i: Tensor | None = None,
+        lands: Tensor, depth_i: Tensor | None = None, robust_px: float | None = None,
     ) -> tuple[Tensor, LossTerms]:  # fmt: skip
         """The loss () and its terms.
 
-        ``weights``: of each term; the others are as in `loss_terms`. The scene's parameters then
-        have their gradients; where the loss is not finite they are not, or there are none.
+        ``weights``: of each term; ``robust_px``: in place of the config's; the others are as in
+        `loss_terms`. The scene's parameters then have their gradients; where the loss is not
+        finite they are not, or there are none.
         """
         ...
 
@@ -33,10 +35,11 @@ class PlainLoss(NamedTuple):
 
     def __call__(
         self, batch: Correspondences, weights: dict[str, float], depths: StepDepths,
-        lands: Tensor, depth_i: Tensor | None = None,
+        lands: Tensor, depth_i: Tensor | None = None, robust_px: float | None = None,
     ) -> tuple[Tensor, LossTerms]:  # fmt: skip
         """See `StepLoss`."""
-        terms = loss_terms(self.scene, batch, self.config, depths, lands, depth_i)
+        config = self.config if robust_px is None else replace(self.config, robust_px=robust_px)
+        terms = loss_terms(self.scene, batch, config, depths, lands, depth_i)
         loss = terms.total(weights)
         self.scene.zero_grad()
         if loss.device.type != "cpu" or loss.isfinite():

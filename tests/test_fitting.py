@@ -140,10 +140,10 @@ def test_the_run_says_what_it_did(tiny_scene, tiny_config):
 
     run = run_folder(tiny_scene, None)
     resolved = load_config(run / "config.txt")
-    small = {"cells": 4, "robust_px": 8.0, "texture": 0.0, "motion_share": 0.5,
-             "motion_start": 0.2, "motion_full": 0.6, "smoothness": 0.3, "steps_per_frame": 180,
-             "level_fade": 5.0, "rate_bound": 1.0, "rate_power": 0.5, "gap_ramp": 0.2,
-             "full_rate_steps": 8 * 120}  # fmt: skip
+    small = {"cells": 4, "robust_px": 2.0, "robust_first": 16.0, "texture": 0.0,
+             "motion_share": 0.5, "motion_start": 0.2, "motion_full": 0.6, "smoothness": 0.3,
+             "steps_per_frame": 180, "level_fade": 5.0, "rate_bound": 1.0, "rate_power": 0.5,
+             "gap_ramp": 0.2, "full_rate_steps": 8 * 120}  # fmt: skip
     assert resolved == tiny_config.replace(**small)  # what goes by the frame's size
     state = load_checkpoint(newest(run))
     assert (state.step, state.complete) == (tiny_config.fit.num_iters, True)

@@ -3,6 +3,7 @@
 import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -194,12 +195,14 @@ def matches(frames=FRAMES, points=12, lost=7, pairs=PAIRS + 1):
     )  # fmt: skip
 
 
-def stepped(made, batch, config=CONFIG, weights=ALL, samples=6):
+def stepped(made, batch, config=CONFIG, weights=ALL, samples=6, **given):
     """Loss, terms and gradients of a step."""
     depth_i = random(*batch.xy_i.shape[:2], seed=10)
     draws = torch.Generator().manual_seed(11)
     depths = StepDepths.drawn(batch, config, samples, draws)
-    loss, terms = step_loss(made, config)(batch, weights, depths, LANDS, depth_i)
+    loss, terms = step_loss(made, config)(
+        batch, weights, depths, LANDS, depth_i, **given
+    )  # fmt: skip
     return loss, terms, {name: p.grad for name, p in made.named_parameters()}
 
 
@@ -227,6 +230,14 @@ def test_a_step_agrees_with_plain_pytorch(levels, channels, samples):
     for name in found[1]._fields:
         assert float(getattr(found[1], name).min()) > 0, name
     assert_equal_steps(found, expected)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("robust_px", [0.0, 1.5])
+def test_a_step_may_say_what_is_robust(backend, robust_px):
+    given = stepped(scene(backend), matches(), robust_px=robust_px)
+    expected = stepped(scene(backend), matches(), replace(CONFIG, robust_px=robust_px))
+    assert given[0] == expected[0] != stepped(scene(backend), matches())[0]
 
 
 @pytest.mark.parametrize("term", [name for name in ALL if name not in ("distortion",)])

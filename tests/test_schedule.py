@@ -13,6 +13,7 @@ from omnimotion.schedule import (
     loss_weights,
     max_gap,
     motion_share,
+    robust_px,
 )
 
 FIT = dataclasses.replace(
@@ -99,6 +100,25 @@ def test_weights_ramp_as_the_config_says(progress, photometric, distortion):
     assert weights["photometric"] == pytest.approx(photometric)
     assert weights["distortion"] == pytest.approx(distortion)
     assert weights["flow"] == 1
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 16), (0.4, 16), (0.65, 4), (0.9, 1), (1.0, 1)]
+)
+def test_a_flow_error_counts_as_its_logarithm_from_less_on_once_things_are_found(
+    progress, expected
+):
+    loss = dataclasses.replace(LOSS, robust_px=1.0, robust_first=16.0)
+    assert robust_px(progress, loss) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("last", "first"), [(0.0, 16.0), (4.0, 4.0), (8.0, 2.0), (8.0, 0.0), (8.0, -1.0)],
+    ids=["never", "the same", "less at the start", "none at the start", "a run of before"],
+)  # fmt: skip
+def test_it_stays_what_it_is_where_no_more_is_asked_for_at_the_start(last, first):
+    loss = dataclasses.replace(LOSS, robust_px=last, robust_first=first)
+    assert {robust_px(progress / 10, loss) for progress in range(11)} == {last}
 
 
 def test_without_a_ramp_the_weight_is_there_from_the_start():
