@@ -21,10 +21,10 @@ when far-off matches still pull. In a small frame that costs more than it gives:
 drift, unless what the finer motion grids hold beyond the matches fades. But there flow over many
 frames is as sound as over few, and pairs of any gap are drawn early: of two things that pass one
 another, one does not end as the other began. And few matches are wrong there once things have
-found their places, so that what is far off then counts for less and less. And in a large frame much is still where it does not
-belong while the rate is at its height: too high a rate then, and luck decides the order of
-surfaces. What flow has wrong there a longer fit follows, unless its rate falls as fast as its
-steps grow."""
+found their places, so that what is far off then counts for less and less. And in a large frame
+much is still where it does not belong while the rate is at its height: too high a rate then, and
+luck decides the order of surfaces. What flow has wrong there a longer fit follows, unless its rate
+falls as fast as its steps grow."""
 FULL_RATE = (120, 110)
 """Steps a frame that go at the full rate, at both ends; more go at a lower one."""
 
