@@ -21,6 +21,7 @@ CLOSE_BY: Measure = (3, np.uint8(40))  # of what moves places close by
 NO_WAY_BACK = np.float32(20)  # grey levels
 GREY = np.full((1, 3), 1 / 3, np.float32)  # of a difference of colours
 RADIUS, PLACES, ROUNDS = 8, 8, 2  # px, and how many places are looked at, so many times
+MARGIN = RADIUS + CLOSE_BY[0] // 2  # px
 
 
 def better(one: BothWays, other: BothWays, images: BothWays) -> BothWays:
@@ -50,15 +51,38 @@ def spread(flow: BothWays, images: BothWays) -> BothWays:
 def _spread(
     flow: np.ndarray, reliable: np.ndarray, images: BothWays, way: int, part: int
 ) -> np.ndarray:
-    found, known = flow.copy(), reliable.view(np.uint8)
-    best = _difference(flow, images, way, CLOSE_BY)
-    best[reliable] = -1  # stays
+    """Of the pixels alone that are not ``reliable``, and of those that they are judged by.
+
+    Arrays have a margin, and a place in them is one number, so that a shift is one, too; motion is
+    complex, since numpy is slow in two components.
+    """
+    found, lost = flow.copy(), (~reliable).view(np.uint8)
+    y, x = np.nonzero(cv2.dilate(lost, np.ones((CLOSE_BY[0],) * 2, np.uint8)))
+    if not len(y):
+        return found
+    width = reliable.shape[1] + 2 * MARGIN
+    place = (y + MARGIN) * width + x + MARGIN
+    motion, known = _widened(flow).view(np.complex64), _widened(reliable.view(np.uint8))
+    number = np.zeros(reliable.shape, np.int32)
+    number[y, x] = np.arange(len(place))
+    is_lost = lost[y, x] > 0
+    place_lost, reach = place[is_lost], np.arange(CLOSE_BY[0]) - CLOSE_BY[0] // 2
+    patch = (reach[:, None] * width + reach).ravel()
+    around = _widened(number, cv2.BORDER_REFLECT_101).take(place_lost + patch[:, None])
+    own, here = images[way][y, x][None], (x + 1j * y).astype(np.complex64)
+
+    def cost(shift: int) -> np.ndarray:
+        to = here + motion.take(place + shift)
+        there = sample(images[1 - way], to.real[None], to.imag[None])
+        return _unlike(own, there, CLOSE_BY)[0].take(around).sum(axis=0, dtype=np.int32)
+
+    best, chosen = cost(0), place_lost
     for dx, dy in _places(part):
-        moved = _shifted(flow, dx, dy)
-        cost = _difference(moved, images, way, CLOSE_BY)
-        use = (cost < best).view(np.uint8) & _shifted(known, dx, dy)
-        cv2.copyTo(cost, use, best)
-        cv2.copyTo(moved, use, found)
+        shift = int(dy * width + dx)
+        there = cost(shift)
+        use = (there < best) & (known.take(place_lost + shift) > 0)
+        best, chosen = np.where(use, there, best), np.where(use, place_lost + shift, chosen)
+    found.view(np.complex64)[y[is_lost], x[is_lost], 0] = motion.take(chosen)
     return found
 
 
@@ -70,18 +94,18 @@ def _places(part: int) -> np.ndarray:
     return np.rint(around).astype(int)
 
 
-def _shifted(image: np.ndarray, dx: int, dy: int) -> np.ndarray:
-    """What is (dx, dy) away; zero beyond the border."""
-    height, width = image.shape[:2]
-    aside = max(-dy, 0), max(dy, 0), max(-dx, 0), max(dx, 0)  # top, bottom, left, right
-    wide = cv2.copyMakeBorder(image, *aside, cv2.BORDER_CONSTANT, value=0)
-    top, left = max(dy, 0), max(dx, 0)
-    return np.ascontiguousarray(wide[top : top + height, left : left + width])
+def _widened(image: np.ndarray, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+    """With a margin, of zeros by default."""
+    return cv2.copyMakeBorder(image, *(MARGIN,) * 4, border, value=0)
 
 
 def _difference(flow: np.ndarray, images: BothWays, way: int, measure: Measure) -> np.ndarray:
     """Of flow that way (0 is i -> j), mean around each pixel, (H, W) float32 grey levels."""
-    side, unlike = measure
+    side, _ = measure
     moved = sample(images[1 - way], *targets(flow))
-    grey = cv2.transform(cv2.absdiff(images[way], moved), GREY)
-    return cv2.boxFilter(np.minimum(grey, unlike), cv2.CV_32F, (side, side))
+    return cv2.boxFilter(_unlike(images[way], moved, measure), cv2.CV_32F, (side, side))
+
+
+def _unlike(one: np.ndarray, other: np.ndarray, measure: Measure) -> np.ndarray:
+    """Difference of colours (h, w, 3), uint8 grey levels, bounded."""
+    return np.minimum(cv2.transform(cv2.absdiff(one, other), GREY), measure[1])

@@ -1,8 +1,12 @@
 """Of several candidates, that which looks right and leads back."""
 
+import itertools
+
 import cv2
 import numpy as np
+import pytest
 
+from preprocess import choice
 from preprocess.choice import RADIUS, better, spread
 
 SPEED = 6  # px, to the right
@@ -85,3 +89,43 @@ def test_flow_that_leads_back_stays():
     wrong = both_ways(size, 2)  # there and back, though it looks wrong
     for found, expected in zip(spread(wrong, pictures(size)), wrong):
         np.testing.assert_array_equal(found[:, 8:-8], expected[:, 8:-8])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.6, 1.0])
+def test_of_flow_close_by_each_pixel_takes_that_under_which_it_looks_most_alike(share):
+    """Pixel by pixel: the mean over 3x3 pixels that all have the flow of places as far off."""
+    images, random = pictures((32, 24)), np.random.default_rng(5)
+    flow = random.normal((SPEED, 0), 3, (24, 32, 2)).astype(np.float32)
+    reliable = random.uniform(size=(24, 32)) >= share
+    found = choice._spread(flow, reliable, images, 0, 1)
+    assert (found != flow).any() == (0 < share < 1)
+    for y, x in np.ndindex(reliable.shape):
+        shifts = [(0, 0)]
+        if not reliable[y, x]:
+            shifts += [(dx, dy) for dx, dy in choice._places(1) if at(reliable, y + dy, x + dx)]
+        costs = [unlike(flow, images, y, x, *shift) for shift in shifts]
+        dx, dy = shifts[int(np.argmin(costs))]
+        np.testing.assert_array_equal(found[y, x], flow[y + dy, x + dx])
+
+
+def at(image, y, x):
+    """A pixel; zero beyond the border."""
+    inside = 0 <= y < image.shape[0] and 0 <= x < image.shape[1]
+    return image[y, x] if inside else np.zeros_like(image[0, 0])
+
+
+def unlike(flow, images, y, x, dx, dy):
+    """Of the 3x3 pixels around one, if all move as those (dx, dy) from them; borders mirror."""
+    total = 0
+    for row, column in itertools.product((y - 1, y, y + 1), (x - 1, x, x + 1)):
+        row, column = mirrored(row, flow.shape[0]), mirrored(column, flow.shape[1])
+        u, v = at(flow, row + dy, column + dx)
+        to = (np.float32([[column + u]]), np.float32([[row + v]]))
+        moved = cv2.remap(images[1], *to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0, 0]
+        grey = np.abs(images[0][row, column].astype(int) - moved).sum() / 3
+        total += min(round(grey), 40)
+    return total
+
+
+def mirrored(k, size):
+    return abs(k) if k < size else 2 * size - 2 - k
