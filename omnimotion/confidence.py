@@ -55,13 +55,13 @@ class Logistic(NamedTuple):
 
 # In the order of `Evidence`: hidden, cycle, spread, path, unmatched, elsewhere, unlike, colour,
 # contrast, then those on the way: elsewhere, unlike, colour.
-SCENE = Logistic(5.10, (1.442, 1.141, 2.202, 0.519, *(0.0,) * 8))
+SCENE = Logistic(4.65, (1.976, 1.281, 2.175, 0.486, *(0.0,) * 8))
 """That a track of the scene alone is within `WITHIN_PX` of the truth."""
-REFINED = Logistic(7.92, (1.100, 0.516, 0.599, 0.450, 0.421, 0.293, 1.445, 2.926, 0.568,
-                          1.636, 0.002, 4.580))  # fmt: skip
+REFINED = Logistic(7.91, (1.961, 0.284, 0.698, 0.536, 0.038, 0.477, 1.601, 2.108, 1.403,
+                          2.489, 0.816, 4.027))  # fmt: skip
 """That a refined track is."""
-SEEN = Logistic(7.43, (2.112, 0.510, 0.325, 0.000, 1.849, 1.091, 1.663, 8.254, 0.000,
-                       1.475, 0.000, 0.576))  # fmt: skip
+SEEN = Logistic(7.29, (2.440, 0.295, 0.275, 0.000, 1.541, 0.778, 2.228, 6.548, 0.000,
+                       1.760, 0.421, 1.884))  # fmt: skip
 """That the point of a refined track is seen there, within `ON_IT_PX`, where that is in the frame.
 
 Of contrast nothing is left beside the others: of clips whose light drifts colour and patch say it.
