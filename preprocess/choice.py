@@ -22,6 +22,7 @@ NO_WAY_BACK = np.float32(20)  # grey levels
 GREY = np.full((1, 3), 1 / 3, np.float32)  # of a difference of colours
 RADIUS, PLACES, ROUNDS = 8, 8, 2  # px, and how many places are looked at, so many times
 MARGIN = RADIUS + CLOSE_BY[0] // 2  # px
+COLUMNS = 4096  # of lists: OpenCV reads images of fewer than 32767 only
 
 
 def better(one: BothWays, other: BothWays, images: BothWays) -> BothWays:
@@ -60,6 +61,8 @@ def _spread(
     y, x = np.nonzero(cv2.dilate(lost, np.ones((CLOSE_BY[0],) * 2, np.uint8)))
     if not len(y):
         return found
+    columns = min(len(y), COLUMNS)
+    y, x = (np.pad(each, (0, -len(each) % columns), "edge") for each in (y, x))
     width = reliable.shape[1] + 2 * MARGIN
     place = (y + MARGIN) * width + x + MARGIN
     motion, known = _widened(flow).view(np.complex64), _widened(reliable.view(np.uint8))
@@ -69,12 +72,13 @@ def _spread(
     place_lost, reach = place[is_lost], np.arange(CLOSE_BY[0]) - CLOSE_BY[0] // 2
     patch = (reach[:, None] * width + reach).ravel()
     around = _widened(number, cv2.BORDER_REFLECT_101).take(place_lost + patch[:, None])
-    own, here = images[way][y, x][None], (x + 1j * y).astype(np.complex64)
+    own = images[way][y, x].reshape(-1, columns, 3)
+    here = (x + 1j * y).astype(np.complex64)
 
     def cost(shift: int) -> np.ndarray:
-        to = here + motion.take(place + shift)
-        there = sample(images[1 - way], to.real[None], to.imag[None])
-        return _unlike(own, there, CLOSE_BY)[0].take(around).sum(axis=0, dtype=np.int32)
+        to = (here + motion.take(place + shift)).reshape(-1, columns)
+        there = sample(images[1 - way], to.real, to.imag)
+        return _unlike(own, there, CLOSE_BY).take(around).sum(axis=0, dtype=np.int32)
 
     best, chosen = cost(0), place_lost
     for dx, dy in _places(part):

@@ -108,6 +108,19 @@ def test_of_flow_close_by_each_pixel_takes_that_under_which_it_looks_most_alike(
         np.testing.assert_array_equal(found[y, x], flow[y + dy, x + dx])
 
 
+def test_all_of_a_frame_may_need_it():
+    """OpenCV refuses lists of 32767 places or more; and each pixel is judged by its own place."""
+    images, random = pictures((400, 300)), np.random.default_rng(6)
+    flow = random.normal((SPEED, 0), 1, (300, 400, 2)).astype(np.float32)
+    reliable = random.uniform(size=(300, 400)) >= 0.9
+    inner, part = np.s_[40:-40, 40:-40], np.s_[120:260, 100:260]
+    whole = choice._spread(flow, reliable, images, 0, 0)[part]
+    cut = images[0][part], images[1][part]
+    alone = choice._spread(flow[part], reliable[part], cut, 0, 0)
+    np.testing.assert_array_equal(whole[inner], alone[inner])
+    assert (whole != flow[part]).any(axis=-1).mean() > 0.2
+
+
 def at(image, y, x):
     """A pixel; zero beyond the border."""
     inside = 0 <= y < image.shape[0] and 0 <= x < image.shape[1]
