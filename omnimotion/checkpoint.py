@@ -60,6 +60,10 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step_{step:08d}.npz"
 
 
+class NewerCheckpoint(CheckpointError):
+    """Of a version that knows more settings: nothing is wrong with it."""
+
+
 def save_checkpoint(run: Path, state: Checkpoint) -> Path:
     """Write the state and, once it is read back whole, remove all but the newest."""
     path = checkpoint_path(run, state.step)
@@ -100,6 +104,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         check_kinds(meta["given"], dict.fromkeys(meta["given"], (str,)))
         if meta["step"] < 0:
             raise ValueError(f"step {meta['step']}")
+        if unknown := sorted(meta["config"].keys() - Config().values().keys()):
+            raise NewerCheckpoint(
+                f"{shown(path)}: of a newer version, with a setting {unknown[0]!r} that this "
+                "one does not know: update omnimotion, or choose another --run"
+            )
         config = config_from_values(meta["config"])
         return Checkpoint(meta["step"], arrays, meta["fingerprint"], config, meta["complete"],
                           meta["given"])  # fmt: skip
@@ -115,13 +124,16 @@ def run_name(run: Path) -> str:
 def newest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest sound checkpoint of a run, None where there is none.
 
-    A damaged one is set aside as ``*.corrupt`` and said so; CheckpointError when all are damaged,
-    ResourceError when one cannot be read just now: it stays as it is.
+    A damaged one is set aside as ``*.corrupt`` and said so; CheckpointError when all are damaged.
+    `NewerCheckpoint` for one of a newer version, ResourceError when one cannot be read just now:
+    it stays as it is.
     """
     found = checkpoints(run)
     for path in reversed(found):
         try:
             return load_checkpoint(path)
+        except NewerCheckpoint:
+            raise
         except CheckpointError as error:
             with suppress(OSError):  # the folder may be read-only
                 path.rename(path.with_suffix(".corrupt"))

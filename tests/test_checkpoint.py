@@ -80,6 +80,20 @@ def damage(path, how):
     path.write_bytes(bytes(data))
 
 
+def test_one_of_a_newer_version_is_refused_and_stays_as_it_is(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, state(step))
+    newest = checkpoint_path(tmp_path, 2)
+    arrays, meta = files.read_archive(newest, CheckpointError)
+    meta["config"]["of_tomorrow"] = 1.0
+    write_archive(newest, arrays, meta)
+    before = newest.read_bytes()
+    said = r"step_00000002.*newer version.*'of_tomorrow'.*update"
+    with pytest.raises(CheckpointError, match=said):
+        newest_checkpoint(tmp_path)
+    assert newest.read_bytes() == before
+
+
 @pytest.mark.parametrize("how", ["empty", "cut", "bit", "page"])
 def test_damage_is_noticed_and_the_one_before_is_taken(tmp_path, caplog, how):
     for step in (1, 2):
