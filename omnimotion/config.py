@@ -57,7 +57,7 @@ class LossConfig:
         -1, 1e4,
     )  # fmt: skip
     robust_first: float = setting(
-        -1.0, "the same at the start, if that is more, until things have found their places; "
+        -1.0, "the same until 0.4 of the fit, if that is more, then less and less until 0.9; "
         "-1 by size", -1, 1e4,
     )  # fmt: skip
     texture: float = setting(
