@@ -31,7 +31,7 @@ class Evidence(NamedTuple):
     path: Tensor  # length of its way between the two frames, against the camera
     unmatched: Tensor  # share of a track's usual matches that do not end there; 0 if none asked
     elsewhere: Tensor  # share of the matches that start there and leave it; likewise
-    unlike: Tensor  # 1 - correlation of the images around it and around the query; 0 if not asked
+    unlike: Tensor  # of the images around it and around the query, 0 to 1; 0 if not asked
     colour: Tensor  # root of the distance of its colour, RGB in [0, 1], from the query's; likewise
     contrast: Tensor  # the same of its colour less the mean of what is around; light keeps it
     # Root mean squares over the frames on the way, from the query's to this, where the track is

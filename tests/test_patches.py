@@ -65,6 +65,7 @@ def warp():
     return np.stack([affine(t)[0] for t in range(N_FRAMES)])[None].repeat(6, 0).astype(np.float32)
 
 
+OFFSETS, WINDOW = module.OFFSETS.numpy(), module.WINDOW.numpy()
 FIRST, SHOWN = np.zeros(6, np.int64), np.ones((6, N_FRAMES), bool)
 
 
@@ -114,17 +115,51 @@ def test_other_images_are_not_alike(queries, truth, warp):
 
 
 def test_likeness_is_the_correlation_under_the_window(queries, truth, warp):
-    """Against numpy's, of the pattern itself."""
+    """Against numpy's, of the pattern itself; noise takes little from so much contrast."""
     track = truth + 1.5
     found = patches().around(FIRST, queries, warp).likeness(track, SHOWN)
-    offsets, window = module.OFFSETS.numpy(), module.WINDOW.numpy()
     for q, t in ((0, 1), (3, 4)):
         matrix, shift = affine(t)
-        back = (track[q, t] + offsets @ matrix.T - CENTRE - shift) @ np.linalg.inv(matrix).T
-        a, b = texture(queries[q] + offsets), texture(back + CENTRE)
-        covariance = np.cov(a, b, aweights=window)
+        back = (track[q, t] + OFFSETS @ matrix.T - CENTRE - shift) @ np.linalg.inv(matrix).T
+        a, b = texture(queries[q] + OFFSETS), texture(back + CENTRE)
+        shown = image(0)[..., 0].astype(float)  # red, green and blue are one
+        x, y = np.rint(queries[q] + OFFSETS).astype(int).T
+        off = shown[y, x] - shown[tuple(np.rint(queries[q]).astype(int)[::-1])]
+        covariance = np.cov(a, b, aweights=WINDOW * np.exp(-np.abs(off) / module.COLOUR_OFF))
         expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
-        assert found[q, t] == pytest.approx(expected, abs=0.02)
+        assert found[q, t] == pytest.approx(expected, abs=0.03)
+
+
+def test_at_an_edge_a_patch_goes_with_what_has_the_colour_of_its_pixel():
+    """Left of an edge all moves two pixels up a frame; right of it, brighter, nothing does."""
+
+    def frame(t):
+        y, x = np.mgrid[: SIZE[1], : SIZE[0]].astype(float)
+        left = x < 80
+        shown = texture(np.stack((x, y + 2 * t * left), axis=-1)) / 4 + np.where(left, 20, 160)
+        return np.repeat(shown.round().astype(np.uint8)[..., None], 3, axis=-1)
+
+    one = np.broadcast_to(np.eye(2, dtype=np.float32), (2, N_FRAMES, 2, 2)).copy()
+    queries = np.array([[77.0, 60.0], [82.0, 60.0]])
+    up = np.stack((np.zeros(N_FRAMES), -2.0 * np.arange(N_FRAMES)), axis=-1)
+    truth = queries[:, None] + np.stack((up, 0 * up))
+    begun = truth + np.array([0.0, 0.7])
+    found = patches(frame).around(FIRST[:2], queries, one).find(begun, SHOWN[:2])
+    assert np.abs(found - truth)[:, 1:].max() < 0.1
+
+
+def test_what_is_flat_in_both_is_alike(queries, truth, warp):
+    """Noise of a grey level says nothing of whether it is the same surface; a pattern does."""
+    random = np.random.default_rng(3)
+    flat = random.integers(90, 92, (N_FRAMES, SIZE[1], SIZE[0], 1), np.uint8).repeat(3, -1)
+
+    def patterned_from_three(t):
+        return image(t) if t > 2 else flat[t]
+
+    around = patches(patterned_from_three).around(FIRST, queries, warp)
+    alike = around.likeness(truth, SHOWN)
+    assert alike[:, :3].min() > 0.9
+    assert alike[:, 3:].max() < 0.8
 
 
 def test_nothing_is_found_without_texture(queries, truth, warp):
