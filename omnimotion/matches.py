@@ -45,19 +45,31 @@ class Matches:
         flow = self._flow(i)
         return flow.targets, read(flow, xy, ONE_SURFACE_PX / self.px)
 
-    def follow(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """Where places (N, 2) of ``frames`` (N,) go from frame to frame, both ways: (N, T, 2).
+    def follow(self, frames: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where matches take places (N, 2) of ``frames`` (N,): (N, T, 2), NaN where none does.
 
-        NaN from the first step on that has no match.
+        By one match where there is one, else by one more from where they were a frame before.
+        Also (N, T): which places were found so after going from frame to frame had come to an end.
         """
+        own = np.arange(len(xy)), frames
         ends = np.full((len(xy), self.n_frames, 2), np.nan)
-        ends[np.arange(len(xy)), frames] = xy
+        for t in np.unique(frames):
+            ends[frames == t] = self.ends(int(t), xy[frames == t])[0]
+        ends[own] = xy
+        by_one = np.isfinite(ends[..., 0])
+        again = np.zeros_like(by_one)
         for step, order in ((1, range(self.n_frames - 1)), (-1, range(self.n_frames - 1, 0, -1))):
+            unbroken = np.ones(len(xy), bool)
             for t in order:
-                goes_on = np.isfinite(ends[:, t, 0]) & (step * (t - frames) >= 0)
-                if goes_on.any():
-                    ends[goes_on, t + step] = self._next(t, t + step, ends[goes_on, t])
-        return ends
+                begun = step * (t - frames) >= 0
+                known, to = begun & np.isfinite(ends[:, t, 0]), np.full((len(xy), 2), np.nan)
+                if known.any():
+                    to[known] = self._next(t, t + step, ends[known, t])
+                unbroken &= ~begun | np.isfinite(to[:, 0])
+                more = begun & ~by_one[:, t + step]
+                ends[more, t + step] = to[more]
+                again[:, t + step] |= more & ~unbroken
+        return ends, again
 
     def _next(self, i: int, j: int, xy: np.ndarray) -> np.ndarray:
         flow = self._flow(i)

@@ -78,9 +78,10 @@ class Past(NamedTuple):
         """The queries' patches in the window; ``warp`` (q, T, 2, 2) from where tracks go over."""
         return Around(patches, self.template, warp @ self.warp[:, None])
 
-    def follow(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """`Matches.follow` from places ``xy`` (q, 2) of the window's ``frames``: (q, T, 2)."""
-        return self.matches.follow(self._here.start + frames, xy)[:, self._here]
+    def follow(self, frames: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`Matches.follow` from places ``xy`` (q, 2) of the window's ``frames``, in its frames."""
+        ends, again = self.matches.follow(self._here.start + frames, xy)
+        return ends[:, self._here], again[:, self._here]
 
     def refine(
         self, xy: np.ndarray, shown: np.ndarray, confidence: np.ndarray,

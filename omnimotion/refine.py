@@ -14,7 +14,7 @@ from omnimotion.geometry import Frame, inside_frame
 from omnimotion.matches import Matches
 from omnimotion.parts import in_parts
 from omnimotion.past import Past
-from omnimotion.patches import Patches
+from omnimotion.patches import Around, Patches
 from omnimotion.pins import Pins
 from omnimotion.pixels import Pixels
 from omnimotion.pose_graph import refine
@@ -29,7 +29,10 @@ PASSED = [ELSEWHERE, UNLIKE, COLOUR]  # what is asked of the way, too
 WAY = slice(Evidence._fields.index("way_elsewhere"), None)
 AT_ONCE = 8_000_000  # bytes of one array (q, T, T)
 FAR_PX = 16.0  # what is farther from a candidate tells no more against it
-APART_PX, UNSURE = 4.0, 0.5  # followed matches lead elsewhere, and the scene is likelier wrong
+APART_PX = 2.0  # followed matches lead elsewhere than the scene
+UNSURE = 0.5  # confidence below which they are likelier right, where both look the same
+LOOKS = 2.0  # of confidence, for each by which the scene's place looks less like the query
+AGAIN = 0.5  # of confidence: places found again after they were lost are less sure
 PX_PER_COLOUR = 80.0  # a candidate of another colour, RGB in [0, 1], is as if so far off
 NEAR_FRAMES = 16  # from the query: beyond it light and shape are others
 CLEARLY_PX = 1.0  # by so much another candidate must be better than the first
@@ -54,6 +57,21 @@ def _mean(off: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Means (q, K) of px (q, K, T), each `FAR_PX` at most, where they are known; 0 without any."""
     total = np.where(known, np.minimum(off, FAR_PX), 0).sum(-1)
     return total / np.maximum(known.sum(-1), 1)
+
+
+def _recoloured(
+    pixels: Pixels, frames: np.ndarray, xy: np.ndarray, carried: np.ndarray
+) -> np.ndarray:
+    """How unlike the query its candidates look in frames near its own: px, (q, K)."""
+    t = np.arange(carried.shape[2])
+    near = (np.abs(t - frames[:, None]) <= NEAR_FRAMES) & (t != frames[:, None])  # (q, T)
+    q, at = np.nonzero(near)
+    colours = pixels.colours(frames, xy)[:, :1]  # as they are: light is the same yet
+    off = np.full((*near.shape, carried.shape[1]), np.nan)
+    places = carried.transpose(0, 2, 1, 3)[near]
+    off[near] = pixels.recoloured(colours[q], at, places)[..., 0]
+    off = PX_PER_COLOUR * off.transpose(0, 2, 1)
+    return _mean(off, np.isfinite(off))
 
 
 def joined(parts: list[Found], n_frames: int) -> Found:
@@ -89,22 +107,10 @@ class Refiner:
             here = frames == t
             ends[here] = self.matches.ends(int(t), xy[here])[0]
         off = self.matches.px * np.linalg.norm(carried - ends[:, None], axis=-1)  # (q, K, T)
-        error = _mean(off, np.isfinite(off)) + self._recoloured(frames, xy, carried)
+        error = _mean(off, np.isfinite(off)) + _recoloured(self.pixels, frames, xy, carried)
         best = error.argmin(-1)
         better = error[:, 0] - error[np.arange(len(error)), best] > CLEARLY_PX
         return np.where(better, best, 0)
-
-    def _recoloured(self, frames: np.ndarray, xy: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        """How unlike the query its candidates look in frames near its own: px, (q, K)."""
-        t = np.arange(carried.shape[2])
-        near = (np.abs(t - frames[:, None]) <= NEAR_FRAMES) & (t != frames[:, None])  # (q, T)
-        q, at = np.nonzero(near)
-        colours = self.pixels.colours(frames, xy)[:, :1]  # as they are: light is the same yet
-        off = np.full((*near.shape, carried.shape[1]), np.nan)
-        places = carried.transpose(0, 2, 1, 3)[near]
-        off[near] = self.pixels.recoloured(colours[q], at, places)[..., 0]
-        off = PX_PER_COLOUR * off.transpose(0, 2, 1)
-        return _mean(off, np.isfinite(off))
 
     def refined(
         self, now: Snapshot, asked: Asked, found: Found, confidence: np.ndarray,
@@ -147,15 +153,15 @@ class Refiner:
         past: Past | None,
     ) -> Found:  # fmt: skip
         t, own = asked.frames, (np.arange(len(confidence)), asked.frames)
-        found = self._followed(asked, found, confidence, past or self.matches)
-        evidence = found.evidence
-        shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
-        shown[own] |= asked.seen
         warp = warps_at(now, self.frame, t, found.xy[own], found.depth[own])
         if past:
             around, known = past.around(self.patches, warp), np.ones_like(asked.seen)
         else:
             around, known = self.patches.around(t, found.xy[own], warp), asked.seen
+        found = self._followed(asked, found, confidence, past or self.matches, around)
+        evidence = found.evidence
+        shown = (evidence[..., HIDDEN] < HIDDEN_ABOVE) & inside_frame(found.xy, self.size)
+        shown[own] |= asked.seen
         xy, sure = self.pins.pull(found.xy, t, self.matches.px) if self.pins else (found.xy, None)
 
         def find(xy: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -188,22 +194,44 @@ class Refiner:
         return np.sqrt(off).reshape(count, n_frames, 2)
 
     def _followed(
-        self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past
-    ) -> Found:
-        """Tracks that follow matches from frame to frame where the scene is unsure of its own.
+        self, asked: Asked, found: Found, confidence: np.ndarray, matches: Matches | Past,
+        around: Around,
+    ) -> Found:  # fmt: skip
+        """Tracks that follow matches where the scene is unsure of its own, or looks unlike them.
 
         Thin parts that move fast may have no surface in the scene; while they are seen, flow
-        knows better. Judged over all frames in which the two are apart: it is one surface or the
-        other.
+        knows better. Judged over all frames in which the two are apart: one surface or the other.
         """
-        t = asked.frames
-        way = matches.follow(t, found.xy[np.arange(len(t)), t])
+        own = found.xy[np.arange(len(asked.frames)), asked.frames]
+        way, again = matches.follow(asked.frames, own)
         apart = self.matches.px * np.linalg.norm(way - found.xy, axis=-1) > APART_PX
-        sure = (apart * confidence).sum(1) / np.maximum(apart.sum(1), 1)
-        follows = apart & (asked.seen & (sure < UNSURE))[:, None]
+        apart &= asked.seen[:, None]
+        both = np.stack((found.xy, way.astype(np.float32)), axis=2)
+        looks = self._unlike_at(asked.frames, own, both, apart, around)
+        worse = looks[..., 0] - looks[..., 1]
+        worse[found.evidence[..., HIDDEN] >= HIDDEN_ABOVE] = 0  # something else is seen there
+        sure = ((confidence - LOOKS * worse + AGAIN * again) * apart).sum(1)
+        follows = apart & (sure < UNSURE * apart.sum(1))[:, None]
         xy, evidence = found.xy.copy(), found.evidence.copy()
         xy[follows], evidence[follows, HIDDEN] = way[follows], 0  # what is followed is seen
         return Found(xy, found.depth, evidence)
+
+    def _unlike_at(
+        self, t: np.ndarray, own: np.ndarray, places: np.ndarray, where: np.ndarray, around: Around
+    ) -> np.ndarray:
+        """How unlike the queries K places (q, T, K, 2) look, patch and colour: (q, T, K).
+
+        Only ``where`` (q, T); elsewhere 0. Queries are at ``own`` (q, 2) in frames t (q,).
+        """
+        off = np.zeros(places.shape[:-1])
+        q, at = np.nonzero(where)
+        colours = self.pixels.colours(t, own)[q, :1]
+        off[where] = np.sqrt(self.pixels.recoloured(colours, at, places[where])[..., 0])
+        for k in range(places.shape[2]):
+            xy = places[:, :, k]
+            alike = around.likeness(xy, where & inside_frame(xy, self.size))
+            off[..., k] += where * (1 - alike.clip(0, 1))
+        return off
 
 
 def on_the_way(values: np.ndarray, counts: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -98,15 +98,16 @@ def test_lattice_points_give_what_is_stored(tiny_store):
 # from frame to frame ----------------------------------------------------------------------------
 
 
-def still_store(n_frames=7, missing=()):
-    """Everything moves by (1, 0.5) a frame; ``missing`` (i, j) have no match."""
+def still_store(n_frames=7, missing=(), far=0.0):
+    """All moves by (1, 0.5) a frame; ``missing`` (i, j) have no match; over three ``far`` more."""
 
     def flow(i):
         targets = np.array([j for j in range(n_frames) if abs(i - j) in (1, 3)], np.int32)
-        motion = (targets - i)[:, None, None, None] * np.array([1.0, 0.5])
+        gaps = targets - i
+        motion = gaps[:, None] * np.array([1.0, 0.5]) + far * (np.abs(gaps) == 3)[:, None]
         state = np.full((len(targets), *SHAPE), DIRECT, np.uint8)
         state[[(i, j) in missing for j in targets]] = NONE
-        motion = np.broadcast_to(motion, (*state.shape, 2)).astype(np.float32)
+        motion = np.broadcast_to(motion[:, None, None], (*state.shape, 2)).astype(np.float32)
         origin = np.zeros((len(targets), 2), np.int32)
         return FrameFlow(i, targets, origin, STRIDE, motion, state)
 
@@ -116,17 +117,35 @@ def still_store(n_frames=7, missing=()):
 
 def test_places_are_followed_both_ways():
     frames, xy = np.array([0, 3, 6]), np.array([[5.0, 5.0], [8.0, 4.0], [12.0, 9.0]])
-    found = Matches(still_store()).follow(frames, xy)
+    found, again = Matches(still_store()).follow(frames, xy)
     way = (np.arange(7) - frames[:, None])[..., None] * np.array([1.0, 0.5])
     np.testing.assert_allclose(found, xy[:, None] + way, atol=1e-5)
+    assert not again.any()
 
 
-def test_they_end_where_a_step_has_no_match():
-    """Though frame 5 would be reached from frame 2, three frames before."""
+def test_one_match_counts_more_than_several():
+    """Frame 3 is paired with frame 0; frame 4 goes on from there, 2 does not."""
+    found, _ = Matches(still_store(far=0.25)).follow(np.array([0]), np.array([[5.0, 5.0]]))
+    off = found[0] - (5, 5) - np.arange(7)[:, None] * np.array([1.0, 0.5])
+    expected = np.array([0, 0, 0, 0.25, 0.25])[:, None].repeat(2, 1)
+    np.testing.assert_allclose(off[:5], expected, atol=1e-5)
+
+
+def test_they_are_found_again_where_a_match_leads():
+    """No step from 3 to 4; but frame 4 is paired with frame 1."""
     frames, xy = np.array([1, 5]), np.array([[5.0, 5.0], [9.0, 6.0]])
-    found = Matches(still_store(missing=[(3, 4)])).follow(frames, xy)
+    found, again = Matches(still_store(missing=[(3, 4)])).follow(frames, xy)
+    way = (np.arange(7) - frames[:, None])[..., None] * np.array([1.0, 0.5])
+    np.testing.assert_allclose(found, xy[:, None] + way, atol=1e-5)
+    np.testing.assert_array_equal(again[0], [0, 0, 0, 0, 0, 1, 1])  # 4 by one match
+    assert not again[1].any()  # 4 -> 3 has one
+
+
+def test_they_end_where_no_match_leads():
+    """Though frame 5 would be reached from frame 2, three frames before."""
+    store = still_store(missing=[(3, 4), (1, 4)])
+    found, _ = Matches(store).follow(np.array([1]), np.array([[5.0, 5.0]]))
     np.testing.assert_array_equal(np.isfinite(found[0, :, 0]), [1, 1, 1, 1, 0, 0, 0])
-    np.testing.assert_array_equal(np.isfinite(found[1, :, 0]), [1] * 7)  # 4 -> 3 has one
 
 
 def test_a_frame_is_read_once_while_there_is_room(monkeypatch):

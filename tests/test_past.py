@@ -25,7 +25,8 @@ class TrueMatches:
         self.truth, self.shown, self.n_frames = truth, shown, truth.shape[1]
 
     def follow(self, frames, xy):
-        return self.truth + (xy - self.truth[np.arange(len(xy)), frames])[:, None]
+        ends = self.truth + (xy - self.truth[np.arange(len(xy)), frames])[:, None]
+        return ends, np.zeros(ends.shape[:2], bool)
 
     def ends(self, i, xy):
         truth = self.truth[self.shown[:, i]]
@@ -121,7 +122,9 @@ def test_matches_are_followed_in_the_windows_own_frames(truth, is_before):
     past, window = past_of(truth, is_before)
     t = np.array([0, 3, 7])
     own = truth[:, window][np.arange(3), t]
-    np.testing.assert_allclose(past.follow(t, own), truth[:, window])
+    ends, again = past.follow(t, own)
+    np.testing.assert_allclose(ends, truth[:, window])
+    assert again.shape == ends.shape[:2]
 
 
 def test_parts_are_those_of_the_tracks(truth):

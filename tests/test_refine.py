@@ -176,13 +176,24 @@ def found(truth):
     return Found(xy, np.zeros((3, N_FRAMES), np.float32), evidence)
 
 
-def followed(truth, until, asked, found, confidence):
-    """What comes of tracks where matches can be followed to frame ``until``."""
-    way = truth.copy()
+def followed(truth, until, asked, found, confidence, again=(), unlike=0.0, pixels=None):
+    """What comes of tracks where matches can be followed to frame ``until``.
+
+    Frames ``again`` are reached after they were lost. Patches are alike at the truth, elsewhere
+    less by ``unlike``.
+    """
+    way, is_again = truth.copy(), np.isin(np.arange(N_FRAMES), again)
     way[:, until:] = np.nan
-    matches = SimpleNamespace(px=PX, follow=lambda frames, xy: way)
-    refiner = Refiner(matches, NO_PATCHES, OneColour())
-    return refiner._followed(asked, found, confidence, matches)
+    matches = SimpleNamespace(
+        px=PX, follow=lambda frames, xy: (way, np.broadcast_to(is_again, way.shape[:2]))
+    )
+
+    def likeness(xy, where):
+        return where * np.where(np.linalg.norm(xy - truth, axis=-1) < 0.1, 1, 1 - unlike)
+
+    refiner = Refiner(matches, NO_PATCHES, pixels or OneColour())
+    around = SimpleNamespace(likeness=likeness)
+    return refiner._followed(asked, found, confidence, matches, around)
 
 
 def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
@@ -196,8 +207,44 @@ def test_an_unsure_scene_gives_way_to_what_is_followed(truth, found):
     np.testing.assert_array_equal(moved.xy[1:], found.xy[1:])  # the scene is sure
 
 
+def seen(found):
+    """The scene is as far off, but says that the point is seen there."""
+    return found._replace(evidence=np.zeros_like(found.evidence))
+
+
+def test_a_sure_scene_gives_way_where_its_place_looks_unlike(truth, found):
+    confidence = np.full((3, N_FRAMES), 0.9)
+    moved = followed(truth, N_FRAMES, ASKED, seen(found), confidence, unlike=0.3)
+    np.testing.assert_allclose(moved.xy, truth, atol=1e-4)
+    little = followed(truth, N_FRAMES, ASKED, seen(found), confidence, unlike=0.1)
+    np.testing.assert_array_equal(little.xy, found.xy)
+
+
+def test_a_place_of_another_colour_looks_unlike(truth, found):
+    """Red is left of x = 100: the first track is, but not where the scene has it."""
+    left = truth - truth[:1] + (90, 100)
+    off = left.astype(np.float32)
+    off[:, 7:] += 20 / PX
+    moved = followed(left, N_FRAMES, ASKED, seen(found)._replace(xy=off),
+                     np.full((3, N_FRAMES), 0.9), pixels=Striped())  # fmt: skip
+    np.testing.assert_allclose(moved.xy[0], left[0], atol=1e-4)
+
+
+def test_what_hides_a_point_may_look_unlike(truth, found):
+    moved = followed(truth, N_FRAMES, ASKED, found, np.full((3, N_FRAMES), 0.9), unlike=0.5)
+    np.testing.assert_array_equal(moved.xy, found.xy)
+
+
+def test_what_was_lost_and_found_again_is_less_sure(truth, found):
+    confidence, late = np.full((3, N_FRAMES), 0.3), range(7, N_FRAMES)
+    moved = followed(truth, N_FRAMES, ASKED, found, confidence, late)
+    np.testing.assert_array_equal(moved.xy, found.xy)
+    moved = followed(truth, N_FRAMES, ASKED, seen(found), confidence, late, unlike=0.3)
+    np.testing.assert_allclose(moved.xy, truth, atol=1e-4)
+
+
 def test_where_they_agree_it_does_not_matter_how_sure_the_scene_is(truth, found):
-    close = found._replace(xy=(truth + 3 / PX * np.array([1.0, 0.0])).astype(np.float32))
+    close = found._replace(xy=(truth + 1.5 / PX * np.array([1.0, 0.0])).astype(np.float32))
     moved = followed(truth, N_FRAMES, ASKED, close, np.zeros((3, N_FRAMES)))
     np.testing.assert_array_equal(moved.xy, close.xy)
 
