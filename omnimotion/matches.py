@@ -45,17 +45,22 @@ class Matches:
         flow = self._flow(i)
         return flow.targets, read(flow, xy, ONE_SURFACE_PX / self.px)
 
+    def by_one(self, frames: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """Where one match takes places (N, 2) of ``frames`` (N,): (N, T, 2), NaN without one."""
+        found = np.full((len(xy), self.n_frames, 2), np.nan)
+        for t in np.unique(frames):
+            here = frames == t
+            found[here] = self.ends(int(t), xy[here])[0]
+        return found
+
     def follow(self, frames: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where matches take places (N, 2) of ``frames`` (N,): (N, T, 2), NaN where none does.
 
         By one match where there is one, else by one more from where they were a frame before.
         Also (N, T): which places were found so after going from frame to frame had come to an end.
         """
-        own = np.arange(len(xy)), frames
-        ends = np.full((len(xy), self.n_frames, 2), np.nan)
-        for t in np.unique(frames):
-            ends[frames == t] = self.ends(int(t), xy[frames == t])[0]
-        ends[own] = xy
+        ends = self.by_one(frames, xy)
+        ends[np.arange(len(xy)), frames] = xy
         by_one = np.isfinite(ends[..., 0])
         again = np.zeros_like(by_one)
         for step, order in ((1, range(self.n_frames - 1)), (-1, range(self.n_frames - 1, 0, -1))):

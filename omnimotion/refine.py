@@ -102,10 +102,7 @@ class Refiner:
         there is more than one surface, and which of them the query is on shows in how its pixel
         moves, and in whether its colour goes along.
         """
-        ends = np.full((len(xy), self.matches.n_frames, 2), np.nan)
-        for t in np.unique(frames):
-            here = frames == t
-            ends[here] = self.matches.ends(int(t), xy[here])[0]
+        ends = self.matches.by_one(frames, xy)
         off = self.matches.px * np.linalg.norm(carried - ends[:, None], axis=-1)  # (q, K, T)
         error = _mean(off, np.isfinite(off)) + _recoloured(self.pixels, frames, xy, carried)
         best = error.argmin(-1)

@@ -55,9 +55,7 @@ class Striped(OneColour):
 def refiner(truth, known=1.0, pixels=None):
     """One whose matches in frame `OWN` lead to the truth, where there are any."""
     ends = np.where(np.arange(N_FRAMES)[:, None] == OWN, np.nan, truth * known)
-    matches = SimpleNamespace(
-        n_frames=N_FRAMES, px=PX, ends=lambda t, xy: (ends, np.arange(N_FRAMES) != t)
-    )
+    matches = SimpleNamespace(px=PX, by_one=lambda frames, xy: ends)
     return Refiner(matches, NO_PATCHES, pixels or OneColour())
 
 
@@ -99,10 +97,7 @@ def test_colours_of_frames_far_from_the_query_do_not_count():
     still = np.repeat(own[:, None], n_frames, axis=1)
     leaves = still.copy()
     leaves[:, NEAR_FRAMES + 1 :, 0] = 150
-    matches = SimpleNamespace(
-        n_frames=n_frames, px=PX,
-        ends=lambda t, xy: (np.full_like(still, np.nan), np.arange(n_frames) != t),
-    )  # fmt: skip
+    matches = SimpleNamespace(px=PX, by_one=lambda frames, xy: np.full_like(still, np.nan))
     for frame, expected in ((0, 0), (NEAR_FRAMES, 1)):
         found = Refiner(matches, NO_PATCHES, Striped(n_frames)).choose(
             np.array([frame]), own, np.stack((leaves, still), axis=1)
