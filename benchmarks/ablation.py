@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,10 +19,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from ablated_queries import ALONE, QUERIES, Asked, replaced
-from run import CLIPS, SCORES, cpu_name
+from run import CLIPS, SCORES, cpu_name, mean
 from spent import spent
 
 from omnimotion.evaluation import evaluate_scene
@@ -51,10 +51,9 @@ FITS = {
     "pairs of any gap from the start": ("--gap_ramp=0",),
     "pairs drawn evenly": ("--gap_bias=0",),
 }
-PLAIN, FEW = "flow of small frames as DIS finds it", "matches of gaps like powers of two alone"
-FLOWS: dict[str, tuple[Callable, str]] = {
-    PLAIN: (lambda: replaced(dis, "LEAST_SIDE", 0), "auto"),
-    FEW: (nullcontext, "log"),
+FLOWS: dict[str, tuple[Callable, str]] = {  # and which pairs
+    "flow of small frames as DIS finds it": (lambda: replaced(dis, "LEAST_SIDE", 0), "auto"),
+    "matches of gaps like powers of two alone": (nullcontext, "log"),
 }
 
 
@@ -126,6 +125,7 @@ def fit(job: Job, scene: Path, run: Path) -> float:
     """Train unless it is done; CPU seconds. Ends the program when it fails."""
     told = run.with_suffix(".json")
     if not told.is_file():
+        shutil.rmtree(run, ignore_errors=True)  # one that was stopped: its seconds are not known
         command = [sys.executable, str(ROOT / "train.py"), f"--config={job.args.config}",
                    f"--scene={scene}", f"--run={run}", f"--seed={job.seed}", "--threads=1",
                    "--preview_every=0", *FITS.get(job.part, ())]  # fmt: skip
@@ -151,12 +151,6 @@ def table(args: argparse.Namespace, done: dict[str, list[dict]]) -> str:
                                       ("seconds", 0))]  # fmt: skip
         lines.append(f"| {part} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def mean(values: list[float | None], digits: int) -> str:
-    """The mean of what is there, as text."""
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.{digits}f}" if known else "-"
 
 
 if __name__ == "__main__":
